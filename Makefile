@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3.11
+export OMP_NUM_THREADS ?= 1
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+venv: $(VENV)/installed ## Make .venv with everything pinned
+
+# torch comes first and by its exact version: a plain `torch` would pull gigabytes of CUDA.
+$(VENV)/installed: requirements/torch.txt requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+model: build/models/tiny-a14b/model_index.json ## Build the tiny random model
+
+build/models/tiny-a14b/model_index.json: models/build_tiny.py | venv
+	$(BIN)/python models/build_tiny.py build/models/tiny-a14b
+
+demo: venv model ## One command: cluster, fleet, prompt, video; then take it all down
+	$(BIN)/videofleet demo
+
+up: venv model ## The demo, left running
+	$(BIN)/videofleet demo --keep
+
+down: ## Stop what `make up` left running
+	$(BIN)/videofleet dev down
+
+check: venv ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: venv model ## The whole suite
+	$(BIN)/python -m pytest
+
+bench: venv model ## Every benchmark there is
+	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+clean: ## Remove everything that was built
+	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help venv model demo up down check format test bench clean

@@ -1,0 +1,56 @@
+"""What a worker says about itself, every few seconds, through Redis: the operator's eyes where the API has none.
+
+A beacon is advice for people and status. Correctness never rests on one: readiness is the pod's, leases are the job's.
+"""
+
+from enum import StrEnum
+
+from videofleet.wire import Wire
+
+
+class WorkerState(StrEnum):
+    """Where a worker is in its life."""
+
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"  # warm; busy or not
+    DRAINING = "draining"
+    FAILED = "failed"  # `reason` and `message` say why; the container exits and is restarted
+
+
+class WorkerFault(StrEnum):
+    """Why a worker cannot serve. Also the reason of the Ready condition, so the words are CamelCase and closed."""
+
+    MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_UNSAFE = "ModelUnsafe"  # pickled weights or remote code
+    MODEL_CORRUPT = "ModelCorrupt"  # truncated, wrong shape, missing tensor
+    MODEL_MISMATCH = "ModelMismatch"  # not of spec.model.architecture
+    NOT_FINITE = "NotFinite"  # NaN or infinity while warming up: this dtype does not hold this model
+    WARMUP_TIMEOUT = "WarmupTimeout"
+    OUT_OF_MEMORY = "OutOfMemory"
+    STORE_UNREACHABLE = "StoreUnreachable"
+    COMPUTE_CRASHED = "ComputeCrashed"
+
+
+class TierTiming(Wire):
+    """What warm-up measured for one tier."""
+
+    tier: str
+    runs: int
+    seconds_per_step: float
+    decode_s: float
+    encode_s: float
+
+
+class WorkerBeacon(Wire):
+    """One worker's state. `at_ms` is stamped by Redis when it is stored."""
+
+    worker: str  # pod name
+    revision: str
+    state: WorkerState
+    detail: str = ""  # for people: "warming 720p, run 2 of at most 4"
+    reason: WorkerFault | None = None
+    message: str = ""  # what was wrong and what to do
+    warmed: list[TierTiming] = []
+    job: str | None = None
+    at_ms: int = 0

@@ -1,0 +1,47 @@
+"""Job ids: opaque to people, and they carry the fleet, so that any gateway replica finds any job.
+
+`video_` + fleet UID (26 Crockford base32 characters) + 48-bit milliseconds and 80 random bits (26 more), lower case.
+Ids of one fleet sort by creation time. Nothing a user typed ever becomes part of one.
+"""
+
+import re
+from typing import Final
+from uuid import UUID
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS: Final = 26  # 26 × 5 bits hold a 128-bit number
+_JOB_ID: Final = re.compile(rf"video_([{_ALPHABET}]{{{_DIGITS}}})([{_ALPHABET}]{{{_DIGITS}}})")
+
+
+def job_id(fleet_uid: str, created_ms: int, entropy: bytes) -> str:
+    """The id of a new job.
+
+    Args:
+        fleet_uid: metadata.uid of the VideoGenerator.
+        created_ms: milliseconds since the epoch.
+        entropy: 10 random bytes.
+    """
+    if len(entropy) != 10:
+        raise ValueError(f"entropy must be 10 bytes, not {len(entropy)}")
+    serial = (created_ms << 80) | int.from_bytes(entropy, "big")
+    return f"video_{_encode(UUID(fleet_uid).int)}{_encode(serial)}"
+
+
+def fleet_uid_of(job: str) -> str | None:
+    """The fleet UID inside a job id; None when the text is no job id of ours."""
+    match = _JOB_ID.fullmatch(job)
+    if match is None:
+        return None
+    number = _decode(match.group(1))
+    return str(UUID(int=number)) if number < 1 << 128 else None
+
+
+def _encode(number: int) -> str:
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(5 * (_DIGITS - 1), -1, -5))
+
+
+def _decode(text: str) -> int:
+    number = 0
+    for character in text:
+        number = number << 5 | _ALPHABET.index(character)
+    return number

@@ -1,0 +1,132 @@
+"""A job: one video asked for. These are the values that travel; who may change them is `videofleet.queue`.
+
+States: queued → running → succeeded | failed | cancelled | dead; running → queued on reclaim, drain or retry.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
+
+from videofleet.tiers import Tier
+from videofleet.wire import Wire
+
+PAYLOAD_VERSION: Final = 1
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DEAD = "dead"  # attempts exhausted; a person decides
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing will happen to the job any more by itself."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class ErrorCode(StrEnum):
+    """Why a job ended without a video; `error.code` on the wire."""
+
+    CANCELLED_BY_USER = "cancelled"
+    FLEET_DELETED = "fleet_deleted"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"  # every attempt lost its worker or failed
+    GENERATION_FAILED = "generation_failed"  # the pipeline raised
+    NOT_FINITE = "not_finite"  # NaN or infinity in latents or frames
+
+
+class VideoRequest(Wire):
+    """What a worker needs to make the video; nothing of it ever reaches a log."""
+
+    v: int = PAYLOAD_VERSION
+    prompt: str
+    negative_prompt: str = ""
+    seed: int
+    guidance_scale: float | None = None  # None: the pipeline's default
+    guidance_scale_2: float | None = None  # low-noise expert; None: guidance_scale
+    tier: Tier  # as asked for: the name, and the shape it had at submission
+    output_prefix: str = ""  # folder in the store, from spec.output.prefix
+
+
+class Progress(Wire):
+    """How far an attempt is."""
+
+    stage: str  # loading | encoding_prompt | denoising | decoding | muxing | uploading
+    step: int = 0  # denoising steps done
+    steps: int = 0  # denoising steps in all
+
+    @property
+    def percent(self) -> int:
+        """0–99 for people; 100 is only said of a finished job. Denoising counts for 5–90 %."""
+        if self.stage == "denoising" and self.steps:
+            return 5 + 85 * self.step // self.steps
+        return {"decoding": 90, "muxing": 95, "uploading": 97}.get(self.stage, 0)
+
+
+class VideoResult(Wire):
+    """Where the video lies and what it is. Keys are relative to the store."""
+
+    store: str
+    video_key: str
+    thumbnail_key: str
+    video_bytes: int
+    tier: Tier  # as delivered
+    seed: int
+    revision: str
+    attempt: int
+    seconds_per_step: float  # mean over the denoising steps
+    worker_seconds: float  # claim to commit
+
+
+class Job(Wire):
+    """One job as Redis knows it, in one consistent read."""
+
+    id: str
+    fleet_uid: str
+    tenant: str
+    state: JobState
+    request: VideoRequest
+    created_at_ms: int
+    started_at_ms: int | None = None  # of the latest attempt
+    finished_at_ms: int | None = None
+    attempt: int = 0
+    worker: str | None = None
+    revision: str | None = None
+    cancel_requested: bool = False
+    progress: Progress | None = None
+    result: VideoResult | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class NewJob(Wire):
+    """A job to be submitted."""
+
+    id: str
+    fleet_uid: str
+    tenant: str
+    request: VideoRequest
+    idempotency_key: str | None = None
+    body_digest: str = ""  # SHA-256 of the request body: the same key with another body is a conflict
+
+
+class Claim(Wire):
+    """A job in the hands of one worker until `lease_until_ms` (Redis' clock)."""
+
+    job: Job
+    token: str = Field(repr=False)  # fencing: random, one per attempt
+    attempt: int
+    lease_ms: int
+
+
+class QueueStats(Wire):
+    """Figures of one fleet, from one snapshot."""
+
+    waiting: int
+    running: int
+    oldest_wait_s: float  # 0 when nothing waits

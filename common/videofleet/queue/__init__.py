@@ -1,0 +1,32 @@
+"""The job queue: every transition is one Lua script over one fleet's keys, timed by Redis' clock.
+
+The only package that imports redis. Promise: at-least-once execution, observed once; a zombie's write is refused.
+"""
+
+from videofleet.queue.client import BeatReply, JobQueue, Submitted
+from videofleet.queue.errors import (
+    FleetClosed,
+    FleetUnknown,
+    IdempotencyConflict,
+    JobNotFinished,
+    JobNotFound,
+    LeaseLost,
+    QueueError,
+    QueueFull,
+    QueueUnavailable,
+)
+
+__all__ = [
+    "BeatReply",
+    "FleetClosed",
+    "FleetUnknown",
+    "IdempotencyConflict",
+    "JobNotFinished",
+    "JobNotFound",
+    "JobQueue",
+    "LeaseLost",
+    "QueueError",
+    "QueueFull",
+    "QueueUnavailable",
+    "Submitted",
+]

@@ -1,0 +1,52 @@
+"""The queue's errors.
+
+QueueError
+├── QueueUnavailable     Redis does not answer: retry later
+├── QueueFull            the fleet's maxDepth is reached: retry later
+├── FleetUnknown         no policy was ever published for it
+├── FleetClosed          its VideoGenerator was deleted
+├── IdempotencyConflict  the key was used with another body
+├── JobNotFound
+├── JobNotFinished       a finished job was asked for, this one is not
+└── LeaseLost            the token is not valid any more: drop the attempt, another worker has the job
+"""
+
+
+class QueueError(Exception):
+    """Anything the queue refuses."""
+
+
+class QueueUnavailable(QueueError):
+    """Redis does not answer; nothing is known about the call's outcome."""
+
+
+class QueueFull(QueueError):
+    """The fleet has as many waiting jobs as spec.queue.maxDepth allows."""
+
+    def __init__(self, max_depth: int) -> None:
+        self.max_depth = max_depth
+        super().__init__(f"{max_depth} jobs are waiting, the most this fleet allows (spec.queue.maxDepth)")
+
+
+class FleetUnknown(QueueError):
+    """No policy was published for this fleet."""
+
+
+class FleetClosed(QueueError):
+    """The fleet takes no more jobs."""
+
+
+class IdempotencyConflict(QueueError):
+    """The Idempotency-Key was used before with a different request."""
+
+
+class JobNotFound(QueueError):
+    """No such job, or it was removed."""
+
+
+class JobNotFinished(QueueError):
+    """The job is still queued or running."""
+
+
+class LeaseLost(QueueError):
+    """The lease ended, the job was finished by another attempt, or it is gone."""

@@ -1,0 +1,111 @@
+"""The object store: videos, thumbnails, later checkpoints. S3, GCS, Azure or a folder, by obstore.
+
+A store is named in the manifest and configured by mounted files: `url` (s3://bucket/prefix, file:///path, …) and, beside
+it, one file per obstore option (aws_access_key_id, aws_endpoint, …). Nothing here reads the environment.
+Invariant: an object appears whole or not at all.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+
+class StoreError(Exception):
+    """The store refused or did not answer; the message names the store, never the credentials."""
+
+
+class ObjectNotFound(StoreError):
+    """No object under that key."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What is known of an object without reading it."""
+
+    size_bytes: int
+    etag: str | None
+
+
+class ObjectStore:
+    """One named store. Keys are relative, with `/` between parts."""
+
+    def __init__(self, name: str, store: Any) -> None:
+        self.name = name
+        self._store = store
+
+    @classmethod
+    def from_url(cls, name: str, url: str, options: dict[str, str] | None = None) -> Self:
+        """Opens a store; a `file://` folder is made when missing. Raises: StoreError."""
+        try:
+            if url.startswith("file://"):
+                Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+                return cls(name, from_url(url))
+            return cls(name, from_url(url, config=options or None))
+        except (BaseError, ValueError, OSError) as error:
+            raise StoreError(f"store {name}: {type(error).__name__}; check its url and options") from error
+
+    @classmethod
+    def from_folder(cls, name: str, folder: Path) -> Self:
+        """Opens a store from the files of a mounted Secret. Raises: StoreError."""
+        try:
+            options = {
+                file.name: file.read_text().strip()
+                for file in folder.iterdir()
+                if file.is_file() and not file.name.startswith(".")
+            }
+            url = options.pop("url")
+        except (OSError, KeyError) as error:
+            raise StoreError(f"store {name}: its Secret needs a key `url`, e.g. s3://bucket/prefix") from error
+        return cls.from_url(name, url, options)
+
+    async def put_file(self, key: str, path: Path, content_type: str) -> None:
+        """Uploads a file, in parts when it is large. Raises: StoreError."""
+        attributes = {} if self.is_folder else {"Content-Type": content_type}
+        try:
+            await obstore.put_async(self._store, key, path, attributes=attributes)
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: writing failed: {type(error).__name__}") from error
+
+    async def head(self, key: str) -> StoredObject:
+        """Size and etag. Raises: ObjectNotFound, StoreError."""
+        try:
+            meta = await obstore.head_async(self._store, key)
+        except FileNotFoundError as error:
+            raise ObjectNotFound(f"store {self.name} has no such object") from error
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: reading failed: {type(error).__name__}") from error
+        return StoredObject(size_bytes=meta["size"], etag=meta.get("e_tag"))
+
+    async def read(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes [start, end) in chunks. Raises: ObjectNotFound, StoreError."""
+        size_bytes = (await self.head(key)).size_bytes if end is None else end
+        chunk_bytes = 1 << 20
+        for offset in range(start, size_bytes, chunk_bytes):
+            try:
+                data = await obstore.get_range_async(
+                    self._store, key, start=offset, end=min(offset + chunk_bytes, size_bytes)
+                )
+            except FileNotFoundError as error:
+                raise ObjectNotFound(f"store {self.name} has no such object") from error
+            except (BaseError, OSError) as error:
+                raise StoreError(f"store {self.name}: reading failed: {type(error).__name__}") from error
+            yield bytes(data)
+
+    async def remove(self, key: str) -> None:
+        """Deletes an object; one that is not there is fine. Raises: StoreError."""
+        try:
+            await obstore.delete_async(self._store, key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: deleting failed: {type(error).__name__}") from error
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the store is a local folder, which keeps no content type."""
+        return type(self._store).__name__ == "LocalStore"
