@@ -2,9 +2,9 @@
 
     python models/build_tiny.py build/models/tiny-a14b [--architecture wan2.2-t2v-a14b]
 
-Owns the shape of the tiny model and nothing else: what it writes is a model directory like any other. Invariant: two
-builds are byte-identical, and a folder appears whole or not at all, because weights are memory-mapped by their readers.
-The libraries are imported where they are used: they take seconds, and mostly there is nothing to build.
+Owns the shape of the tiny model and nothing else: what it writes is a model directory like any other. Invariant:
+two builds are byte-identical, and a folder appears whole or not at all, because its readers map the weights into
+memory. The libraries are imported where they are used: they take seconds, and mostly there is nothing to build.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from videofleet.architectures import Architecture
 SEED: Final = 0
 TEXT_WIDTH: Final = 16
 VAE_WIDTH: Final = 8  # narrower ones amplify rounding: their channel norm runs over too few channels
-WORDS: Final = "a the of in on at cat dog car red blue sea city night sun slow motion".split()
+WORDS: Final = ("a", "the", "of", "in", "on", "at", "cat", "dog", "car", "red", "blue", "sea", "city", "night", "sun")
 SPACE: Final = "\u2581"  # sentencepiece's mark for the beginning of a word
 
 
