@@ -73,15 +73,13 @@ def _refuse_other_architecture(model: Path, index: dict[str, Any], architecture:
         raise _mismatch(f"model_index.json says {index.get('_class_name')}, not {PIPELINE}")
     for component in COMPONENTS:
         if index.get(component, [None])[0] is None or not (model / component).is_dir():
-            raise Fault(
-                WorkerFault.MODEL_CORRUPT, f"component {component} is missing; copy the model folder again"
-            )
+            raise Fault(WorkerFault.MODEL_CORRUPT, f"component {component} is missing; copy the model folder again")
     wanted = CONSTANTS[architecture].has_two_experts
     has_two = index.get("transformer_2", [None])[0] is not None
     if has_two != wanted:
         raise _mismatch(f"{architecture} has {2 if wanted else 1} expert(s), this model {2 if has_two else 1}")
     boundary = index.get("boundary_ratio")
-    if wanted != isinstance(boundary, float) or (wanted and not 0 < boundary < 1):
+    if not (isinstance(boundary, float) and 0 < boundary < 1 if wanted else boundary is None):
         raise _mismatch(f"boundary_ratio {boundary} does not fit {architecture}")
     if bool(index.get("expand_timesteps", False)) == wanted:
         raise _mismatch(f"expand_timesteps {index.get('expand_timesteps')} does not fit {architecture}")

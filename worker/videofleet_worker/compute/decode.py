@@ -14,16 +14,14 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, un
 from videofleet_worker.compute.denoise import NotFinite
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
 def decoded_frames(pipe: WanPipeline, latents: torch.Tensor) -> Iterator[np.ndarray]:
     """Yields uint8 arrays of shape (1 or 4, height, width, 3). Raises: NotFinite."""
     vae = pipe.vae
     hidden = vae.post_quant_conv(_unscaled(vae, latents))
     memory: list[torch.Tensor | None] = [None] * sum(isinstance(m, WanCausalConv3d) for m in vae.decoder.modules())
     for index in range(hidden.shape[2]):
-        chunk = vae.decoder(
-            hidden[:, :, index : index + 1], feat_cache=memory, feat_idx=[0], first_chunk=index == 0
-        )
+        chunk = vae.decoder(hidden[:, :, index : index + 1], feat_cache=memory, feat_idx=[0], first_chunk=index == 0)
         if vae.config.patch_size is not None:
             chunk = unpatchify(chunk, patch_size=vae.config.patch_size)
         if not torch.isfinite(chunk.sum()):

@@ -15,9 +15,7 @@ from diffusers import WanPipeline
 
 from videofleet.jobs import VideoRequest
 
-DEFAULT_GUIDANCE_SCALE: Final[float] = (
-    inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
-)
+DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
 MAX_SEQUENCE_LENGTH: Final = 512  # the pipeline's default; padding is attended to, so it changes the video
 
 
@@ -43,7 +41,7 @@ class Denoising:
         return len(self.experts)
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
 def begin(pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0) -> Denoising:
     """Encodes the prompt and draws the noise; `first_step` other than 0 is for warming a later expert.
 
@@ -84,7 +82,7 @@ def begin(pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0) -> D
     )
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
 def advance(pipe: WanPipeline, job: Denoising) -> None:
     """One denoising step. Raises: NotFinite, naming step and expert."""
     expert = job.experts[job.step]

@@ -143,7 +143,7 @@ class Compute:
         except Exception as error:
             # Neither text nor message of the exception is kept: either may quote the prompt.
             where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("generation failed", extra={"job": work.job, "error": type(error).__name__, "where": where})  # noqa: TRY400 - see above
+            log.error("generation failed", extra={"job": work.job, "error": type(error).__name__, "where": where})
             return _failed(work.job, ErrorCode.GENERATION_FAILED, _generation_error(error), retry=True)
         finally:
             self._clean()
