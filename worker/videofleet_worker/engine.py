@@ -21,6 +21,7 @@ from videofleet.workerspec import WorkerSpec
 from videofleet_worker import protocol
 from videofleet_worker.compute import entry
 from videofleet_worker.faults import Fault
+from videofleet_worker.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Engine:
             ) from error
         except ComputeDied as error:
             raise Fault(
-                WorkerFault.COMPUTE_CRASHED, f"{error} while it was starting; give the container more memory"
+                WorkerFault.COMPUTE_CRASHED, f"{error} while it was starting; its log says why, unless memory ran out"
             ) from error
 
     async def generate(
@@ -100,7 +101,8 @@ class Engine:
         self._heard_at = time.monotonic()
         while True:
             try:
-                event = await asyncio.wait_for(self._next_event(), self.step_timeout_s)
+                async with asyncio.timeout(self.step_timeout_s):
+                    event = await self._next_event()
             except TimeoutError as error:
                 await self.kill()
                 raise ComputeDied(f"compute was silent for {self.step_timeout_s:g} s and was killed") from error
@@ -154,15 +156,19 @@ class Engine:
 
     async def _launch(self) -> None:
         ours, theirs = socket.socketpair()
-        self._process = self._context.Process(target=entry.run, args=(theirs,), name="compute", daemon=True)
-        # The fork server answers only when torch is imported; the event loop must not wait for that.
-        await asyncio.to_thread(self._process.start)
-        theirs.close()
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=protocol.LINE_LIMIT_BYTES)
         self._events = asyncio.Queue()
         self.died = asyncio.Event()
-        self._heard_at = time.monotonic()
         self._listener = asyncio.create_task(self._listen(reader, self._events, self.died))
+        process = self._context.Process(target=entry.run, args=(theirs,), name="compute", daemon=True)
+        # The fork server answers only when torch is imported; the event loop must not wait for that.
+        starting = asyncio.create_task(asyncio.to_thread(process.start))
+        try:
+            await asyncio.shield(starting)
+        finally:  # a start cannot be called off, so a cancelled one is waited for and then ended like any other
+            await asyncio.wait({starting})
+            theirs.close()
+            self._process = process
 
     async def _listen(
         self, reader: asyncio.StreamReader, events: asyncio.Queue[protocol.Event | None], died: asyncio.Event
@@ -204,9 +210,7 @@ class Engine:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
         if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await end(self._listener)
         if self._process is not None and self._process.exitcode is not None:
             self._process.close()
         self._process = self._writer = self._listener = None
