@@ -1,4 +1,4 @@
-"""The `videofleet-gateway` program: starts listening whether Redis answers or not, and leaves without dropping a request.
+"""The `videofleet-gateway` program: listens whether Redis answers or not, and leaves without dropping a request.
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot start.
 """

@@ -97,9 +97,7 @@ def _read(path: Path) -> Mapping[str, _Key]:
     except OSError as error:
         raise KeysFileError(f"{path}: {error.strerror}; mount the Secret with the API keys") from error
     except ValidationError as error:
-        faults = "; ".join(
-            f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)
-        )
+        faults = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False))
         raise KeysFileError(f"{path}: {faults}") from None
     by_id = {key.id: key for key in keys}
     if len(by_id) != len(keys):

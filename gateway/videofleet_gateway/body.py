@@ -56,9 +56,7 @@ def _json_fields(body: bytes) -> dict[str, object]:
 def _form_fields(items: list[tuple[str, Any]]) -> dict[str, object]:
     files = [name for name, value in items if not isinstance(value, str)]
     if files:
-        faults = [
-            Fault(name[:64], "files are not taken; send text fields only") for name in dict.fromkeys(files)
-        ]
+        faults = [Fault(name[:64], "files are not taken; send text fields only") for name in dict.fromkeys(files)]
         raise Unprocessable.from_faults(faults)
     return _without_repeats(items)
 

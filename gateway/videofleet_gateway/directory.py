@@ -4,6 +4,7 @@ All callers share one refresh, so a slow Redis is asked once. Closed fleets neve
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,9 @@ from typing import Final
 
 from videofleet.policy import FleetPolicy
 from videofleet.queue import JobQueue, QueueUnavailable
+from videofleet_gateway.trouble import describe
+
+log: Final = logging.getLogger(__name__)
 
 MAX_AGE_S: Final = 1.0
 ANSWER_S: Final = 1.8  # clients hear of a dead Redis within 2 s
@@ -33,6 +37,7 @@ class FleetDirectory:
         self._queue = queue
         self._policies: dict[str, FleetPolicy] = {}
         self._names: dict[str, str] = {}
+        self._unreadable: set[str] = set()
         self._read_at = -MAX_AGE_S
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -67,8 +72,20 @@ class FleetDirectory:
         began = time.monotonic()
         names = await self._queue.fleets()
         asked = [uid for uid in names if uid not in self._policies or self._policies[uid].closed is None]
-        answers = await asyncio.gather(*map(self._queue.policy, asked))
+        answers = await asyncio.gather(*map(self._policy, asked))
         kept = {uid: policy for uid, policy in self._policies.items() if uid in names}
         self._policies = kept | {uid: policy for uid, policy in zip(asked, answers, strict=True) if policy}
         self._names = names
         self._read_at = began
+
+    async def _policy(self, fleet_uid: str) -> FleetPolicy | None:
+        """One fleet's policy; one that we cannot read (a newer operator's) must not hide the others."""
+        try:
+            policy = await self._queue.policy(fleet_uid)
+        except ValueError as error:
+            if fleet_uid not in self._unreadable:
+                log.error("policy not understood", extra={"fleet_uid": fleet_uid} | describe(error))
+            self._unreadable.add(fleet_uid)
+            return None
+        self._unreadable.discard(fleet_uid)
+        return policy

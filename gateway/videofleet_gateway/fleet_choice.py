@@ -30,9 +30,7 @@ def chosen_fleet(model: str | None, usable: list[FleetPolicy]) -> FleetPolicy:
         return _only(fitting, f"{model} is ambiguous")
     if any(_is_meant(model, policy) for policy in usable):
         raise Gone(f"the fleet {model} was deleted; choose another: GET /v1/models", param="model")
-    raise NotFound(
-        f"no fleet {model} for this key; GET /v1/models lists yours", code="model_not_found", param="model"
-    )
+    raise NotFound(f"no fleet {model} for this key; GET /v1/models lists yours", code="model_not_found", param="model")
 
 
 def _is_meant(model: str, policy: FleetPolicy) -> bool:

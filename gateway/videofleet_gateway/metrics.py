@@ -1,4 +1,7 @@
-"""The gateway's Prometheus metrics; the one home of their names. Labels come from routes and enums, never from users."""
+"""The gateway's Prometheus metrics; the one home of their names.
+
+Labels come from routes, methods and closed vocabularies, never from users.
+"""
 
 from typing import Final
 

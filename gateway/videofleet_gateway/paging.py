@@ -29,9 +29,7 @@ def asked_page(query: Mapping[str, str]) -> Page:
         query.get("order", "desc"),
     )
     faults = [
-        Fault(name[:64], "unknown parameter; known are after, limit, order")
-        for name in query
-        if name not in _KNOWN
+        Fault(name[:64], "unknown parameter; known are after, limit, order") for name in query if name not in _KNOWN
     ]
     if after is not None and fleet_uid_of(after) is None:
         faults.append(Fault("after", "must be the id of a video, as in last_id of the page before"))

@@ -167,9 +167,7 @@ def _queue_problem(error: QueueError) -> Problem | None:
         case FleetClosed():
             return Gone("this fleet was deleted; choose another: GET /v1/models", param="model")
         case FleetUnknown():
-            return NotFound(
-                "no such fleet; GET /v1/models lists yours", code="model_not_found", param="model"
-            )
+            return NotFound("no such fleet; GET /v1/models lists yours", code="model_not_found", param="model")
         case IdempotencyConflict():
             return Unprocessable(
                 "this key was used before with another body; use a new key",

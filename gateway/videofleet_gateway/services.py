@@ -28,9 +28,7 @@ class Services:
         try:
             return self.stores[name]
         except KeyError:
-            raise StoreError(
-                f"store {name} is not mounted in this gateway; add --store or --store-folder"
-            ) from None
+            raise StoreError(f"store {name} is not mounted in this gateway; add --store or --store-folder") from None
 
 
 SERVICES: Final = web.AppKey("services", Services)

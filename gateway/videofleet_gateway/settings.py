@@ -23,9 +23,7 @@ class Settings:
     stores: dict[str, ObjectStore]
     port: int
     bind_address: str
-    drain_delay_s: (
-        float  # how long a terminating gateway still takes requests, so that balancers notice first
-    )
+    drain_delay_s: float  # how long a terminating gateway still takes requests, so that balancers notice first
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
@@ -48,19 +46,11 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "videofleet-gateway", description="The HTTP API in front of VideoFleet's queue."
-    )
-    parser.add_argument(
-        "--installation", required=True, help="name of the installation, as in the operator's config"
-    )
-    parser.add_argument(
-        "--redis-url-file", required=True, type=Path, help="file with a redis:// or rediss:// URL"
-    )
+    parser = argparse.ArgumentParser("videofleet-gateway", description="The HTTP API in front of VideoFleet's queue.")
+    parser.add_argument("--installation", required=True, help="name of the installation, as in the operator's config")
+    parser.add_argument("--redis-url-file", required=True, type=Path, help="file with a redis:// or rediss:// URL")
     parser.add_argument("--keys-file", required=True, type=Path, help="JSON file with the API keys' digests")
-    parser.add_argument(
-        "--store", action="append", default=[], type=_pair, metavar="NAME=URL", help="a store by URL"
-    )
+    parser.add_argument("--store", action="append", default=[], type=_pair, metavar="NAME=URL", help="a store by URL")
     parser.add_argument(
         "--store-folder",
         action="append",
@@ -91,9 +81,7 @@ def _secret_text(path: Path) -> str:
     try:
         text = path.read_text().strip()
     except OSError as error:
-        raise SettingsError(
-            f"--redis-url-file {path}: {error.strerror}; mount the Redis Secret there"
-        ) from error
+        raise SettingsError(f"--redis-url-file {path}: {error.strerror}; mount the Redis Secret there") from error
     if not text:
         raise SettingsError(f"--redis-url-file {path} is empty; its text is redis://:password@host:6379/0")
     return text

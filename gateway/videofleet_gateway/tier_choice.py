@@ -12,9 +12,7 @@ from videofleet.tiers import Tier
 from videofleet_gateway.problems import Fault
 
 
-def chosen_tier(
-    policy: FleetPolicy, *, tier: str | None, size: str | None, seconds: Decimal | None
-) -> Tier | Fault:
+def chosen_tier(policy: FleetPolicy, *, tier: str | None, size: str | None, seconds: Decimal | None) -> Tier | Fault:
     """The best tier that fits what is given (tiers are listed best first), or the field that no tier fits."""
     left = policy.tiers
     wishes: list[tuple[str, object, Callable[[Tier], bool], Callable[[Tier], str]]] = [
@@ -29,9 +27,7 @@ def chosen_tier(
         if not fitting:
             offered = ", ".join(dict.fromkeys(spelled(offer) for offer in left))
             among = "" if left == policy.tiers else " with the tier or size asked for"
-            return Fault(
-                field, f"{wish} is not offered by {policy.fleet}{among}; choose {offered}, or leave it out"
-            )
+            return Fault(field, f"{wish} is not offered by {policy.fleet}{among}; choose {offered}, or leave it out")
         left = fitting
     return left[0]
 

@@ -51,9 +51,7 @@ class Asked:
 def asked_for(fields: Mapping[str, object]) -> Asked:
     """The fields, typed. Null counts as left out. Raises: Unprocessable."""
     known = ", ".join(_PARSERS)
-    faults = [
-        Fault(name[:64], f"unknown field; known are {known}") for name in fields if name not in _PARSERS
-    ]
+    faults = [Fault(name[:64], f"unknown field; known are {known}") for name in fields if name not in _PARSERS]
     values: dict[str, Any] = {}
     for name, parse in _PARSERS.items():
         given = fields.get(name)

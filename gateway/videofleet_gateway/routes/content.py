@@ -75,9 +75,7 @@ def _finished(job: Job) -> VideoResult:
         return job.result
     if job.state.is_terminal:
         raise NotFound("the video failed, there is no file; its error says why", code="video_failed")
-    raise NotFound(
-        f"the video is {views.status(job)}; ask again when its status is completed", code="video_not_ready"
-    )
+    raise NotFound(f"the video is {views.status(job)}; ask again when its status is completed", code="video_not_ready")
 
 
 def _range_header(request: web.Request, etag: str) -> str | None:

@@ -72,9 +72,7 @@ async def _submit(request: web.Request, asked: Asked, key: str | None) -> Submit
 def _idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise Unprocessable.from_faults(
-            [Fault("Idempotency-Key", "must be 1 to 255 visible ASCII characters")]
-        )
+        raise Unprocessable.from_faults([Fault("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
     return key
 
 
@@ -91,9 +89,7 @@ async def listing(request: web.Request) -> web.Response:
             newest_first=page.newest_first,
         )
         shown = jobs[: page.limit]
-        videos = [
-            views.video(job, await services.fleets.name(job.fleet_uid), with_prompt=False) for job in shown
-        ]
+        videos = [views.video(job, await services.fleets.name(job.fleet_uid), with_prompt=False) for job in shown]
     return web.json_response(views.video_list(videos, has_more=len(jobs) > len(shown)))
 
 
