@@ -29,7 +29,7 @@ SMALL = Tier(name="small", width=128, height=128, num_frames=17, num_inference_s
 PREVIEW = Tier(name="preview", width=64, height=64, num_frames=9, num_inference_steps=4, fps=16)
 VIDEO_BYTES = bytes(range(256)) * 8192  # 2 MiB: more than one chunk
 THUMBNAIL_BYTES = b"\xff\xd8\xff" + b"thumbnail"
-LONERS = [f"loner{number}" for number in range(20)]  # tenants that see one fleet only
+LONERS = [f"loner{number}" for number in range(80)]  # tenants that see one fleet only
 
 
 class RedisServer(Protocol):
@@ -48,7 +48,7 @@ def policy(number: int, fleet: str, tenants: list[str] | None, **changes: Any) -
         "architecture": Architecture.WAN22_T2V_A14B,
         "tiers": [SMALL, PREVIEW],
         "tracks": {"r1": Track.STABLE},
-        "max_depth": 100,
+        "max_depth": 10_000,
         "max_attempts": 3,
         "tenants": tenants,
         "store": "videos",
