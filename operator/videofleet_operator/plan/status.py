@@ -5,7 +5,7 @@ Invariant: the same observation twice writes once. Queue figures are rounded and
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from videofleet.jobs import QueueStats
 from videofleet_operator.crd.status import MESSAGE_MAX, Condition, FleetStatus, QueueFigures, Revisions
@@ -32,8 +32,9 @@ def next_status(observed: Observed, roles: Roles, verdicts: list[Verdict], now: 
 
 
 def _condition(verdict: Verdict, observed: Observed, now: datetime) -> Condition:
-    status = "True" if verdict.holds else "False"
-    before = next((c for c in observed.fleet.status.get("conditions", []) if c.get("type") == verdict.type), {})
+    status: Literal["True", "False"] = "True" if verdict.holds else "False"
+    conditions: list[dict[str, str]] = observed.fleet.status.get("conditions", [])
+    before: dict[str, str] = next((c for c in conditions if c.get("type") == verdict.type), {})
     since = before.get("lastTransitionTime") if before.get("status") == status else None
     return Condition(
         type=verdict.type,
@@ -47,12 +48,18 @@ def _condition(verdict: Verdict, observed: Observed, now: datetime) -> Condition
 
 def _is_news(old: dict[str, Any], new: dict[str, Any], now: datetime) -> bool:
     before, after = old.get("queue"), new.get("queue")
-    rest_differs = {**old, "queue": None} != {**new, "queue": None}
-    if rest_differs or (before is None) != (after is None):
+    if _ours(old, new) != _ours(new, new) or (before is None) != (after is None):
         return True
     if before is None or _without_time(before) == _without_time(after):
         return False
     return (now - _parsed(before.get("updated"), now)).total_seconds() >= QUEUE_WRITE_EVERY_S
+
+
+def _ours(status: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What we write, without the queue: conditions and fields of others are none of our business."""
+    types = {condition["type"] for condition in new["conditions"]}
+    conditions = [c for c in status.get("conditions", []) if c.get("type") in types]
+    return {key: status.get(key) for key in new if key != "queue"} | {"conditions": conditions}
 
 
 def _without_time(figures: Any) -> dict[str, Any]:
@@ -65,7 +72,7 @@ def _figures(stats: QueueStats, now: datetime) -> QueueFigures:
 
 def rounded(count: int) -> int:
     """Two significant digits: 7 → 7, 99 → 99, 123 → 120, 4567 → 4600."""
-    magnitude = 10 ** max(0, len(str(count)) - 2)
+    magnitude: int = 10 ** max(0, len(str(count)) - 2)
     return (count + magnitude // 2) // magnitude * magnitude
 
 
