@@ -57,9 +57,10 @@ def _record(request: web.Request, status: int, seconds: float) -> None:
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
-    """Before headers are sent, of streams too: the request's id, and no guessing of content types."""
+    """Before headers are sent, of streams too: the request's id, no guessing of types, no version of anything."""
     response.headers["X-Request-Id"] = request.get(REQUEST_ID, "")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Server"] = "videofleet"
 
 
 @web.middleware

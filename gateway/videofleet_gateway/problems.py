@@ -81,7 +81,7 @@ class Unauthorized(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "a valid API key is needed: Authorization: Bearer vf_…",
+            "a valid API key is needed: Authorization: Bearer vf_<id>_<secret>",
             headers={"WWW-Authenticate": 'Bearer realm="videofleet"'},
         )
 
@@ -163,7 +163,7 @@ def _queue_problem(error: QueueError) -> Problem | None:
                 "the queue does not answer; try again", code="queue_unavailable", headers=_retry(RETRY_SOON_S)
             )
         case QueueFull():
-            return TooManyRequests(str(error), headers=_retry(RETRY_FULL_S))
+            return TooManyRequests(f"{error}; try again later", headers=_retry(RETRY_FULL_S))
         case FleetClosed():
             return Gone("this fleet was deleted; choose another: GET /v1/models", param="model")
         case FleetUnknown():

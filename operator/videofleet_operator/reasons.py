@@ -42,16 +42,10 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.INVALID_SPEC: (
         "The spec breaks a rule that the CRD in this cluster did not check; correct the named field."
     ),
-    Reason.STORE_UNKNOWN: (
-        "The installation has no such store; use a listed one or add it to the chart's values."
-    ),
+    Reason.STORE_UNKNOWN: ("The installation has no such store; use a listed one or add it to the chart's values."),
     Reason.UNSCHEDULABLE: "No node fits a worker; free or add capacity, or ask for less.",
-    Reason.PODS_REFUSED: (
-        "The API server refuses the pods (quota, admission); raise the quota or change the spec."
-    ),
-    Reason.IMAGE_PULL_FAILED: (
-        "The worker image cannot be pulled; correct spec.worker.image or the pull secret."
-    ),
+    Reason.PODS_REFUSED: ("The API server refuses the pods (quota, admission); raise the quota or change the spec."),
+    Reason.IMAGE_PULL_FAILED: ("The worker image cannot be pulled; correct spec.worker.image or the pull secret."),
     Reason.SECRET_MISSING: "A Secret that workers mount is missing in the fleet's namespace; create it.",
     Reason.VOLUME_CLAIM_MISSING: "A PersistentVolumeClaim is missing in the fleet's namespace; create it.",
     Reason.VOLUME_MOUNT_FAILED: "A volume cannot be mounted; see the message.",

@@ -73,3 +73,35 @@ async def test_refusals(gateway: Any, http: aiohttp.ClientSession, video: tuple[
         stored.unlink()
     async with http.get(path) as response:
         assert (response.status, (await response.json())["error"]["code"]) == (404, "content_missing")
+
+
+async def test_a_store_that_fails_half_way_breaks_the_connection(
+    gateway: Any, http: aiohttp.ClientSession, video: tuple[str, bytes]
+) -> None:
+    """A short file must never look whole."""
+    path, _ = video
+    (stored,) = (gateway.folder / "store").rglob(f"{path.split('/')[3]}/1/video.mp4")
+    with stored.open("r+b") as file:
+        file.truncate(64 << 20)  # far more than sockets hold
+    async with http.get(path) as response:
+        await response.content.readexactly(1 << 20)
+        stored.unlink()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    assert '"message": "store failed while sending"' in gateway.log()
+    assert "unexpected error" not in gateway.log()
+
+
+async def test_a_client_that_leaves_is_no_trouble(
+    gateway: Any, http: aiohttp.ClientSession, video: tuple[str, bytes]
+) -> None:
+    path, _ = video
+    (stored,) = (gateway.folder / "store").rglob(f"{path.split('/')[3]}/1/video.mp4")
+    with stored.open("r+b") as file:
+        file.truncate(64 << 20)
+    async with http.get(path) as response:
+        await response.content.readexactly(1 << 20)
+        response.close()
+    async with http.get(path, headers={"Range": "bytes=0-9"}) as response:
+        assert len(await response.read()) == 10
+    assert "unexpected error" not in gateway.log()

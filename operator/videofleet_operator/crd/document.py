@@ -32,9 +32,7 @@ class _PlainDumper(yaml.SafeDumper):
 
 def crd_yaml() -> str:
     """The CRD as YAML."""
-    text = yaml.dump(
-        _ordered(crd_manifest()), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True
-    )
+    text = yaml.dump(_ordered(crd_manifest()), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
     return f"# Made by `python -m videofleet_operator.crd`; don't edit.\n{text}"
 
 
@@ -62,9 +60,7 @@ def crd_markdown() -> str:
     parts += ["\n## Rules\n", "Checked by the API server; the message names the remedy.\n"]
     parts += ["| where | message |", "| --- | --- |", *_rule_rows("", schema)]
     parts += ["\n## status\n", "| field | type | meaning |", "| --- | --- | --- |"]
-    parts += [
-        f"| `{path}` | {_type(node)} | {node['description']} |" for path, node, _ in _leaves("", status, True)
-    ]
+    parts += [f"| `{path}` | {_type(node)} | {node['description']} |" for path, node, _ in _leaves("", status, True)]
     parts += ["\n## Reasons of conditions\n", "| reason | what to do |", "| --- | --- |"]
     parts += [f"| `{reason}` | {meaning} |" for reason, meaning in reason_rows()]
     return "\n".join(parts) + "\n"

@@ -42,9 +42,7 @@ class Rule:
         """Checks after pydantic's own checks of the type."""
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Adds the CEL to the field's schema."""
         json_schema = handler(schema)
         json_schema[VALIDATIONS] = [self.as_validation(), *json_schema.get(VALIDATIONS, [])]
@@ -53,9 +51,7 @@ class Rule:
 
 def matches(pattern: str, message: str) -> Rule:
     """The whole text has this form. A rule, because the message of `pattern` is the expression itself."""
-    return Rule(
-        f"self.matches({quoted(pattern)})", message, lambda text: re.fullmatch(pattern, text) is not None
-    )
+    return Rule(f"self.matches({quoted(pattern)})", message, lambda text: re.fullmatch(pattern, text) is not None)
 
 
 def duration(low: str, high: str) -> Rule:

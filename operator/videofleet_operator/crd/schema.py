@@ -25,9 +25,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
     node = _without_null(_resolved(node, definitions), definitions)
     schema = {key: value for key, value in node.items() if key not in _DROPPED}
     if "properties" in schema:
-        schema["properties"] = {
-            name: _structural(value, definitions) for name, value in schema["properties"].items()
-        }
+        schema["properties"] = {name: _structural(value, definitions) for name, value in schema["properties"].items()}
     if "items" in schema:
         schema["items"] = _structural(schema["items"], definitions)
     if isinstance(node.get("additionalProperties"), dict):

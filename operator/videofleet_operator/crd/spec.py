@@ -29,7 +29,7 @@ from videofleet_operator.crd.rules import VALIDATIONS, Rule, duration, matches, 
 from videofleet_operator.crd.source import SourceText
 from videofleet_operator.crd.tier_rules import TIER_RULES
 
-REVISION_FIELDS: Final = {
+REVISION_FIELDS: Final[dict[str, bool | dict[str, bool]]] = {
     "model": True,
     "worker": True,
     "tiers": True,
@@ -50,9 +50,7 @@ class SpecError(ValueError):
 class SpecModel(BaseModel):
     """A frozen part of the spec: snake_case in Python, camelCase in manifests."""
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", alias_generator=to_camel, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
 Label = Annotated[
@@ -116,9 +114,7 @@ class Toleration(SpecModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Taint effect; all effects when not given."
     )
-    toleration_seconds: int | None = Field(
-        default=None, ge=0, le=86400, description="For `NoExecute`: how long."
-    )
+    toleration_seconds: int | None = Field(default=None, ge=0, le=86400, description="For `NoExecute`: how long.")
 
 
 class Worker(SpecModel):
@@ -141,9 +137,7 @@ class Worker(SpecModel):
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(
         default=None, max_length=16, description="Labels a node must have."
     )
-    tolerations: list[Toleration] | None = Field(
-        default=None, max_length=16, description="Taints a worker accepts."
-    )
+    tolerations: list[Toleration] | None = Field(default=None, max_length=16, description="Taints a worker accepts.")
     termination_grace_period: Annotated[str, Field(max_length=7), duration("10s", "24h")] = Field(
         default="30m", description="How long a stopping worker may go on with its running job."
     )
@@ -182,9 +176,7 @@ class Warmup(SpecModel):
 class Queue(SpecModel):
     """Limits of the fleet's queue."""
 
-    max_depth: int = Field(
-        default=1000, ge=1, le=1_000_000, description="Waiting jobs; more are refused with 429."
-    )
+    max_depth: int = Field(default=1000, ge=1, le=1_000_000, description="Waiting jobs; more are refused with 429.")
     max_attempts: int = Field(default=3, ge=1, le=20, description="Attempts of a job before it is dead.")
 
 
@@ -226,9 +218,7 @@ class Scaling(SpecModel):
 class VideoGeneratorSpec(SpecModel):
     """A fleet of workers that serve one model."""
 
-    model_config = ConfigDict(
-        json_schema_extra={VALIDATIONS: [dict(rule.as_validation()) for rule in TIER_RULES]}
-    )
+    model_config = ConfigDict(json_schema_extra={VALIDATIONS: [dict(rule.as_validation()) for rule in TIER_RULES]})
 
     model: Model = Field(description="Which weights to serve.")
     worker: Worker = Field(default=Worker(), description="The pods that generate.", json_schema_extra=_EMPTY)

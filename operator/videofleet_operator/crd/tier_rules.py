@@ -7,16 +7,12 @@ from videofleet.architectures import CONSTANTS, Architecture, Constants
 from videofleet_operator.crd.rules import Rule
 
 
-def _guarded(
-    architecture: Architecture, cel: str, tier_holds: Callable[[Any, Constants], bool], message: str
-) -> Rule:
+def _guarded(architecture: Architecture, cel: str, tier_holds: Callable[[Any, Constants], bool], message: str) -> Rule:
     constants = CONSTANTS[architecture]
     return Rule(
         f"self.model.architecture != '{architecture}' || self.tiers.all(t, {cel})",
         f"{architecture}: {message}",
-        lambda spec: (
-            spec.model.architecture != architecture or all(tier_holds(tier, constants) for tier in spec.tiers)
-        ),
+        lambda spec: spec.model.architecture != architecture or all(tier_holds(tier, constants) for tier in spec.tiers),
         ".tiers",
     )
 
