@@ -1,6 +1,7 @@
 """What the chart makes out of typical values."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import helm_python as helm
@@ -186,3 +187,12 @@ def test_notes_tell_the_next_commands(chart: helm.Chart) -> None:
     notes = files["videofleet/templates/NOTES.txt"]
     assert "port-forward -n studio service/films-videofleet-gateway 8080:8080" in notes
     assert "Nobody has a key" in notes
+
+
+def test_the_chart_brings_the_generated_kind() -> None:
+    """Helm reads charts/videofleet/crds; `make crds` copies it there."""
+    root = Path(__file__).parents[2]
+    generated, shipped = root / "crds", root / "charts" / "videofleet" / "crds"
+    assert {file.name for file in generated.iterdir()} == {file.name for file in shipped.iterdir()}
+    for file in generated.iterdir():
+        assert (shipped / file.name).read_text() == file.read_text(), f"{file.name} differs: make crds"
