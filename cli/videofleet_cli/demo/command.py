@@ -17,7 +17,7 @@ from videofleet_cli.demo.installing import NAMESPACE
 from videofleet_cli.demo.project import find_project
 from videofleet_cli.demo.steps import Steps
 from videofleet_cli.demo.story import Made, first_video
-from videofleet_cli.exits import CommandError, Exit
+from videofleet_cli.exits import CommandError
 
 _SIGTERM_EXIT: Final = 143
 
@@ -34,20 +34,19 @@ def demo(
     output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _leave)
     steps = Steps(screen.out)
-    cluster.refuse_if_running(state)
+    with steps.step("Starting Redis and a development cluster"):
+        running = cluster.start(state, project.models)
     kept = False
     try:
-        with steps.step("Starting Redis and a development cluster") as say:
-            running = cluster.start(state, project.models, say)
-        made = asyncio.run(first_video(project, running.kubeconfig, running.redis_url, output, steps))
+        made = asyncio.run(first_video(project, running.kubeconfig, running.redis_url(), output, steps))
         _tell(made, steps, running.kubeconfig)
         kept = keep
     except CommandError:
-        _explain(state)
+        _explain(running)
         raise
     finally:
         if not kept:
-            _take_down(state, output, steps)
+            _take_down(running, output, steps)
     if kept:
         _tell_what_next(output)
 
@@ -56,21 +55,19 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(_SIGTERM_EXIT)
 
 
-def _take_down(state: Path, output: Path, steps: Steps) -> None:
+def _take_down(running: cluster.Running, output: Path, steps: Steps) -> None:
     """A second Ctrl-C must not leave half of it running."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with steps.step("Taking it all down"):
-        cluster.stop(state)
+        running.stop()
     Access(output).remove()
 
 
-def _explain(state: Path) -> None:
-    kubeconfig = cluster.kubeconfig(state)
-    if kubeconfig.is_file():
-        for line in asyncio.run(findings(kubeconfig, NAMESPACE)):
-            screen.err.print(line, markup=False)
-    for log in cluster.logs(state):
+def _explain(running: cluster.Running) -> None:
+    for line in asyncio.run(findings(running.kubeconfig, NAMESPACE)):
+        screen.err.print(line, markup=False)
+    for log in running.logs():
         screen.err.print(f"log: {log}", markup=False)
 
 

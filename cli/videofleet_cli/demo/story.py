@@ -40,7 +40,7 @@ async def first_video(project: Project, kubeconfig: Path, redis_url: str, output
             names = [installing.OPERATOR, installing.GATEWAY]
             await deployments_available(cluster, namespace, names, say, _AVAILABLE_S)
         with steps.step(f"Applying {project.example.relative_to(project.root)}") as say:
-            fleet = await apply(cluster, namespace, project.example)
+            fleet = await apply(cluster, namespace, await asyncio.to_thread(project.example.read_text))
             say(f"VideoGenerator {namespace}/{fleet}")
         with steps.step("Warming the fleet") as say:
             await fleet_ready(cluster, namespace, fleet, say, _READY_S)
