@@ -8,7 +8,7 @@ import base64
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +136,7 @@ class ApiClient:
         path: str,
         body: Object | None = None,
         content_type: str = "application/json",
-        **params: str,
+        params: Mapping[str, str] | None = None,
     ) -> Object:
         """One exchange; the JSON of the answer."""
         data = None if body is None else json.dumps(body)
@@ -150,7 +150,7 @@ class ApiClient:
 
     async def list(self, resource: Resource, namespace: str = "", **params: str) -> Object:
         """The list object: `items` and `metadata.resourceVersion`."""
-        return await self.request("GET", resource.path(namespace), **params)
+        return await self.request("GET", resource.path(namespace), params=params)
 
     async def create(self, resource: Resource, obj: Object) -> Object:
         """Creates in the namespace that the object's metadata names."""

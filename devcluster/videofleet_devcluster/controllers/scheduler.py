@@ -81,7 +81,7 @@ def _used(node: Object, pods: list[Object]) -> Counter[str]:
             "Succeeded",
             "Failed",
         ):
-            used.update(requests_of(pod))  # type: ignore[arg-type]  # Counter adds Fractions as well as ints
+            used.update(requests_of(pod))
     return used
 
 

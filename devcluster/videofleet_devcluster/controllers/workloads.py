@@ -54,7 +54,7 @@ class Workloads:
                 deployment, Scale(created | {"spec": {"replicas": 0}}, created["spec"]["replicas"])
             )
         for scale in plan.scale:
-            patch = {"spec": {"replicas": scale.replicas}}
+            patch: Object = {"spec": {"replicas": scale.replicas}}
             self._replica_sets.observe(
                 await self._client.patch(REPLICA_SETS, *key_of(scale.replica_set), patch)
             )
