@@ -65,7 +65,8 @@ class ContainerRunner:
 
     def __init__(self, container: Object, workspace: Workspace, policy: str, restart_count: int = 0) -> None:
         self._container, self._space, self._policy = container, workspace, policy
-        self.status = ContainerStatus(container["name"], container.get("image", ""), restart_count=restart_count)
+        image = container.get("image", "")
+        self.status = ContainerStatus(container["name"], image, restart_count=restart_count)
         self.root = workspace.folder / "root" / container["name"]
         self._child: Child | None = None
         self._stopping = asyncio.Event()
@@ -143,8 +144,7 @@ class ContainerRunner:
             try:
                 return self._command()
             except ConfigError as error:
-                reason = "CreateContainerConfigError" if self._container.get("command") else
-                "CreateContainerError" state = waiting(reason, str(error))
+                state = waiting(_reason(self._container), str(error))
                 if state != self.status.state:
                     self.status.state = state
                     self._space.tell("Warning", "Failed", f"Error: {error}")
@@ -180,8 +180,9 @@ class ContainerRunner:
         text = file.read_bytes()[:_MESSAGE_BYTES] if file.is_file() else b""
         by_log = self._container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if not text and code != 0 and by_log:
-            text = self._space.log_of(self.status.name,
-            self.status.restart_count).read_bytes()[-_LOG_TAIL_BYTES:] return text.decode(errors="replace")
+            log = self._space.log_of(self.status.name, self.status.restart_count)
+            text = log.read_bytes()[-_LOG_TAIL_BYTES:]
+        return text.decode(errors="replace")
 
     async def _back_off(self, seconds: float) -> None:
         if seconds == 0:
@@ -205,7 +206,8 @@ class ContainerRunner:
         _, env = self._command()
         reader, writer = os.pipe()
         try:
-            child = await self._space.processes.spawn(list(map(self._rewrite, command)), env, self.root, writer)
+            argv = [self._rewrite(word) for word in command]
+            child = await self._space.processes.spawn(argv, env, self.root, writer)
         except OSError as error:
             os.close(reader)
             return 126, f'exec: "{command[0]}": {error.strerror}'
@@ -276,6 +278,10 @@ class ContainerRunner:
         if failure and not self._stopping.is_set():
             self._space.tell("Warning", "Unhealthy", f"{kind} probe failed: {failure}")
         return failure == ""
+
+
+def _reason(container: Object) -> str:
+    return "CreateContainerConfigError" if container.get("command") else "CreateContainerError"
 
 
 def _streak(probe: Object) -> Streak:
