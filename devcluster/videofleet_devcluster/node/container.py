@@ -70,7 +70,7 @@ class ContainerRunner:
         self.root = workspace.folder / "root" / container["name"]
         self._child: Child | None = None
         self._stopping = asyncio.Event()
-        self._message_path = container.get("terminationMessagePath", _TERMINATION_LOG)
+        self._message_path: str = container.get("terminationMessagePath", _TERMINATION_LOG)
         mounts = [entry["mountPath"] for entry in container.get("volumeMounts") or []]
         self._rewrite = rewriter(self.root, [*mounts, self._message_path])
 
