@@ -216,8 +216,6 @@ async def connected(kubeconfig: Path) -> AsyncIterator[ApiClient]:
     """A client for the kubeconfig's current context."""
     access = Access.read(kubeconfig)
     headers = {"Authorization": f"Bearer {access.token}"} if access.token else {}
-    connector = aiohttp.TCPConnector(
-        ssl=access.ssl_context() if access.server.startswith("https") else False, limit=0
-    )
+    connector = aiohttp.TCPConnector(ssl=access.ssl_context() if access.server.startswith("https") else False, limit=0)
     async with aiohttp.ClientSession(access.server, headers=headers, connector=connector) as session:
         yield ApiClient(session, access)

@@ -23,9 +23,7 @@ class Recorder:
     host: str = ""
     _known: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
 
-    async def record(
-        self, about: Object, kind: Resource, severity: Severity, reason: str, message: str
-    ) -> None:
+    async def record(self, about: Object, kind: Resource, severity: Severity, reason: str, message: str) -> None:
         """Writes the Event, or raises the count of the same one."""
         namespace, now = key_of(about)[0] or "default", timestamp(datetime.now(UTC))
         identity = (about["metadata"]["uid"], reason, message)
@@ -40,9 +38,7 @@ class Recorder:
                 await self.client.create(EVENTS, body)
             self._known[identity] = (name, count + 1)
 
-    def _body(
-        self, about: Object, kind: Resource, severity: Severity, reason: str, message: str, now: str
-    ) -> Object:
+    def _body(self, about: Object, kind: Resource, severity: Severity, reason: str, message: str, now: str) -> Object:
         meta = about["metadata"]
         return {
             "involvedObject": {

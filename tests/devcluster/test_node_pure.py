@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from videofleet_devcluster.node.environment import ConfigError, container_env, expanded, service_env
 from videofleet_devcluster.node.paths import rewriter
 from videofleet_devcluster.node.probes import Streak
@@ -156,9 +157,7 @@ def test_a_volume_that_cannot_be_mounted_says_why(volume: Any, cause: str, tmp_p
 
 
 def test_mounts_are_links_below_the_root(tmp_path: Path) -> None:
-    container = {
-        "volumeMounts": [{"name": "v", "mountPath": "/a/b"}, {"name": "v", "mountPath": "/s", "subPath": "x"}]
-    }
+    container = {"volumeMounts": [{"name": "v", "mountPath": "/a/b"}, {"name": "v", "mountPath": "/s", "subPath": "x"}]}
     folder = tmp_path / "v"
     folder.mkdir()
     mount(container, tmp_path / "root", {"v": folder})

@@ -26,9 +26,7 @@ def plan_claim(claim: Object, volumes: list[Object], root: Path) -> ClaimPlan | 
     """The volume for an unbound claim; None when it has to wait for one."""
     candidates = [volume for volume in volumes if _fits(volume, claim)]
     if candidates:
-        smallest = min(
-            candidates, key=lambda v: (quantity(v["spec"]["capacity"]["storage"]), v["metadata"]["name"])
-        )
+        smallest = min(candidates, key=lambda v: (quantity(v["spec"]["capacity"]["storage"]), v["metadata"]["name"]))
         return ClaimPlan(_bound(smallest, claim), provision=False)
     spec = claim["spec"]
     if spec.get("storageClassName", CLASS) != CLASS or spec.get("volumeName") or spec.get("selector"):

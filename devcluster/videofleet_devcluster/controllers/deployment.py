@@ -51,9 +51,7 @@ class DeploymentPlan:
     requeue_after_s: float | None
 
 
-def plan_deployment(
-    deployment: Object, replica_sets: list[Object], old_pods: int, now: datetime
-) -> DeploymentPlan:
+def plan_deployment(deployment: Object, replica_sets: list[Object], old_pods: int, now: datetime) -> DeploymentPlan:
     """The next step.
 
     Args:
@@ -62,9 +60,7 @@ def plan_deployment(
         old_pods: pods of its old ReplicaSets that have not ended, terminating ones included.
         now: the clock.
     """
-    ordered = sorted(
-        replica_sets, key=lambda rs: (rs["metadata"]["creationTimestamp"], rs["metadata"]["name"])
-    )
+    ordered = sorted(replica_sets, key=lambda rs: (rs["metadata"]["creationTimestamp"], rs["metadata"]["name"]))
     new = next((rs for rs in ordered if _runs_template(rs, deployment)), None)
     old = [rs for rs in ordered if rs is not new]
     paused = bool(deployment["spec"].get("paused"))
@@ -102,9 +98,7 @@ def limits(deployment: Object) -> tuple[int, int]:
         return 0, spec["replicas"]
     rolling = strategy.get("rollingUpdate") or {}
     surge = _pods(rolling.get("maxSurge", "25%"), spec["replicas"], math.ceil)
-    unavailable = min(
-        _pods(rolling.get("maxUnavailable", "25%"), spec["replicas"], math.floor), spec["replicas"]
-    )
+    unavailable = min(_pods(rolling.get("maxUnavailable", "25%"), spec["replicas"], math.floor), spec["replicas"])
     return (surge, 1) if surge == unavailable == 0 else (surge, unavailable)
 
 
@@ -132,8 +126,7 @@ def new_replica_set(deployment: Object, revision: str) -> Object:
         "spec": {
             "replicas": 0,
             "minReadySeconds": spec.get("minReadySeconds", 0),
-            "selector": selector
-            | {"matchLabels": (selector.get("matchLabels") or {}) | {HASH_LABEL: digest}},
+            "selector": selector | {"matchLabels": (selector.get("matchLabels") or {}) | {HASH_LABEL: digest}},
             "template": spec["template"] | {"metadata": template_meta},
         },
     }
@@ -144,9 +137,7 @@ def _runs_template(replica_set: Object, deployment: Object) -> bool:
         return True
     template = replica_set["spec"]["template"]
     labels = {name: value for name, value in labels_of(template).items() if name != HASH_LABEL}
-    return bool(
-        template | {"metadata": template["metadata"] | {"labels": labels}} == deployment["spec"]["template"]
-    )
+    return bool(template | {"metadata": template["metadata"] | {"labels": labels}} == deployment["spec"]["template"])
 
 
 def _revision(new: Object | None, old: list[Object]) -> str:

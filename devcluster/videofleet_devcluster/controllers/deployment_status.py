@@ -46,9 +46,7 @@ def _counts(deployment: Object, new: Object | None, replica_sets: list[Object]) 
     }
 
 
-def _progressing(
-    deployment: Object, counts: Object, name: str, now: datetime
-) -> tuple[Object | None, float | None]:
+def _progressing(deployment: Object, counts: Object, name: str, now: datetime) -> tuple[Object | None, float | None]:
     """The condition as it should read now.
 
     | the rollout … | status | reason |
@@ -69,9 +67,7 @@ def _progressing(
             deployment, "True", "NewReplicaSetAvailable", f"{subject} has successfully progressed.", now
         ), None
     if old is None or _changed_rollout(deployment, old, name) or _moved(deployment, counts):
-        return _condition(
-            deployment, "True", "ReplicaSetUpdated", f"{subject} is progressing.", now
-        ), deadline_s
+        return _condition(deployment, "True", "ReplicaSetUpdated", f"{subject} is progressing.", now), deadline_s
     if old["reason"] in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
         return old, None  # a finished rollout that lost pods is not a stalled rollout
     idle_s = age_s(old["lastUpdateTime"], now)

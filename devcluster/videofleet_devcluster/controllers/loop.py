@@ -53,9 +53,7 @@ class Loop:
             again_s = await self._reconcile(key)
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            _log.debug(
-                "reconcile failed", extra={"loop": self._name, "key": "/".join(key), "error": str(error)}
-            )
+            _log.debug("reconcile failed", extra={"loop": self._name, "key": "/".join(key), "error": str(error)})
             return float(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S))
         self._failures.pop(key, None)
         return again_s

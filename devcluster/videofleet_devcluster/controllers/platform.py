@@ -117,9 +117,7 @@ class Claims:
 
     async def _complete(self, claim: Object, volume: Object) -> None:
         patch, status = bound_claim_patch(claim, volume)
-        await self._client.patch(
-            VOLUMES, "", volume["metadata"]["name"], {"status": {"phase": "Bound"}}, "status"
-        )
+        await self._client.patch(VOLUMES, "", volume["metadata"]["name"], {"status": {"phase": "Bound"}}, "status")
         await self._client.patch(CLAIMS, *key_of(claim), patch)
         self._claims.observe(await self._client.patch(CLAIMS, *key_of(claim), {"status": status}, "status"))
 
@@ -147,9 +145,7 @@ class ServiceEndpoints:
         """Writes what changed for one Service."""
         service = self._services.get(key)
         if service is None:
-            self._written = {
-                path: obj for path, obj in self._written.items() if not path.endswith("@" + "/".join(key))
-            }
+            self._written = {path: obj for path, obj in self._written.items() if not path.endswith("@" + "/".join(key))}
             await self._remove(key)
             return None
         plan = plan_endpoints(service, self._pods.all(key[0]))

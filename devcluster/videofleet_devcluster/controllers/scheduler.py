@@ -40,20 +40,14 @@ def place(pod: Object, nodes: list[Object], pods: list[Object], claims: list[Obj
     if blocked:
         return Placement(None, _refusal(len(nodes), [blocked], helpless=True))
     used = {node["metadata"]["name"]: _used(node, pods) for node in nodes}
-    reasons = {
-        node["metadata"]["name"]: _reasons(pod, node, used[node["metadata"]["name"]]) for node in nodes
-    }
+    reasons = {node["metadata"]["name"]: _reasons(pod, node, used[node["metadata"]["name"]]) for node in nodes}
     fitting = [node for node in nodes if not reasons[node["metadata"]["name"]]]
     if fitting:
-        best = min(
-            fitting, key=lambda node: (used[node["metadata"]["name"]]["pods"], node["metadata"]["name"])
-        )
+        best = min(fitting, key=lambda node: (used[node["metadata"]["name"]]["pods"], node["metadata"]["name"]))
         return Placement(best["metadata"]["name"], "")
     counted = Counter(reason for found in reasons.values() for reason in found)
     texts = [f"{count} {reason}" for reason, count in sorted(counted.items())]
-    return Placement(
-        None, _refusal(len(nodes), texts, helpless=not any("Insufficient" in text for text in texts))
-    )
+    return Placement(None, _refusal(len(nodes), texts, helpless=not any("Insufficient" in text for text in texts)))
 
 
 def requests_of(pod: Object) -> dict[str, Fraction]:
@@ -98,9 +92,7 @@ def _reasons(pod: Object, node: Object, used: Counter[str]) -> list[str]:
     selector = pod["spec"].get("nodeSelector") or {}
     if not selector.items() <= labels_of(node).items():
         return ["node(s) didn't match Pod's node affinity/selector"]
-    room = {
-        name: quantity(text) for name, text in ((node.get("status") or {}).get("allocatable") or {}).items()
-    }
+    room = {name: quantity(text) for name, text in ((node.get("status") or {}).get("allocatable") or {}).items()}
     return [
         "Too many pods" if name == "pods" else f"Insufficient {name}"
         for name, amount in requests_of(pod).items()
@@ -135,8 +127,6 @@ def _claim_problem(pod: Object, claims: list[Object]) -> str:
 def _refusal(nodes: int, reasons: list[str], helpless: bool) -> str:
     head = f"0/{nodes} nodes are available: {', '.join(reasons)}."
     verdict = (
-        "Preemption is not helpful for scheduling."
-        if helpless
-        else "No preemption victims found for incoming pod."
+        "Preemption is not helpful for scheduling." if helpless else "No preemption victims found for incoming pod."
     )
     return f"{head} preemption: 0/{nodes} nodes are available: {nodes} {verdict}"

@@ -15,9 +15,7 @@ from videofleet_devcluster.objects import Key, Object, annotations_of, is_contro
 class Workloads:
     """Reconciles Deployments into ReplicaSets and ReplicaSets into pods."""
 
-    def __init__(
-        self, client: ApiClient, deployments: Informer, replica_sets: Informer, pods: Informer
-    ) -> None:
+    def __init__(self, client: ApiClient, deployments: Informer, replica_sets: Informer, pods: Informer) -> None:
         self._client = client
         self._deployments, self._replica_sets, self._pods = deployments, replica_sets, pods
         self._deployment_events = Recorder(client, "deployment-controller")
@@ -36,9 +34,9 @@ class Workloads:
     def _pods_of_old(self, deployment: Object, mine: list[Object]) -> int:
         """Pods of ReplicaSets that are not the newest; only Recreate asks."""
         newest = max(mine, key=lambda rs: int(annotations_of(rs).get(REVISION, "0")), default=None)
-        fresh = newest is not None and newest["metadata"]["annotations"][REVISION] == annotations_of(
-            deployment
-        ).get(REVISION)
+        fresh = newest is not None and newest["metadata"]["annotations"][REVISION] == annotations_of(deployment).get(
+            REVISION
+        )
         old = [rs for rs in mine if rs is not newest or not fresh]
         return sum(
             phase_of(pod) not in ("Succeeded", "Failed") and any(is_controlled_by(pod, rs) for rs in old)
@@ -50,14 +48,10 @@ class Workloads:
         if plan.create is not None:
             created = await self._client.create(REPLICA_SETS, plan.create)
             self._replica_sets.observe(created)
-            await self._tell(
-                deployment, Scale(created | {"spec": {"replicas": 0}}, created["spec"]["replicas"])
-            )
+            await self._tell(deployment, Scale(created | {"spec": {"replicas": 0}}, created["spec"]["replicas"]))
         for scale in plan.scale:
             patch: Object = {"spec": {"replicas": scale.replicas}}
-            self._replica_sets.observe(
-                await self._client.patch(REPLICA_SETS, *key_of(scale.replica_set), patch)
-            )
+            self._replica_sets.observe(await self._client.patch(REPLICA_SETS, *key_of(scale.replica_set), patch))
             await self._tell(deployment, scale)
         for rs in plan.delete:
             await self._client.delete(REPLICA_SETS, *key_of(rs), uid=rs["metadata"]["uid"])
@@ -72,9 +66,7 @@ class Workloads:
             )
 
     async def _tell(self, deployment: Object, scale: Scale) -> None:
-        await self._deployment_events.record(
-            deployment, DEPLOYMENTS, "Normal", "ScalingReplicaSet", scale.why
-        )
+        await self._deployment_events.record(deployment, DEPLOYMENTS, "Normal", "ScalingReplicaSet", scale.why)
 
     async def replica_set(self, key: Key) -> float | None:
         """One step of a ReplicaSet."""
@@ -87,9 +79,7 @@ class Workloads:
         await asyncio.gather(*(self._delete(replica_set, pod) for pod in plan.delete))
         status = changed_status(replica_set.get("status"), plan.status)
         if status is not None:
-            self._replica_sets.observe(
-                await self._client.patch(REPLICA_SETS, *key, {"status": status}, "status")
-            )
+            self._replica_sets.observe(await self._client.patch(REPLICA_SETS, *key, {"status": status}, "status"))
         return plan.requeue_after_s
 
     async def _create(self, replica_set: Object, template: Object) -> None:
@@ -97,15 +87,11 @@ class Workloads:
             pod = await self._client.create(PODS, template)
         except ApiError as error:
             message = f"Error creating: {error.message}"
-            await self._replica_set_events.record(
-                replica_set, REPLICA_SETS, "Warning", "FailedCreate", message
-            )
+            await self._replica_set_events.record(replica_set, REPLICA_SETS, "Warning", "FailedCreate", message)
             raise
         self._pods.observe(pod)
         message = f"Created pod: {pod['metadata']['name']}"
-        await self._replica_set_events.record(
-            replica_set, REPLICA_SETS, "Normal", "SuccessfulCreate", message
-        )
+        await self._replica_set_events.record(replica_set, REPLICA_SETS, "Normal", "SuccessfulCreate", message)
 
     async def _delete(self, replica_set: Object, pod: Object) -> None:
         answer = await self._client.delete(PODS, *key_of(pod), uid=pod["metadata"]["uid"])
@@ -114,6 +100,4 @@ class Workloads:
         else:
             self._pods.forget(pod)
         message = f"Deleted pod: {pod['metadata']['name']}"
-        await self._replica_set_events.record(
-            replica_set, REPLICA_SETS, "Normal", "SuccessfulDelete", message
-        )
+        await self._replica_set_events.record(replica_set, REPLICA_SETS, "Normal", "SuccessfulDelete", message)

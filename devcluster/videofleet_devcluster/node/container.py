@@ -67,7 +67,7 @@ class ContainerRunner:
         self._container, self._space, self._policy = container, workspace, policy
         image = container.get("image", "")
         self.status = ContainerStatus(container["name"], image, restart_count=restart_count)
-        self.root = workspace.folder / "root" / container["name"]
+        self.root: Path = workspace.folder / "root" / container["name"]
         self._child: Child | None = None
         self._stopping = asyncio.Event()
         self._message_path: str = container.get("terminationMessagePath", _TERMINATION_LOG)

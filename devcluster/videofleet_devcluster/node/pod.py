@@ -143,9 +143,7 @@ class PodRunner:
     def _mount(self) -> None:
         folder = self.space.folder
         folders = {
-            volume["name"]: place_volume(
-                volume, self.pod, self._find, folder / "volumes" / volume["name"], self._token
-            )
+            volume["name"]: place_volume(volume, self.pod, self._find, folder / "volumes" / volume["name"], self._token)
             for volume in self.pod["spec"].get("volumes") or []
         }
         for runner, container in zip((*self.inits, *self.containers), _containers_of(self.pod), strict=True):
@@ -192,9 +190,7 @@ class PodRunner:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            _log.error(
-                "pod task failed", extra={"pod": "/".join(key_of(self.pod))}, exc_info=task.exception()
-            )
+            _log.error("pod task failed", extra={"pod": "/".join(key_of(self.pod))}, exc_info=task.exception())
 
 
 def _containers_of(pod: Object) -> list[Object]:

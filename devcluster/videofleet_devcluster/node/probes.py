@@ -41,9 +41,7 @@ class Streak:
         return success if self._length >= needed else None
 
 
-async def attempt(
-    handler: Object, container: Object, address: str, execute: Execute, timeout_s: float
-) -> str:
+async def attempt(handler: Object, container: Object, address: str, execute: Execute, timeout_s: float) -> str:
     """Performs the handler once; the empty text, or why it failed."""
     try:
         async with asyncio.timeout(timeout_s):

@@ -85,9 +85,7 @@ class ServiceProxy:
             address = "{}:{}".format(*listener)
             _log.warning("a Service cannot listen", extra={"address": address, "error": str(error)})
 
-    async def _serve(
-        self, listener: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _serve(self, listener: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream = await self._connect(listener)
             if upstream is not None:

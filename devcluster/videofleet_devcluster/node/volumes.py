@@ -67,9 +67,7 @@ def _part(source: Object, pod: Object, find: Find, token: str) -> Contents | Non
         if name in source:
             return _picked(kind, source[name], data_of(kind, source[name], namespace, find) or {})
     if "downwardAPI" in source:
-        return {
-            item["path"]: _downward(item, pod).encode() for item in source["downwardAPI"].get("items") or []
-        }
+        return {item["path"]: _downward(item, pod).encode() for item in source["downwardAPI"].get("items") or []}
     if "serviceAccountToken" in source:
         return {source["serviceAccountToken"]["path"]: token.encode()}
     return None
