@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from videofleet_devcluster import daemon
-from videofleet_devcluster.standalone import run_node
 
 from videofleet import logs
+from videofleet_devcluster import daemon
+from videofleet_devcluster.standalone import run_node
 
 app = typer.Typer(help="A development cluster on this machine, for demo and tests.", no_args_is_help=True)
 _console = Console(soft_wrap=True, highlight=False)

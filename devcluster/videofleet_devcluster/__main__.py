@@ -27,7 +27,7 @@ def main() -> None:
         with daemon.lock(given.state):
             asyncio.run(until_signalled(_serve(given.state, Options(given.models, given.gpus))))
     except daemon.DaemonError as error:
-        _log.error(str(error))  # noqa: TRY400 - a message for a person
+        _log.error(str(error))
         sys.exit(3)
 
 

@@ -15,7 +15,6 @@ from videofleet_devcluster.apiserver.server import ApiServer
 from videofleet_devcluster.client import CLAIMS, VOLUMES, ApiClient, connected
 from videofleet_devcluster.controllers.run import Controllers
 from videofleet_devcluster.node.agent import Node
-from videofleet_devcluster.node.credentials import kubeconfig
 from videofleet_devcluster.objects import Object
 from videofleet_devcluster.processes import Processes
 from videofleet_devcluster.redis import RedisServer
@@ -48,8 +47,10 @@ class DevCluster:
     async def __aenter__(self) -> "DevCluster":
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with contextlib.AsyncExitStack() as stack:
-            self.api = await stack.enter_async_context(ApiServer())
-            self._write_kubeconfig()
+            self.api = ApiServer()
+            stack.push_async_callback(self.api.stop)
+            await self.api.start()
+            self.api.kubeconfig(self.kubeconfig)
             processes = await stack.enter_async_context(Processes())
             self.redis = await stack.enter_async_context(RedisServer(processes, self._folder / "redis"))
             self.client = await stack.enter_async_context(connected(self.kubeconfig))
@@ -69,13 +70,6 @@ class DevCluster:
         gpus = {"nvidia.com/gpu": str(self._options.gpus)} if self._options.gpus else {}
         back_off_s = self._options.first_back_off_s
         return Node(self.client, processes, _NODE, self._folder / "node", gpus, back_off_s)
-
-    def _write_kubeconfig(self) -> None:
-        text = kubeconfig(self.api.url, self.api.ca_pem, self.api.admin_token, "default")
-        fresh = self.kubeconfig.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(text)
-        fresh.replace(self.kubeconfig)
 
     async def _offer_models(self) -> None:
         """PersistentVolume and claim `models` in namespace default, backed by the models folder."""

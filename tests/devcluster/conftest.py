@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+
 from videofleet_devcluster.client import EVENTS, PODS, ApiError, Resource
 from videofleet_devcluster.cluster import DevCluster, Options
 
@@ -64,6 +66,17 @@ class World:
         """Messages of the Events with that reason."""
         found = await self.client.list(EVENTS, "default")
         return [event["message"] for event in found["items"] if event["reason"] == reason]
+
+    async def logs(self, pod: str, **params: str) -> str:
+        """What `kubectl logs` gets."""
+        access = self.client.access
+        url = access.server + PODS.path("default", pod, "log")
+        headers = {"Authorization": f"Bearer {access.token}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(url, params=params, ssl=access.ssl_context()) as response,
+        ):
+            return await response.text()
 
     def volume(self, pod: dict[str, Any], name: str) -> Path:
         """Where a pod's own volume really is."""

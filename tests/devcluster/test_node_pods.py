@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from videofleet_devcluster.client import CLAIMS, CONFIG_MAPS, PODS, SECRETS, SERVICES, ApiError
 
 SLEEP = ("python3", "-c", "import time; time.sleep(600)")
@@ -53,6 +54,14 @@ def waits_for(reason: str) -> Any:
 
 def pid(pod: dict[str, Any]) -> int:
     return int(main(pod)["containerID"].removeprefix("process://"))
+
+
+def text_of(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def exists(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
 
 
 async def test_a_pod_is_ready_only_while_its_probe_passes_and_its_service_answers_then(world: Any) -> None:
@@ -107,7 +116,7 @@ child.wait()
     await world.pod("p", "python3", "-c", code)
 
     async def family() -> list[int]:
-        return [int(word) for word in pids.read_text().split()] if pids.exists() else []
+        return [int(word) for word in text_of(pids).split()]
 
     found = await world.until(family)
     assert len(found) == 2
@@ -115,7 +124,7 @@ child.wait()
     await world.until_gone(PODS, "p")
 
     async def gone() -> bool:
-        return not any(Path(f"/proc/{each}").exists() for each in found)
+        return not any(exists(each) for each in found)
 
     await world.until(gone)
 
@@ -281,7 +290,7 @@ async def test_a_pod_speaks_to_the_api_as_its_service_account(world: Any) -> Non
     await world.pod("p", "python3", "-c", WHO_AM_I, spec=spec)
     await world.until_pod("p", lambda p: p["status"]["phase"] == "Succeeded")
     log = await world.logs("p")
-    assert log.startswith("403 pods is forbidden: User \"system:serviceaccount:default:default\" cannot list")
+    assert log.startswith('403 pods is forbidden: User "system:serviceaccount:default:default" cannot list')
 
 
 async def test_logs_of_this_run_and_of_the_one_before(world: Any) -> None:

@@ -1,10 +1,9 @@
 """A pod's identity: a token of its ServiceAccount, and a kubeconfig that carries it."""
 
-import base64
-
 import yaml
 
-from videofleet_devcluster.client import PODS, SERVICE_ACCOUNTS, ApiClient, ApiError
+from videofleet_devcluster.apiserver.kubeconfig import kubeconfig
+from videofleet_devcluster.client import PODS, SERVICE_ACCOUNTS, Access, ApiClient, ApiError
 from videofleet_devcluster.node.volumes import MountError
 from videofleet_devcluster.objects import Object, key_of
 
@@ -40,18 +39,6 @@ async def _wants_token(client: ApiClient, pod: Object, account: str) -> bool:
     return bool(stored.get("automountServiceAccountToken", True))
 
 
-def kubeconfig(server: str, ca_pem: str | None, token: str, namespace: str) -> str:
-    """A kubeconfig with one cluster, one user and one context, as YAML."""
-    cluster: Object = {"server": server}
-    if ca_pem is not None:
-        cluster["certificate-authority-data"] = base64.b64encode(ca_pem.encode()).decode()
-    context = {"cluster": "dev", "user": "pod", "namespace": namespace}
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "dev", "cluster": cluster}],
-        "users": [{"name": "pod", "user": {"token": token}}],
-        "contexts": [{"name": "dev", "context": context}],
-        "current-context": "dev",
-    }
-    return yaml.safe_dump(document, sort_keys=False)
+def pod_kubeconfig(access: Access, token: str, namespace: str) -> str:
+    """A kubeconfig of the pod's own, as YAML."""
+    return yaml.safe_dump(kubeconfig(access.server, (access.ca_pem or "").encode(), token, namespace), sort_keys=False)

@@ -17,7 +17,7 @@ import aiohttp
 from videofleet_devcluster.client import PODS, ApiClient, ApiError
 from videofleet_devcluster.events import Recorder
 from videofleet_devcluster.node.container import ContainerRunner, Workspace
-from videofleet_devcluster.node.credentials import kubeconfig, pod_token
+from videofleet_devcluster.node.credentials import pod_kubeconfig, pod_token
 from videofleet_devcluster.node.environment import Find
 from videofleet_devcluster.node.status import pod_status, waiting
 from videofleet_devcluster.node.volumes import MountError, mount, place_volume
@@ -149,11 +149,10 @@ class PodRunner:
         for runner, container in zip((*self.inits, *self.containers), _containers_of(self.pod), strict=True):
             mount(container, runner.root, folders)
         if self._token:
-            access = self._client.access
-            text = kubeconfig(access.server, access.ca_pem, self._token, key_of(self.pod)[0])
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / "kubeconfig"
             path.touch(mode=0o600)
-            path.write_text(text)
+            path.write_text(pod_kubeconfig(self._client.access, self._token, key_of(self.pod)[0]))
             self.space.inherited["KUBECONFIG"] = str(path)
 
     async def _publish(self) -> None:

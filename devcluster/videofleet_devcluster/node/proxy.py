@@ -86,13 +86,15 @@ class ServiceProxy:
             _log.warning("a Service cannot listen", extra={"address": address, "error": str(error)})
 
     async def _serve(self, listener: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream = None
         try:
             upstream = await self._connect(listener)
             if upstream is not None:
-                back, forth = upstream
-                await asyncio.gather(_pour(reader, forth), _pour(back, writer))
+                await asyncio.gather(_pour(reader, upstream[1]), _pour(upstream[0], writer))
         finally:
             writer.close()
+            if upstream is not None:
+                upstream[1].close()
 
     async def _connect(self, listener: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A connection to the endpoint whose turn it is, or to the next one that answers."""

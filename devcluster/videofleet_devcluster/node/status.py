@@ -123,16 +123,18 @@ def _phase(policy: str, inits: list[ContainerStatus], containers: list[Container
 def _conditions(phase: str, inits: list[ContainerStatus], containers: list[ContainerStatus]) -> list[Object]:
     uninitialized = [init.name for init in inits if init.exit_code != 0]
     unready = [container.name for container in containers if not container.ready]
+    scheduled = {"type": "PodScheduled", "status": "True"}  # else it would not be here
     initialized = _condition(
         *("Initialized", not uninitialized, "ContainersNotInitialized"),
         f"containers with incomplete status: [{' '.join(uninitialized)}]",
     )
     if phase == "Succeeded":
         done = [_condition(kind, False, "PodCompleted", "") for kind in ("Ready", "ContainersReady")]
-        return [initialized, *done]
+        return [scheduled, initialized, *done]
     reason = "PodFailed" if phase == "Failed" else "ContainersNotReady"
     message = f"containers with unready status: [{' '.join(unready)}]"
     return [
+        scheduled,
         initialized,
         *(_condition(kind, not unready, reason, message) for kind in ("Ready", "ContainersReady")),
     ]
