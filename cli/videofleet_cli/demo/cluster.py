@@ -50,9 +50,9 @@ def start(state: Path, models: Path) -> Running:
 
 @contextmanager
 def _uninterrupted() -> Iterator[Callable[[], bool]]:
-    """Puts off SIGINT and SIGTERM: a daemon that is half started could not be told to stop."""
+    """Puts off the signals that end us: a daemon that is half started could not be told to stop."""
     received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda number, _frame: received.append(number)) for number in numbers}
     try:
         yield lambda: bool(received)

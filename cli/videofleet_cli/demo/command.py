@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -19,8 +19,6 @@ from videofleet_cli.demo.steps import Steps
 from videofleet_cli.demo.story import Made, first_video
 from videofleet_cli.exits import CommandError
 
-_SIGTERM_EXIT: Final = 143
-
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running; `videofleet dev down` stops it.")] = False,
@@ -33,6 +31,7 @@ def demo(
     output = output or project.root / "build" / "demo"
     output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, _leave)
     steps = Steps(screen.out)
     with steps.step("Starting Redis and a development cluster"):
         running = cluster.start(state, project.models)
@@ -51,15 +50,18 @@ def demo(
         _tell_what_next(output)
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(_SIGTERM_EXIT)
+def _leave(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _take_down(running: cluster.Running, output: Path, steps: Steps) -> None:
-    """A second Ctrl-C must not leave half of it running."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with steps.step("Taking it all down"):
+    """Nothing may leave half of it running: no second Ctrl-C, and no terminal that was closed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        with steps.step("Taking it all down"):
+            running.stop()
+    except (OSError, SystemExit):  # nobody reads any more
         running.stop()
     Access(output).remove()
 
