@@ -74,12 +74,8 @@ def tier(name="t", width=1280, height=704, frames=81, steps=40) -> dict[str, Any
 
 
 def test_written_files_are_up_to_date():
-    assert (ROOT / "crds/videogenerators.yaml").read_text() == crd_yaml(), (
-        "run python -m videofleet_operator.crd"
-    )
-    assert (ROOT / "docs/reference/crd.md").read_text() == crd_markdown(), (
-        "run python -m videofleet_operator.crd"
-    )
+    assert (ROOT / "crds/videogenerators.yaml").read_text() == crd_yaml(), "run python -m videofleet_operator.crd"
+    assert (ROOT / "docs/reference/crd.md").read_text() == crd_markdown(), "run python -m videofleet_operator.crd"
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
@@ -120,9 +116,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
-)
+@pytest.mark.parametrize(("changes", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_rule_refuses_in_the_api_and_in_python(changes, message):
     document = manifest(**changes)
     assert any(message in refusal for refusal in refusals(document)), refusals(document)
@@ -206,9 +200,7 @@ def test_defaults_of_schema_and_python_are_the_same():
     assert parse_spec(document["spec"]) == parse_spec(filled)
     assert (
         json.loads(
-            VideoGeneratorSpec.model_validate(parse_spec(filled)).model_dump_json(
-                by_alias=True, exclude_none=True
-            )
+            VideoGeneratorSpec.model_validate(parse_spec(filled)).model_dump_json(by_alias=True, exclude_none=True)
         )
         == filled
     )
