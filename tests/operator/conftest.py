@@ -64,7 +64,7 @@ class SimulatedCluster:
             ),
             revisions=tuple(self.revisions.values()),
             deployments=tuple(
-                DeploymentSeen(name, seen["stable"], seen["wanted"], self.count(name), self.count(name, True), True)
+                DeploymentSeen(name, seen["stable"], seen["wanted"], self.count(name), self.count(name, True))
                 for name, seen in self.deployments.items()
             ),
             config_maps=frozenset(self.config_maps),
