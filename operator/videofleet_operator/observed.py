@@ -47,7 +47,6 @@ class DeploymentSeen:
     wanted: int  # spec.replicas
     existing: int  # status.replicas
     ready: int
-    is_current: bool  # its controller has seen this spec
     refusal: str | None = None  # message of the ReplicaFailure condition
     late: str | None = None  # message of Progressing=False, ProgressDeadlineExceeded
 
