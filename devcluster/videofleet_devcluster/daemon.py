@@ -4,12 +4,12 @@ Everything it leaves lies in the state folder. `lock` is held (flock) as long as
 cluster a folder even after kill -9; `state.json` appears, whole, only when the cluster is ready.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -58,14 +58,11 @@ def start(folder: Path, models: Path, gpus: int) -> State:
     with lock(folder):
         clean(folder)  # whatever an earlier one that was killed left
     log = folder / "logs" / "devcluster.log"
-    with log.open("ab") as output:
-        argv = (*_argv(folder), "--models", str(models.absolute()), "--gpus", str(gpus))
-        child = subprocess.Popen(  # noqa: S603 - our own program
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
-    state = _await(lambda: _ready(folder, child), _START_S)
+    argv = (*_argv(folder), "--models", str(models.absolute()), "--gpus", str(gpus))
+    pid = _detached(argv, log)
+    state = _await(lambda: _ready(folder, pid), _START_S)
     if state is None:
-        child.kill()
+        os.kill(pid, signal.SIGKILL)
         raise DaemonError(f"the development cluster did not start; {log} says why")
     return state
 
@@ -80,6 +77,8 @@ def stop(folder: Path) -> bool:
         if not _await(lambda: not _is_ours(state.pid, folder), _STOP_S):
             os.kill(state.pid, signal.SIGKILL)  # its guard then kills what is left of its pods
             _await(lambda: not _is_ours(state.pid, folder), _STOP_S)
+        with contextlib.suppress(ChildProcessError):  # it is our child only in the process that started it
+            os.waitpid(state.pid, 0)
     if folder.exists():
         with lock(folder):
             clean(folder)
@@ -116,11 +115,22 @@ def _argv(folder: Path) -> tuple[str, ...]:
     return (sys.executable, "-m", "videofleet_devcluster", "--state", str(folder))
 
 
-def _ready(folder: Path, child: "subprocess.Popen[bytes]") -> State | None:
-    if child.poll() is not None:
+def _detached(argv: tuple[str, ...], log: Path) -> int:
+    """Starts a process in a session of its own, which may outlive us; its pid."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+
+
+def _ready(folder: Path, pid: int) -> State | None:
+    if os.waitpid(pid, os.WNOHANG) != (0, 0):
         raise DaemonError(f"the development cluster ended at once; {folder / 'logs/devcluster.log'} says why")
     state = State.read(folder)
-    return state if state is not None and state.pid == child.pid else None
+    return state if state is not None and state.pid == pid else None
 
 
 def _is_ours(pid: int, folder: Path) -> bool:
@@ -129,7 +139,7 @@ def _is_ours(pid: int, folder: Path) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
-    return "videofleet_devcluster" in words and str(folder) in words
+    return "videofleet_devcluster" in words and str(folder) in words  # a zombie has no words
 
 
 def _await(question: Callable[[], _Answer | None], limit_s: float) -> _Answer | None:

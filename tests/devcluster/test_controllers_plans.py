@@ -52,7 +52,7 @@ def test_surge_rounds_up_and_unavailable_down(replicas: int, rolling: Any, expec
 
 
 def sizes(d: dict[str, Any], sets: list[dict[str, Any]], old_pods: int = 0) -> dict[str, int]:
-    plan = plan_deployment(d, sets, old_pods, NOW)
+    plan = plan_deployment(d, sets, {"a": old_pods}, NOW)
     found = {scale.replica_set["metadata"]["name"]: scale.replicas for scale in plan.scale}
     return found | ({"new": plan.create["spec"]["replicas"]} if plan.create else {})
 
@@ -86,7 +86,7 @@ def test_recreate_waits_for_the_last_old_pod() -> None:
 
 
 def condition(d: dict[str, Any], sets: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    status = plan_deployment(d, sets, 0, NOW).status
+    status = plan_deployment(d, sets, {}, NOW).status
     return next(c for c in status["conditions"] if c["type"] == kind)
 
 
@@ -111,7 +111,7 @@ def test_availability_counts_what_may_be_missing() -> None:
 def test_the_new_replica_set_is_found_by_its_template_and_its_revision_rises() -> None:
     old = replica_set("a", 3, 3, 9)
     old["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "4"}
-    plan = plan_deployment(deployment(), [old], 0, NOW)
+    plan = plan_deployment(deployment(), [old], {}, NOW)
     assert plan.revision == "5"
     assert plan.create is not None
     labels = plan.create["spec"]["template"]["metadata"]["labels"]

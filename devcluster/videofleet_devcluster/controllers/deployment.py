@@ -6,6 +6,7 @@ of a rollout.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -51,13 +52,15 @@ class DeploymentPlan:
     requeue_after_s: float | None
 
 
-def plan_deployment(deployment: Object, replica_sets: list[Object], old_pods: int, now: datetime) -> DeploymentPlan:
+def plan_deployment(
+    deployment: Object, replica_sets: list[Object], unended: Mapping[str, int], now: datetime
+) -> DeploymentPlan:
     """The next step.
 
     Args:
         deployment: as the API server stores it.
         replica_sets: all that it controls.
-        old_pods: pods of its old ReplicaSets that have not ended, terminating ones included.
+        unended: ReplicaSet uid → its pods that have not ended, terminating ones included.
         now: the clock.
     """
     ordered = sorted(replica_sets, key=lambda rs: (rs["metadata"]["creationTimestamp"], rs["metadata"]["name"]))
@@ -67,6 +70,7 @@ def plan_deployment(deployment: Object, replica_sets: list[Object], old_pods: in
     revision = _revision(new, old)
     create = new_replica_set(deployment, revision) if new is None and not paused else None
     current = new if new is not None else create
+    old_pods = sum(unended.get(rs["metadata"]["uid"], 0) for rs in old)
     sizes = _sizes(deployment, current, old, old_pods) if not paused else {}
     if create is not None:
         create["spec"]["replicas"] = sizes.pop(create["metadata"]["name"], 0)

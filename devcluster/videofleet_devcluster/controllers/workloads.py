@@ -27,21 +27,15 @@ class Workloads:
         if deployment is None or is_deleting(deployment):
             return None
         mine = [rs for rs in self._replica_sets.all(key[0]) if is_controlled_by(rs, deployment)]
-        plan = plan_deployment(deployment, mine, self._pods_of_old(deployment, mine), datetime.now(UTC))
+        unended = {rs["metadata"]["uid"]: self._unended(rs) for rs in mine}
+        plan = plan_deployment(deployment, mine, unended, datetime.now(UTC))
         await self._perform(deployment, plan)
         return plan.requeue_after_s
 
-    def _pods_of_old(self, deployment: Object, mine: list[Object]) -> int:
-        """Pods of ReplicaSets that are not the newest; only Recreate asks."""
-        newest = max(mine, key=lambda rs: int(annotations_of(rs).get(REVISION, "0")), default=None)
-        fresh = newest is not None and newest["metadata"]["annotations"][REVISION] == annotations_of(deployment).get(
-            REVISION
-        )
-        old = [rs for rs in mine if rs is not newest or not fresh]
-        return sum(
-            phase_of(pod) not in ("Succeeded", "Failed") and any(is_controlled_by(pod, rs) for rs in old)
-            for pod in self._pods.all(key_of(deployment)[0])
-        )
+    def _unended(self, replica_set: Object) -> int:
+        """Pods that have not ended, terminating ones included."""
+        pods = self._pods.all(key_of(replica_set)[0])
+        return sum(is_controlled_by(pod, replica_set) and phase_of(pod) not in ("Succeeded", "Failed") for pod in pods)
 
     async def _perform(self, deployment: Object, plan: DeploymentPlan) -> None:
         namespace, name = key_of(deployment)
