@@ -55,7 +55,9 @@ async def _pods(cluster: Cluster, namespace: str) -> AsyncIterator[str]:
 
 def _state(status: Any) -> str:
     words = f", {status.name} restarted {status.restart_count} times" if status.restart_count else ""
-    for state in (status.state.waiting, status.state.terminated):
-        if state is not None:
-            words += f", {state.reason}: {state.message or ''}"
+    if status.state.waiting is not None:
+        words += f", {status.state.waiting.reason}"
+    ended = status.state.terminated or (status.last_state and status.last_state.terminated)
+    if ended:
+        words += f", ended with {ended.exit_code} {ended.reason or ''} {ended.message or ''}".rstrip()
     return words

@@ -176,7 +176,8 @@ class ContainerRunner:
         message.write_bytes(b"")
         log = self._space.log_of(self.status.name, self.status.restart_count)
         log.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(self._rewrite(self._container.get("workingDir") or str(self.root)))
+        asked = self._container.get("workingDir")
+        folder = Path(self._rewrite(asked)) if asked else self.root
         with log.open("ab") as output:
             return await self._space.processes.spawn(argv, env, folder, output.fileno())
 
