@@ -37,6 +37,7 @@ from videofleet_devcluster.processes import Processes
 
 _INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "USER")
 _SHUTDOWN_GRACE_S: Final = 3.0
+_RETRY_S: Final = 1.0
 _REFERENCES: Final = (SECRETS, CONFIG_MAPS, CLAIMS, VOLUMES)
 
 
@@ -66,7 +67,6 @@ class Node:
         self._first_back_off_s = first_back_off_s
         self._events = Recorder(client, "kubelet", name)
         self._runners: dict[str, PodRunner] = {}
-        self._endings: set[asyncio.Task[None]] = set()
         self._addresses = _pod_addresses()
         self._pods = Informer(client, PODS, f"spec.nodeName={name}")
         self._services, self._slices = Informer(client, SERVICES), Informer(client, ENDPOINT_SLICES)
@@ -84,8 +84,8 @@ class Node:
                 await self._begin(tasks)
         finally:
             await self._proxy.close()
-            await asyncio.gather(*(r.finish(_SHUTDOWN_GRACE_S, delete=False) for r in self._runners.values()))
-            await asyncio.gather(*self._endings, return_exceptions=True)
+            endings = [runner.end(_SHUTDOWN_GRACE_S, delete=False) for runner in self._runners.values()]
+            await asyncio.gather(*endings, return_exceptions=True)
             await self._logs.close()
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
@@ -109,7 +109,8 @@ class Node:
         while True:
             await self._traffic_changed.wait()
             self._traffic_changed.clear()
-            await self._proxy.update(self._services.all(), self._slices.all())
+            if not await self._proxy.update(self._services.all(), self._slices.all()):
+                asyncio.get_running_loop().call_later(_RETRY_S, self._traffic_changed.set)
 
     def _find(self, kind: Resource, namespace: str, name: str) -> Object | None:
         return self._references[kind.plural].get((namespace, name))
@@ -134,13 +135,7 @@ class Node:
             self._end(uid, runner, float(pod["metadata"].get("deletionGracePeriodSeconds", 30)))
 
     def _end(self, uid: str, runner: PodRunner, grace_s: float) -> None:
-        async def ending() -> None:
-            await runner.finish(grace_s, delete=True)
-            self._runners.pop(uid, None)
-
-        task = asyncio.create_task(ending())
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
+        runner.end(grace_s, delete=True).add_done_callback(lambda _: self._runners.pop(uid, None))
 
     def _runner(self, pod: Object) -> PodRunner:
         namespace = key_of(pod)[0]
