@@ -91,7 +91,7 @@ class ContainerRunner:
         return self.status.exit_code or 0
 
     async def stop(self, grace_s: float) -> None:
-        """preStop, SIGTERM, the grace, SIGKILL; nothing is restarted after it. A second call only shortens the grace."""
+        """preStop, SIGTERM, the grace, SIGKILL, and no restart. A second call only shortens the grace."""
         is_first = not self._stopping.is_set()
         self._stopping.set()
         if self._child is None or self._child.returncode is not None:
