@@ -6,7 +6,8 @@ the context: no process, no port. Tests use it as they would use a cluster: thro
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+import logging
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from videofleet_devcluster.objects import Object
 from videofleet_devcluster.processes import Processes
 from videofleet_devcluster.redis import RedisServer
 
+_log: Final = logging.getLogger(__name__)
 _NODE: Final = "videofleet-dev"
 _MODELS: Final = "models"
 
@@ -95,10 +97,16 @@ class DevCluster:
 
 
 @contextlib.asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> Any:
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
+    task.add_done_callback(_complain)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.critical("a part of the cluster has stopped working", exc_info=task.exception())

@@ -2,9 +2,10 @@
 
 import contextlib
 import secrets
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 import aiohttp
 
@@ -12,6 +13,14 @@ from videofleet_devcluster.client import EVENTS, ApiClient, ApiError, Resource
 from videofleet_devcluster.objects import Object, key_of, timestamp
 
 Severity = Literal["Normal", "Warning"]
+_REPEAT_S: Final = 5.0  # a probe that fails four times a second is one write in five
+
+
+@dataclass
+class _Written:
+    name: str
+    at: float  # monotonic seconds
+    count: int = 1
 
 
 @dataclass
@@ -21,22 +30,24 @@ class Recorder:
     client: ApiClient
     component: str
     host: str = ""
-    _known: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
+    _known: dict[tuple[str, str, str], "_Written"] = field(default_factory=dict)
 
     async def record(self, about: Object, kind: Resource, severity: Severity, reason: str, message: str) -> None:
         """Writes the Event, or raises the count of the same one."""
         namespace, now = key_of(about)[0] or "default", timestamp(datetime.now(UTC))
-        identity = (about["metadata"]["uid"], reason, message)
-        name, count = self._known.get(identity, ("", 0))
+        known = self._known.get((about["metadata"]["uid"], reason, message))
         with contextlib.suppress(ApiError, aiohttp.ClientError, TimeoutError):
-            if name:
-                await self.client.patch(EVENTS, namespace, name, {"count": count + 1, "lastTimestamp": now})
-            else:
-                name = f"{about['metadata']['name']}.{secrets.token_hex(8)}"
+            if known is None:
+                written = _Written(f"{about['metadata']['name']}.{secrets.token_hex(8)}", time.monotonic())
+                self._known[about["metadata"]["uid"], reason, message] = written
                 body = self._body(about, kind, severity, reason, message, now)
-                body["metadata"] = {"name": name, "namespace": namespace}
-                await self.client.create(EVENTS, body)
-            self._known[identity] = (name, count + 1)
+                await self.client.create(EVENTS, body | {"metadata": {"name": written.name, "namespace": namespace}})
+                return
+            known.count += 1
+            if time.monotonic() - known.at > _REPEAT_S:
+                known.at = time.monotonic()
+                patch = {"count": known.count, "lastTimestamp": now}
+                await self.client.patch(EVENTS, namespace, known.name, patch)
 
     def _body(self, about: Object, kind: Resource, severity: Severity, reason: str, message: str, now: str) -> Object:
         meta = about["metadata"]

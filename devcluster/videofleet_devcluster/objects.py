@@ -6,7 +6,7 @@ controller.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any, Final
@@ -136,8 +136,3 @@ def name_hash(value: Any, length: int = 10) -> str:
 def without_zeros(status: Mapping[str, Any]) -> Object:
     """A status as Kubernetes serialises it: counts of zero are absent."""
     return {name: value for name, value in status.items() if value not in (0, None)}
-
-
-def removals(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> Object:
-    """A merge patch body: the new fields, and null for the named fields that vanished."""
-    return {name: None for name in names if name in old and name not in new} | dict(new)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,28 @@ async def test_redis_survives_kill_with_its_data(world: Any) -> None:
 
     assert await world.until(read) == b"value"
     assert world.cluster.redis.pid != killed
+
+
+async def test_a_node_of_its_own_joins_and_leaves_nothing(world: Any, tmp_path: Path) -> None:
+    argv = ["dev", "node", "--kubeconfig", str(world.cluster.kubeconfig), "--name", "other", "--gpus", "2"]
+    code = "import sys; from videofleet_cli.dev import app; app(sys.argv[2:])"
+    node = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, *argv, "--state", str(tmp_path / "other")), stderr=asyncio.subprocess.DEVNULL
+    )
+    gpu = {"limits": {"nvidia.com/gpu": "1"}}
+    visible = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); import time; time.sleep(600)"
+    for name in ("a", "b"):
+        await world.pod(name, "python3", "-c", visible, resources=gpu)
+    pods = [await world.until_pod(name, lambda p: p["status"]["phase"] == "Running") for name in ("a", "b")]
+    assert [pod["spec"]["nodeName"] for pod in pods] == ["other", "other"]
+
+    async def devices() -> bool:
+        return {await world.logs(name) for name in ("a", "b")} == {"0\n", "1\n"}
+
+    await world.until(devices)
+    node.send_signal(signal.SIGTERM)
+    assert await node.wait() == 0
+    assert not is_used(tmp_path / "other")
 
 
 def test_a_cluster_that_cannot_start_says_where_to_look(folder: Path, tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ async def test_a_new_template_rolls_and_deletion_takes_everything(world: Any) ->
     assert sorted(rs["spec"]["replicas"] for rs in sets) == [0, 2]
     assert any("Scaled up replica set" in text for text in await world.events("ScalingReplicaSet"))
 
+    await world.client.patch(DEPLOYMENTS, "default", "d", {"spec": deployment(2, "1")})
+    third = await until_complete(world, 2)
+    assert third["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
+    sets = (await world.client.list(REPLICA_SETS, "default"))["items"]
+    revisions = {rs["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for rs in sets}
+    assert revisions == {"2", "3"}, "a rollback reuses the old ReplicaSet under a new revision"
+
     await world.client.delete(DEPLOYMENTS, "default", "d")
 
     async def all_gone() -> bool:

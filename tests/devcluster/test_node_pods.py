@@ -240,6 +240,22 @@ async def test_an_end_is_prestop_then_sigterm_then_the_grace(
     assert took_s >= (1 if manner == "ignore" else 0)
 
 
+async def test_a_second_deletion_shortens_the_grace(world: Any, tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    spec = {"terminationGracePeriodSeconds": 600}
+    await world.pod("p", "python3", "-c", POLITE, args=[str(diary), "ignore"], spec=spec)
+
+    async def reads(text: str) -> bool:
+        return text_of(diary) == text
+
+    await world.until(lambda: reads("up "))
+    await world.client.delete(PODS, "default", "p")
+    await world.until(lambda: reads("up term "))
+    await world.client.delete(PODS, "default", "p", grace_s=1)
+    await world.until_gone(PODS, "p", limit_s=10)
+    assert await reads("up term term ")
+
+
 async def test_init_containers_run_first_and_in_order(world: Any) -> None:
     def step(word: str) -> dict[str, Any]:
         command = ["sh", "-c", f"printf {word} >> /work/log"]

@@ -45,6 +45,8 @@ class DeploymentPlan:
     """What to write; empty parts mean that nothing is to be done."""
 
     create: Object | None
+    current: Object | None
+    """The ReplicaSet of the template, if it exists."""
     scale: tuple[Scale, ...]
     delete: tuple[Object, ...]
     revision: str
@@ -82,6 +84,7 @@ def plan_deployment(
     status, requeue_after_s = deployment_status(deployment, current, ordered, limits(deployment)[1], now)
     return DeploymentPlan(
         create=create,
+        current=new,
         scale=scale,
         delete=_history_beyond_limit(deployment, old),
         revision=revision,

@@ -55,6 +55,9 @@ class Loop:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             _log.debug("reconcile failed", extra={"loop": self._name, "key": "/".join(key), "error": str(error)})
             return float(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S))
+        except Exception:
+            _log.exception("a reconcile has a bug", extra={"loop": self._name, "key": "/".join(key)})
+            return _LONGEST_PAUSE_S
         self._failures.pop(key, None)
         return again_s
 

@@ -49,6 +49,9 @@ class Workloads:
             await self._tell(deployment, scale)
         for rs in plan.delete:
             await self._client.delete(REPLICA_SETS, *key_of(rs), uid=rs["metadata"]["uid"])
+        if plan.current is not None and annotations_of(plan.current).get(REVISION) != plan.revision:
+            patch = {"metadata": {"annotations": {REVISION: plan.revision}}}  # rolled back to it
+            self._replica_sets.observe(await self._client.patch(REPLICA_SETS, *key_of(plan.current), patch))
         if annotations_of(deployment).get(REVISION) != plan.revision:
             patch = {"metadata": {"annotations": {REVISION: plan.revision}}}
             deployment = await self._client.patch(DEPLOYMENTS, namespace, name, patch)

@@ -25,6 +25,7 @@ from videofleet_devcluster.client import (
     Resource,
 )
 from videofleet_devcluster.controllers.replicaset import phase_of
+from videofleet_devcluster.controllers.scheduler import requests_of
 from videofleet_devcluster.events import Recorder
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.node.environment import service_env
@@ -35,8 +36,10 @@ from videofleet_devcluster.node.registration import keep_beating, machine_capaci
 from videofleet_devcluster.objects import Object, is_deleting, key_of
 from videofleet_devcluster.processes import Processes
 
-_INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "USER")
+_INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "USER")
 _SHUTDOWN_GRACE_S: Final = 3.0
+_RETRY_S: Final = 1.0
+_GPU: Final = "nvidia.com/gpu"
 _REFERENCES: Final = (SECRETS, CONFIG_MAPS, CLAIMS, VOLUMES)
 
 
@@ -66,7 +69,7 @@ class Node:
         self._first_back_off_s = first_back_off_s
         self._events = Recorder(client, "kubelet", name)
         self._runners: dict[str, PodRunner] = {}
-        self._endings: set[asyncio.Task[None]] = set()
+        self._gpus: dict[str, list[int]] = {}  # pod uid → device numbers
         self._addresses = _pod_addresses()
         self._pods = Informer(client, PODS, f"spec.nodeName={name}")
         self._services, self._slices = Informer(client, SERVICES), Informer(client, ENDPOINT_SLICES)
@@ -84,8 +87,8 @@ class Node:
                 await self._begin(tasks)
         finally:
             await self._proxy.close()
-            await asyncio.gather(*(r.finish(_SHUTDOWN_GRACE_S, delete=False) for r in self._runners.values()))
-            await asyncio.gather(*self._endings, return_exceptions=True)
+            endings = [runner.end(_SHUTDOWN_GRACE_S, delete=False) for runner in self._runners.values()]
+            await asyncio.gather(*endings, return_exceptions=True)
             await self._logs.close()
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
@@ -109,7 +112,8 @@ class Node:
         while True:
             await self._traffic_changed.wait()
             self._traffic_changed.clear()
-            await self._proxy.update(self._services.all(), self._slices.all())
+            if not await self._proxy.update(self._services.all(), self._slices.all()):
+                asyncio.get_running_loop().call_later(_RETRY_S, self._traffic_changed.set)
 
     def _find(self, kind: Resource, namespace: str, name: str) -> Object | None:
         return self._references[kind.plural].get((namespace, name))
@@ -134,19 +138,14 @@ class Node:
             self._end(uid, runner, float(pod["metadata"].get("deletionGracePeriodSeconds", 30)))
 
     def _end(self, uid: str, runner: PodRunner, grace_s: float) -> None:
-        async def ending() -> None:
-            await runner.finish(grace_s, delete=True)
-            self._runners.pop(uid, None)
-
-        task = asyncio.create_task(ending())
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
+        runner.end(grace_s, delete=True).add_done_callback(lambda _: self._ended(uid))
 
     def _runner(self, pod: Object) -> PodRunner:
         namespace = key_of(pod)[0]
         services = self._services.all() if pod["spec"].get("enableServiceLinks", True) else []
         here = Path(sys.executable).parent
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        inherited["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self._take_gpus(pod)))
         inherited["PATH"] = f"{here}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         return PodRunner(
             pod=pod,
@@ -159,6 +158,18 @@ class Node:
             inherited=inherited | service_env(services, namespace),
             first_back_off_s=self._first_back_off_s,
         )
+
+    def _take_gpus(self, pod: Object) -> list[int]:
+        """Devices of the pod's own; the scheduler has counted, so there are enough once ended pods are gone."""
+        taken = {number for numbers in self._gpus.values() for number in numbers}
+        free = [number for number in range(int(self._capacity.get(_GPU, "0"))) if number not in taken]
+        mine = free[: int(requests_of(pod).get(_GPU, 0))]
+        self._gpus[pod["metadata"]["uid"]] = mine
+        return mine
+
+    def _ended(self, uid: str) -> None:
+        self._runners.pop(uid, None)
+        self._gpus.pop(uid, None)
 
     def _log_file(self, namespace: str, pod: str, container: str, previous: bool) -> Path | None:
         for runner in self._runners.values():

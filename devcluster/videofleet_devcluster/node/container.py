@@ -27,7 +27,7 @@ from videofleet_devcluster.node.status import (
 )
 from videofleet_devcluster.node.temporary import short_name
 from videofleet_devcluster.objects import Object, key_of
-from videofleet_devcluster.processes import Child, Processes, stop
+from videofleet_devcluster.processes import Child, Processes, kill_group, stop
 
 _RESET_AFTER_S: Final = 600.0
 _EAGER_S: Final = 0.25  # a pod that was never ready is looked at this often: it only becomes Ready sooner
@@ -97,12 +97,16 @@ class ContainerRunner:
         return self.status.exit_code or 0
 
     async def stop(self, grace_s: float) -> None:
-        """preStop, SIGTERM, the grace, SIGKILL. Nothing is restarted after it."""
+        """preStop, SIGTERM, the grace, SIGKILL, and no restart. A second call only shortens the grace."""
+        is_first = not self._stopping.is_set()
         self._stopping.set()
         if self._child is None or self._child.returncode is not None:
             return
-        self._space.tell("Normal", "Killing", f"Stopping container {self.status.name}")
-        await self._kill(grace_s)
+        if is_first:
+            self._space.tell("Normal", "Killing", f"Stopping container {self.status.name}")
+            await self._kill(grace_s)
+        else:
+            await stop(self._child, grace_s)
 
     async def _kill(self, grace_s: float) -> None:
         if self._child is None:
@@ -110,7 +114,7 @@ class ContainerRunner:
         clock = asyncio.get_running_loop()
         deadline = clock.time() + grace_s
         hook = (self._container.get("lifecycle") or {}).get("preStop")
-        if hook:
+        if hook and grace_s > 0:
             failure = await attempt(hook, self._container, self._space.address, self._execute, grace_s)
             if failure:
                 self._space.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {failure}")
@@ -135,8 +139,11 @@ class ContainerRunner:
         self._space.changed()
         probing = asyncio.create_task(self._probe())
         try:
+            if self._stopping.is_set():  # it was told to while the program started
+                await stop(self._child, 0)
             code = await self._space.processes.finished(self._child)
         finally:
+            kill_group(self._child)
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
         self.status.ready = self.status.started = False

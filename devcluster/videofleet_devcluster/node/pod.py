@@ -7,6 +7,7 @@ object is deleted for good only after its last process is gone.
 import asyncio
 import contextlib
 import logging
+import math
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +52,8 @@ class PodRunner:
         self._token = ""
         self._dirty, self._nudged = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ending = False
+        self._end: asyncio.Task[None] | None = None
+        self._grace_s = math.inf
         self.space = Workspace(
             pod=self.pod,
             address=address,
@@ -85,12 +87,23 @@ class PodRunner:
         """Has missing references looked up again, and mounted files brought up to date."""
         self._nudged.set()
 
-    async def finish(self, grace_s: float, delete: bool) -> None:
-        """Ends all containers, the grace at most; with `delete`, removes the pod from the API at last."""
-        if self._ending:
-            return
-        self._ending = True
+    def end(self, grace_s: float, delete: bool) -> asyncio.Task[None]:
+        """Begins the end of the pod, or hurries one that has more grace; done when no process is left.
+
+        With `delete` the pod is removed from the API at last.
+        """
+        if self._end is None:
+            self._end = asyncio.create_task(self._finish(grace_s, delete))
+        elif grace_s < self._grace_s:
+            self._spawn(self._stop(grace_s))
+        self._grace_s = min(grace_s, self._grace_s)
+        return self._end
+
+    async def _stop(self, grace_s: float) -> None:
         await asyncio.gather(*(runner.stop(grace_s) for runner in (*self.inits, *self.containers)))
+
+    async def _finish(self, grace_s: float, delete: bool) -> None:
+        await self._stop(grace_s)
         living = [task for task in self._tasks if task.get_name() == "live"]
         await asyncio.wait(living, timeout=_RETRY_S) if living else None
         if delete:
@@ -109,7 +122,7 @@ class PodRunner:
         await self._mounted()
         self._spawn(self._keep_mounted())
         for init in self.inits:
-            if await init.run() != 0 or self._ending:
+            if await init.run() != 0 or self._end is not None:
                 return
         async with asyncio.TaskGroup() as tasks:
             for container in self.containers:

@@ -54,13 +54,14 @@ class ServiceProxy:
         self._turn = itertools.count()
         self._pipes: set[asyncio.Task[None]] = set()
 
-    async def update(self, services: list[Object], slices: list[Object]) -> None:
-        """Opens and closes listeners until they match."""
+    async def update(self, services: list[Object], slices: list[Object]) -> bool:
+        """Opens and closes listeners until they match; False when an address could not be had yet."""
         self._targets = wanted_listeners(services, slices)
         for listener in self._servers.keys() - self._targets.keys():
             self._servers.pop(listener).close()
         for listener in self._targets.keys() - self._servers.keys():
             await self._open(listener)
+        return self._servers.keys() == self._targets.keys()
 
     async def close(self) -> None:
         """Stops listening and cuts what flows."""
