@@ -1,1 +1,1 @@
-"""The Kubernetes API as this operator uses it: a client and the paths of resources. Only here is kubernetes imported."""
+"""The Kubernetes API as this operator uses it: client and paths; only here is kubernetes imported."""
