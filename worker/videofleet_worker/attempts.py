@@ -10,7 +10,6 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from videofleet.beacons import TierTiming
 from videofleet.jobs import Claim, ErrorCode, JobState
 from videofleet.queue import JobQueue
 from videofleet_worker import protocol
@@ -151,10 +150,6 @@ class Attempts:
     async def _fail(self, held: HeldJob, code: ErrorCode, message: str, *, retry: bool) -> str:
         log.warning("attempt failed", extra={"job": held.job, "code": code, "error": message})
         return _word(await held.settle(lambda: self._queue.fail(held.claim, code, message, retry=retry)))
-
-    def timing(self, held: HeldJob) -> TierTiming | None:
-        """What warm-up measured for the job's tier."""
-        return self._status.warmed.get(held.claim.job.request.tier.name)
 
 
 def _word(state: JobState | None) -> str:

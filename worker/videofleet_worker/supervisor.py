@@ -25,7 +25,7 @@ from videofleet_worker.delivery import Delivery
 from videofleet_worker.drain import Drain
 from videofleet_worker.engine import Engine
 from videofleet_worker.faults import Fault, write_termination_message
-from videofleet_worker.lease import StopReason
+from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.media import write_video
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
@@ -92,6 +92,11 @@ class Worker:
                 await say_farewell(self._queue, self._settings.fleet_uid, self.status)
         return 1 if self.status.fault else 0
 
+    @property
+    def held(self) -> list[HeldJob]:
+        """The jobs in this worker's hands."""
+        return self._attempts.held if self._attempts else []
+
     def begin_drain(self) -> None:
         """SIGTERM: claim nothing more, turn unready, and give back what would not be done in time."""
         if self.drain.requested.is_set():
@@ -99,10 +104,10 @@ class Worker:
         self.drain.begin()
         self.status.enter(WorkerState.DRAINING, f"at most {self.drain.left_s:.0f} s left")
         log.info("draining", extra={"seconds": round(self.drain.left_s)})
-        if self._attempts is not None:
-            for held in self._attempts.held:
-                if not self.drain.has_time_for(held.progress, self._attempts.timing(held)):
-                    held.stop(StopReason.DRAINED)
+        for held in self.held:
+            timing = self.status.warmed.get(held.claim.job.request.tier.name)
+            if not self.drain.has_time_for(held.progress, timing):
+                held.stop(StopReason.DRAINED)
         asyncio.get_running_loop().call_later(self.drain.left_s, self._time_is_up)
 
     async def _live(self) -> None:
@@ -196,7 +201,7 @@ class Worker:
 
     def _time_is_up(self) -> None:
         """Near the end of the grace period: whatever is still held goes back, and compute ends."""
-        for held in self._attempts.held if self._attempts else []:
+        for held in self.held:
             held.stop(StopReason.DRAINED)
         self._killing = asyncio.ensure_future(self.engine.kill())
 
