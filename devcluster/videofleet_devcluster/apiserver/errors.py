@@ -1,6 +1,7 @@
 """Every refusal this server knows, as the Status that Kubernetes would send.
 
-The wording is Kubernetes'; clients and people match on it. Raised anywhere, turned into a response once, in the server.
+The wording is Kubernetes'; clients and people match on it. Raised anywhere, turned into a response once, in
+the server.
 """
 
 from dataclasses import dataclass

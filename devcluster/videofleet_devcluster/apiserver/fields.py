@@ -1,7 +1,7 @@
 """Sets of field paths as FieldsV1 tries: `{"f:spec": {"f:replicas": {}}}`, and the difference of two objects.
 
-A node is a member of the set when it is empty or holds "."; other nodes only lead to members. Pure functions, but
-`graft` and `cut` change the trie they are given.
+A node is a member of the set when it is empty or holds "."; other nodes only lead to members. Pure functions,
+but `graft` and `cut` change the trie they are given.
 """
 
 from collections.abc import Iterator
@@ -35,9 +35,7 @@ def fields_of(value: Any, schema: Schema, *, containers: bool = False) -> Trie:
     return {}
 
 
-def difference(
-    old: Any, new: Any, schema: Schema, path: Path = ()
-) -> Iterator[tuple[Path, Trie | None]]:
+def difference(old: Any, new: Any, schema: Schema, path: Path = ()) -> Iterator[tuple[Path, Trie | None]]:
     """What changed: a path with the set of new fields under it, or with None where something is gone."""
     if old == new:
         return
@@ -52,7 +50,9 @@ def difference(
         yield path, fields_of(new, schema, containers=True)
 
 
-def _step(old: Object, new: Object, name: str, schema: Schema, path: Path) -> Iterator[tuple[Path, Trie | None]]:
+def _step(
+    old: Object, new: Object, name: str, schema: Schema, path: Path
+) -> Iterator[tuple[Path, Trie | None]]:
     if name not in new:
         yield path, None
     elif name not in old:

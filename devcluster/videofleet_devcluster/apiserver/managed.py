@@ -1,7 +1,7 @@
 """metadata.managedFields: who owns which field, after ordinary writes and after server-side apply.
 
-An update takes what it changed away from everybody else. An apply owns what it says, conflicts with others about
-values it would change, and removes what it said last time and nobody else owns.
+An update takes what it changed away from everybody else. An apply owns what it says, conflicts with others
+about values it would change, and removes what it said last time and nobody else owns.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from videofleet_devcluster.apiserver.objects import Object, clone, timestamp
 from videofleet_devcluster.apiserver.structure import Schema
 
 _SYSTEM: Final = frozenset(
-    {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink",
-     "deletionTimestamp", "deletionGracePeriodSeconds"}
+    {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
+     "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"}
 )  # fmt: skip  # nobody owns these
 
 
@@ -123,7 +123,8 @@ def _settle_conflicts(
 
 def _conflict(clashes: list[tuple[Object, Path]]) -> ApiError:
     causes = [
-        Cause("FieldManagerConflict", f"conflict with {_described(entry)}", _readable(path)) for entry, path in clashes
+        Cause("FieldManagerConflict", f"conflict with {_described(entry)}", _readable(path))
+        for entry, path in clashes
     ]
     plural = "s" if len(causes) > 1 else ""
     told: dict[str, list[str]] = {}
@@ -132,17 +133,21 @@ def _conflict(clashes: list[tuple[Object, Path]]) -> ApiError:
     if len(causes) == 1:
         text = f"{causes[0].message}: {causes[0].field}"
     else:
-        lines = (f"{message}:\n" + "\n".join(f"- {path}" for path in paths) for message, paths in told.items())
+        lines = (
+            f"{message}:\n" + "\n".join(f"- {path}" for path in paths) for message, paths in told.items()
+        )
         text = "\n".join(lines) if len(told) == 1 else "conflicts " + "\n".join(lines)
     message = f"Apply failed with {len(causes)} conflict{plural}: {text}"
     return ApiError(409, "Conflict", message, {"causes": [cause.to_json() for cause in causes]})
 
 
 def _described(entry: Object) -> str:
-    """The manager as Kubernetes names it: one that applied by its name, one that updated with the way it did."""
+    """The manager as Kubernetes names it: an applier by name, an updater with the way it wrote."""
     if entry["operation"] == "Apply":
         return f'"{entry["manager"]}"'
-    through = f" with subresource {entry['subresource']!r}".replace("'", '"') if entry.get("subresource") else ""
+    through = (
+        f" with subresource {entry['subresource']!r}".replace("'", '"') if entry.get("subresource") else ""
+    )
     return f'"{entry["manager"]}"{through} using {entry["apiVersion"]}'
 
 
@@ -164,10 +169,13 @@ def merge(live: Any, config: Any, schema: Schema) -> Any:
     """The applied configuration laid over the live value, by the schema's list and map types."""
     if isinstance(live, dict) and isinstance(config, dict) and not structure.is_atomic_map(schema):
         return live | {
-            name: merge(live.get(name), value, structure.child(schema, name)) for name, value in config.items()
+            name: merge(live.get(name), value, structure.child(schema, name))
+            for name, value in config.items()
         }
     if isinstance(live, list) and isinstance(config, list) and structure.list_type(schema) != "atomic":
-        return _merge_lists(structure.keyed(schema, live), structure.keyed(schema, config), structure.items(schema))
+        return _merge_lists(
+            structure.keyed(schema, live), structure.keyed(schema, config), structure.items(schema)
+        )
     return config
 
 
@@ -185,7 +193,7 @@ def _merge_lists(live: dict[str, Any], config: dict[str, Any], schema: Schema) -
 
 
 def remove_dropped(value: Any, before: Trie, now: Trie, others: list[Trie], schema: Schema) -> None:
-    """Removes from a merged value, on fresh containers along the way, what was applied before and is owned no more."""
+    """Removes what was applied before and is owned no more; containers on the way are copied, not changed."""
     for element in [element for element in before if element != "."]:
         below = before[element]
         theirs = [trie[element] for trie in others if element in trie]

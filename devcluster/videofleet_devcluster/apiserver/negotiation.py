@@ -1,4 +1,4 @@
-"""Media types: which body a request may have, which form of answer it accepts. JSON and YAML, never protobuf."""
+"""Media types: which body a request may have and which answer it accepts. JSON and YAML, never protobuf."""
 
 import json
 from typing import Any, Final
@@ -17,7 +17,7 @@ _BODIES: Final = ("application/json", "application/yaml")
 _JSON: Final = ("application/json", "application/*", "*/*")
 
 
-class _JsonLikeLoader(yaml.CSafeLoader):  # type: ignore[misc]  # the stub knows the C loader only as Any
+class _JsonLikeLoader(yaml.CSafeLoader):
     """YAML without timestamps: they stay text, as in JSON."""
 
 
@@ -39,7 +39,9 @@ async def read_body(request: web.Request) -> Any:
         return json.loads(raw)
     except ValueError as error:
         if not request.content_type.endswith("yaml"):
-            raise bad_request(f"the object provided is unrecognized (must be of type JSON): {error}") from None
+            raise bad_request(
+                f"the object provided is unrecognized (must be of type JSON): {error}"
+            ) from None
     try:
         return yaml.load(raw, _JsonLikeLoader)  # noqa: S506 - a safe loader, with less than usual
     except yaml.YAMLError as error:
@@ -47,7 +49,7 @@ async def read_body(request: web.Request) -> Any:
 
 
 def wants_table(accept: str) -> bool:
-    """Whether the client prefers a Table to the objects. Raises: ApiError 406 when it accepts nothing we have."""
+    """Whether the client prefers a Table to the objects. Raises: ApiError 406 when neither will do."""
     types = [part.strip() for part in accept.split(",") if part.strip()] or ["*/*"]
     for media_type in types:
         name, *parameters = (part.strip() for part in media_type.split(";"))

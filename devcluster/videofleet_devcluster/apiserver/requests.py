@@ -13,7 +13,7 @@ _BY_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 @dataclass(frozen=True)
 class RequestInfo:
-    """One request. For a path outside of the resources `resource` is empty and `verb` is the lower-case method."""
+    """One request. Outside of the resources `resource` is empty and `verb` is the lower-case method."""
 
     verb: str
     path: str
@@ -54,7 +54,9 @@ def request_info(method: str, path: str, query: Mapping[str, str]) -> RequestInf
     rest += [""] * (4 - len(rest))
     name = rest[1]
     verb = _verb(method, name, query)
-    return RequestInfo(verb, path, group, version, namespace, rest[0], name, rest[2], "/".join(filter(None, rest[3:])))
+    return RequestInfo(
+        verb, path, group, version, namespace, rest[0], name, rest[2], "/".join(filter(None, rest[3:]))
+    )
 
 
 def _verb(method: str, name: str, query: Mapping[str, str]) -> str:

@@ -1,6 +1,8 @@
-"""The server itself: TLS with a throw-away CA, and the way of every request through authentication, faults and routes.
+"""The server itself: TLS with a throw-away CA, and the way of every request through authentication, faults
+and routes.
 
-State lives in memory and ends with the process. Invariant: whatever happens to a request, the client gets a Status.
+State lives in memory and ends with the process. Invariant: whatever happens to a request, the client gets a
+Status.
 """
 
 import asyncio
@@ -64,7 +66,9 @@ class ApiServer:
         application = web.Application(client_max_size=_LARGEST_BODY_BYTES)
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._client = aiohttp.ClientSession()
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
+        )
         await self._runner.setup()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(context)
@@ -97,7 +101,9 @@ class ApiServer:
         namespaces = self._registry.find("", "v1", "namespaces")
         for name in _NAMESPACES if namespaces else ():
             if namespaces and self.store.get(NAMESPACES, ("", name)) is None:
-                self._writes.create(namespaces, "", {"metadata": {"name": name}}, WriteOptions("kube-apiserver"))
+                self._writes.create(
+                    namespaces, "", {"metadata": {"name": name}}, WriteOptions("kube-apiserver")
+                )
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -112,7 +118,9 @@ class ApiServer:
             raise  # the client is gone
         except Exception:
             _log.exception("a request failed", extra={"method": request.method, "path": request.path})
-            return _refusal(ApiError(500, "InternalError", "Internal error occurred: see the log of the API server"))
+            return _refusal(
+                ApiError(500, "InternalError", "Internal error occurred: see the log of the API server")
+            )
 
     async def _admit(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         user = self._tokens.user(request.headers.get("Authorization"))

@@ -1,4 +1,6 @@
-"""What lies below a resource and is no status: scale, binding of pods, tokens of ServiceAccounts, access reviews."""
+"""What lies below a resource and is no status: scale, binding of pods, tokens of ServiceAccounts, access
+reviews.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -131,5 +133,7 @@ def _at(obj: Any, path: str) -> Any:
 
 def _selector_text(selector: Any) -> str:
     if isinstance(selector, dict):
-        return ",".join(f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items()))
+        return ",".join(
+            f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items())
+        )
     return selector if isinstance(selector, str) else ""

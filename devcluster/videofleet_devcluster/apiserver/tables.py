@@ -15,12 +15,20 @@ _STEP: Final = re.compile(
 )
 
 
-def table(resource: Resource, objects: list[Object], version: str, include: str, *, headers: bool = True) -> Object:
+def table(
+    resource: Resource, objects: list[Object], version: str, include: str, *, headers: bool = True
+) -> Object:
     """The v1 Table of objects. `include` is includeObject: Metadata, Object or None."""
     columns = _columns(resource)
     rows = [_row(obj, columns, include) for obj in objects]
     definitions = [
-        {"name": name, "type": kind, "format": "name" if name == "Name" else "", "description": "", "priority": priority}
+        {
+            "name": name,
+            "type": kind,
+            "format": "name" if name == "Name" else "",
+            "description": "",
+            "priority": priority,
+        }
         for name, kind, priority, _ in columns
     ]
     body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version}}

@@ -1,7 +1,7 @@
 """Create, update, patch and delete: the way of every write from a decoded request to the store.
 
-Invariants: one write is one synchronous step, so nobody sees half of it; a write that changes nothing keeps the
-resourceVersion; `status` changes only through its subresource, `generation` only with the rest.
+Invariants: one write is one synchronous step, so nobody sees half of it; a write that changes nothing keeps
+the resourceVersion; `status` changes only through its subresource, `generation` only with the rest.
 """
 
 import secrets
@@ -73,11 +73,13 @@ class Writes:
         metadata.pop("managedFields", None)
         return self._insert(resource, obj, options, managed_fields=None)
 
-    def apply(self, resource: Resource, key: Key, config: Object, options: WriteOptions) -> tuple[Object, bool]:
+    def apply(
+        self, resource: Resource, key: Key, config: Object, options: WriteOptions
+    ) -> tuple[Object, bool]:
         """Server-side apply; returns the object and whether it is new. Raises: ApiError."""
         if not options.manager:
-            raise bad_request("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for "
-                              "apply patch")  # fmt: skip
+            cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
         options.warnings += admission.decode(resource, config, options.field_validation)
         self._place(resource, key[0], config["metadata"], name=key[1])
         if config["metadata"].pop("managedFields", None):
@@ -137,7 +139,9 @@ class Writes:
     def _place(self, resource: Resource, namespace: str, metadata: Object, name: str = "") -> None:
         """Fits the object's name and namespace to the path, which has the last word."""
         if metadata.get("namespace", namespace) != namespace:
-            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
         if namespace:
             metadata["namespace"] = namespace
         if name and metadata.get("name", name) != name:
@@ -149,7 +153,9 @@ class Writes:
         elif not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
         if not metadata.get("name"):
-            cause = Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
+            cause = Cause(
+                "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
+            )
             raise invalid(resource.kind, resource.group, "", [cause])
 
     def _insert(
@@ -191,7 +197,9 @@ class Writes:
             name = metadata["namespace"]
             why = f"unable to create new content in namespace {name} because it is being terminated"
             message = f'{qualified(resource.plural, resource.group)} "{metadata["name"]}" is forbidden: {why}'
-            cause = Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
+            cause = Cause(
+                "NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace"
+            )
             details = details_of(resource.plural, resource.group, metadata["name"], causes=[cause.to_json()])
             raise ApiError(403, "Forbidden", message, details)
 
@@ -201,14 +209,17 @@ class Writes:
             return
         namespace, account = obj["metadata"]["namespace"], obj["spec"]["serviceAccountName"]
         if self.store.get(("", "serviceaccounts"), (namespace, account)) is None:
-            why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
-            message = f'pods "{obj["metadata"]["name"]}" is forbidden: {why}'
-            raise ApiError(403, "Forbidden", message, details_of("pods", "", obj["metadata"]["name"]))
+            why = f'{namespace}/{account}: serviceaccount "{account}" not found'
+            name = obj["metadata"]["name"]
+            message = f'pods "{name}" is forbidden: error looking up service account {why}'
+            raise ApiError(403, "Forbidden", message, details_of("pods", "", name))
 
     def _applicable(self, resource: Resource, config: Object, subresource: str) -> Object:
         """The part of an applied configuration that the path may change."""
         if subresource:
-            identity = {name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]}
+            identity = {
+                name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]
+            }
             return {name: config[name] for name in ("apiVersion", "kind", "status") if name in config} | {
                 "metadata": identity
             }
@@ -301,7 +312,13 @@ class Writes:
         )  # fmt: skip
         if not status.get("conditions"):
             status["conditions"] = [
-                {"type": kind, "status": "True", "lastTransitionTime": timestamp(), "reason": reason, "message": text}
+                {
+                    "type": kind,
+                    "status": "True",
+                    "lastTransitionTime": timestamp(),
+                    "reason": reason,
+                    "message": text,
+                }
                 for kind, reason, text in names
             ]
         status["acceptedNames"] = clone(obj["spec"]["names"])
