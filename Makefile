@@ -10,10 +10,11 @@ help: ## Show this help
 venv: $(VENV)/installed ## Make .venv with everything pinned
 
 # torch comes first and by its exact version: a plain `torch` would pull gigabytes of CUDA.
-$(VENV)/installed: requirements/torch.txt requirements/dev.txt pyproject.toml
+$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -47,7 +48,15 @@ test: venv model ## The whole suite
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet -r requirements/torch.txt
+	build/lock/bin/pip install --quiet '.[dev]'
+	echo '# What development, tests and the demo need, pinned. Made by `make lock` from the extra `dev`.' > requirements/dev.txt
+	build/lock/bin/pip freeze --exclude videofleet --exclude torch >> requirements/dev.txt
+	rm -rf build/lock
+
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model demo up down check format test bench clean
+.PHONY: help venv model demo up down check format test bench lock clean

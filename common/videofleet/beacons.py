@@ -51,6 +51,6 @@ class WorkerBeacon(Wire):
     detail: str = ""  # for people: "warming 720p, run 2 of at most 4"
     reason: WorkerFault | None = None
     message: str = ""  # what was wrong and what to do
-    warmed: list[TierTiming] = []
+    warmed: tuple[TierTiming, ...] = ()
     job: str | None = None
     at_ms: int = 0

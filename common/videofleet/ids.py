@@ -36,6 +36,21 @@ def fleet_uid_of(job: str) -> str | None:
     return str(UUID(int=number)) if number < 1 << 128 else None
 
 
+def serial_of(job: str) -> str:
+    """The part of a job id that sorts by creation time, over all fleets."""
+    return job[-_DIGITS:]
+
+
+def created_ms_of(job: str) -> int:
+    """When the id was made, milliseconds since the epoch."""
+    return _decode(serial_of(job)) >> 80
+
+
+def with_serial_of(fleet_uid: str, job: str) -> str:
+    """The place in time of `job` among the ids of another fleet; a bound for paging, not a job."""
+    return f"video_{_encode(UUID(fleet_uid).int)}{serial_of(job)}"
+
+
 def _encode(number: int) -> str:
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(5 * (_DIGITS - 1), -1, -5))
 

@@ -28,7 +28,7 @@ def redact(text: str) -> str:
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON line."""
 
-    def format(self, record: logging.LogRecord) -> str:  # noqa: A003 - the name is logging's
+    def format(self, record: logging.LogRecord) -> str:
         """The line, redacted."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

@@ -1,18 +1,20 @@
 """The object store: videos, thumbnails, later checkpoints. S3, GCS, Azure or a folder, by obstore.
 
-A store is named in the manifest and configured by mounted files: `url` (s3://bucket/prefix, file:///path, …) and, beside
-it, one file per obstore option (aws_access_key_id, aws_endpoint, …). Nothing here reads the environment.
+A store is named in the manifest and configured by mounted files: `url` (s3://bucket/prefix, file:///path, …) and,
+beside it, one file per obstore option (aws_access_key_id, aws_endpoint, …). Nothing here reads the environment.
 Invariant: an object appears whole or not at all.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self, cast
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
+
+_CLIENT_OPTIONS: Final = ("allow_http",)  # of the HTTP client, not of the bucket: a MinIO inside the cluster
 
 
 class StoreError(Exception):
@@ -45,7 +47,9 @@ class ObjectStore:
             if url.startswith("file://"):
                 Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
                 return cls(name, from_url(url))
-            return cls(name, from_url(url, config=options or None))
+            config = dict(options or {})
+            client = {option: config.pop(option) == "true" for option in _CLIENT_OPTIONS if option in config}
+            return cls(name, from_url(url, config=cast(Any, config), client_options=cast(Any, client)))
         except (BaseError, ValueError, OSError) as error:
             raise StoreError(f"store {name}: {type(error).__name__}; check its url and options") from error
 

@@ -1,14 +1,46 @@
 """JobQueue: the whole queue as typed calls. Each method is one Lua script or one read.
 
-Every method raises `QueueUnavailable` when Redis does not answer; the other errors stand at each method.
+Every method raises `QueueUnavailable` when Redis does not answer; the other errors stand at each method. A call whose
+reply was lost is sent once more, which is safe: submit, claim and every ending recognise themselves.
 """
 
+import hashlib
+import secrets
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Final, Self, cast
 
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from videofleet import ids
 from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
+from videofleet.queue import durability, keys, records, scripts
+from videofleet.queue.errors import (
+    FleetClosed,
+    FleetUnknown,
+    IdempotencyConflict,
+    JobNotFinished,
+    JobNotFound,
+    LeaseLost,
+    QueueFull,
+    QueueUnavailable,
+)
+
+LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
+BEACON_FRESH_MS: Final = 30_000
+BEACON_FORGET_MS: Final = 600_000
+IDEMPOTENCY_MS: Final = 24 * 3_600_000
+GIVE_BACKS: Final = 20  # drains that a job may see without spending an attempt
+_CONNECT_S: Final = 1.0
+_REPLY_S: Final = 1.5  # no call blocks; the gateway owes its 503 within 2 s
+_DOWN: Final = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
 
 
 @dataclass(frozen=True)
@@ -29,10 +61,23 @@ class BeatReply:
 class JobQueue:
     """One installation's queue, over one Redis connection pool. An async context manager that closes the pool."""
 
+    def __init__(self, redis: Redis, installation: str) -> None:
+        self._redis = redis
+        self._installation = installation
+        self._scripts = {name: redis.register_script(scripts.source(name)) for name in scripts.NAMES}
+
     @classmethod
     def connect(cls, url: str, installation: str) -> Self:
         """A queue on `redis://` or `rediss://`; connects at first use and reconnects by itself."""
-        raise NotImplementedError
+        redis = Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_connect_timeout=_CONNECT_S,
+            socket_timeout=_REPLY_S,
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            protocol=2,
+        )
+        return cls(redis, installation)
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,95 +87,198 @@ class JobQueue:
 
     async def close(self) -> None:
         """Closes the pool."""
+        await self._redis.aclose()
 
     async def check_durability(self) -> None:
         """Raises `QueueError` unless Redis keeps what it acknowledges: append-only file on, no eviction."""
-        raise NotImplementedError
+        durability.check(await _answer(self._redis.info()))
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
         """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim."""
-        raise NotImplementedError
+        prefix = self._prefix(policy.fleet_uid)
+        await _answer(self._redis.hset(keys.fleet_index(self._installation), policy.fleet_uid, policy.fleet))
+        await _answer(self._redis.set(keys.policy(prefix), policy.to_json()))
 
     async def close_fleet(self, fleet_uid: str, code: ErrorCode) -> list[str]:
         """Closes a fleet for good: waiting jobs are cancelled with `code`, running ones asked to stop.
 
         Returns: ids of the jobs cancelled at once. Calling it again changes nothing.
         """
-        raise NotImplementedError
+        return cast(list[str], await self._run("close", fleet_uid, code))
 
     async def fleets(self) -> dict[str, str]:
         """Every fleet ever published: UID → namespace/name; closed ones too."""
-        raise NotImplementedError
+        return cast(dict[str, str], await _answer(self._redis.hgetall(keys.fleet_index(self._installation))))
 
     async def policy(self, fleet_uid: str) -> FleetPolicy | None:
         """The last published policy; `closed` is set once the fleet is."""
-        raise NotImplementedError
+        prefix = self._prefix(fleet_uid)
+        raw, closed = await _answer(self._redis.mget(keys.policy(prefix), keys.closed(prefix)))
+        if raw is None:
+            return None
+        return FleetPolicy.model_validate_json(raw).model_copy(update={"closed": closed})
 
     async def stats(self, fleet_uid: str) -> QueueStats:
         """Waiting, running and the oldest wait, from one snapshot."""
-        raise NotImplementedError
+        waiting, running, oldest_ms = await self._run("stats", fleet_uid)
+        return QueueStats(waiting=waiting, running=running, oldest_wait_s=oldest_ms / 1000)
 
     async def beacons(self, fleet_uid: str) -> list[WorkerBeacon]:
         """Beacons of the last 30 s, by worker name."""
-        raise NotImplementedError
+        rows = await self._run("beacons", fleet_uid, BEACON_FRESH_MS, BEACON_FORGET_MS)
+        return sorted((records.beacon(row) for row in rows), key=lambda beacon: beacon.worker)
 
     # gateway
     async def submit(self, job: NewJob) -> Submitted:
         """Queues a job. Raises: QueueFull, FleetUnknown, FleetClosed, IdempotencyConflict."""
-        raise NotImplementedError
+        idempotency = hashlib.sha256(job.idempotency_key.encode()).hexdigest() if job.idempotency_key else ""
+        verdict, *rest = await self._run(
+            "submit",
+            job.fleet_uid,
+            job.id,
+            job.tenant,
+            job.request.to_json(),
+            ids.created_ms_of(job.id),
+            idempotency,
+            job.body_digest,
+            IDEMPOTENCY_MS,
+        )
+        match verdict:
+            case "full":
+                raise QueueFull(int(rest[0]))
+            case "unknown":
+                raise FleetUnknown("no VideoGenerator published a policy under this UID")
+            case "closed":
+                raise FleetClosed("the VideoGenerator was deleted")
+            case "conflict":
+                raise IdempotencyConflict("this Idempotency-Key was used with a different request")
+        return Submitted(job=await self.get(rest[0]), created=verdict == "created")
 
     async def get(self, job_id: str) -> Job:
         """Raises: JobNotFound."""
-        raise NotImplementedError
+        fields = await _answer(self._redis.hgetall(keys.job(self._prefix_of_job(job_id), job_id)))
+        if not fields:
+            raise JobNotFound("no such job")
+        return records.job(fields)
 
     async def page(
         self, fleet_uids: list[str], tenant: str, *, after: str | None, limit: int, newest_first: bool
     ) -> list[Job]:
         """A tenant's jobs over these fleets by creation time, beginning behind the job `after`."""
-        raise NotImplementedError
+        found: list[str] = []
+        for fleet_uid in fleet_uids:
+            bound = "(" + ids.with_serial_of(fleet_uid, after) if after else None
+            key = keys.tenant(self._prefix(fleet_uid), tenant)
+            if newest_first:
+                reply = self._redis.zrevrangebylex(key, bound or "+", "-", start=0, num=limit)
+            else:
+                reply = self._redis.zrangebylex(key, bound or "-", "+", start=0, num=limit)
+            found += await _answer(reply)
+        found.sort(key=ids.serial_of, reverse=newest_first)
+        return [job for job_id in found[:limit] if (job := await self._get_or_none(job_id)) is not None]
 
     async def cancel(self, job_id: str, code: ErrorCode) -> Job:
-        """Cancels a waiting job at once; asks a running one to stop; leaves a finished one alone. Raises: JobNotFound."""
-        raise NotImplementedError
+        """Cancels a waiting job at once; asks a running one to stop; leaves a finished one alone.
+
+        Raises: JobNotFound.
+        """
+        if not await self._run("cancel", self._fleet_of(job_id), job_id, code):
+            raise JobNotFound("no such job")
+        return await self.get(job_id)
 
     async def remove(self, job_id: str) -> Job:
         """Forgets a finished job and returns what it was. Raises: JobNotFound, JobNotFinished."""
-        raise NotImplementedError
+        job = await self.get(job_id)
+        match await self._run("remove", job.fleet_uid, job_id):
+            case "missing":
+                raise JobNotFound("no such job")
+            case "unfinished":
+                raise JobNotFinished("the job is not finished; cancel it first")
+        return job
 
     async def reap(self, fleet_uid: str) -> list[str]:
         """Returns expired leases to the queue, or ends them as dead or cancelled. Returns: the ids touched."""
-        raise NotImplementedError
+        return cast(list[str], await self._run("reap", fleet_uid))
 
     # worker
     async def claim(self, fleet_uid: str, *, worker: str, revision: str) -> Claim | None:
         """The next job for a worker of this revision, or None. Expired leases are reaped first."""
-        raise NotImplementedError
+        token = secrets.token_hex(16)
+        flat = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS)
+        if flat is None:
+            return None
+        job = records.job(dict(zip(flat[::2], flat[1::2], strict=True)))
+        return Claim(job=job, token=token, attempt=job.attempt, lease_ms=LEASE_MS)
 
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
-        raise NotImplementedError
+        answer = await self._owned("beat", claim, claim.lease_ms, progress.to_json())
+        return BeatReply(cancel_requested=answer == "stop")
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        raise NotImplementedError
+        return JobState(await self._owned("succeed", claim, result.to_json()))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
-        """Ends the attempt: back to queued while attempts are left and `retry`, else failed or dead. Raises: LeaseLost."""
-        raise NotImplementedError
+        """Ends the attempt: back to queued while attempts are left and `retry`, else failed or dead.
+
+        Raises: LeaseLost.
+        """
+        return JobState(await self._owned("fail", claim, code, message, "retry" if retry else "final"))
 
     async def give_back(self, claim: Claim) -> JobState:
-        """Returns the job to the head of the queue without spending the attempt (drain). Raises: LeaseLost."""
-        raise NotImplementedError
+        """Returns the job to its place in the queue without spending the attempt (drain). Raises: LeaseLost."""
+        return JobState(await self._owned("give_back", claim, GIVE_BACKS))
 
     async def cancelled(self, claim: Claim) -> None:
         """The worker has stopped as asked: the job is cancelled. Raises: LeaseLost."""
-        raise NotImplementedError
+        await self._owned("cancelled", claim)
 
     async def put_beacon(self, fleet_uid: str, beacon: WorkerBeacon) -> None:
         """Stores a worker's beacon, stamped with Redis' time."""
-        raise NotImplementedError
+        await self._run("put_beacon", fleet_uid, beacon.worker, beacon.to_json())
 
     async def drop_beacon(self, fleet_uid: str, worker: str) -> None:
         """A worker leaves in good order."""
-        raise NotImplementedError
+        await _answer(self._redis.hdel(keys.workers(self._prefix(fleet_uid)), worker))
+
+    # inside
+    def _prefix(self, fleet_uid: str) -> str:
+        return keys.fleet_prefix(self._installation, fleet_uid)
+
+    def _fleet_of(self, job_id: str) -> str:
+        fleet_uid = ids.fleet_uid_of(job_id)
+        if fleet_uid is None:
+            raise JobNotFound("no such job")
+        return fleet_uid
+
+    def _prefix_of_job(self, job_id: str) -> str:
+        return self._prefix(self._fleet_of(job_id))
+
+    async def _get_or_none(self, job_id: str) -> Job | None:
+        try:
+            return await self.get(job_id)
+        except JobNotFound:
+            return None
+
+    async def _run(self, name: str, fleet_uid: str, *args: str | int) -> Any:
+        return await _answer(self._scripts[name](keys=[self._prefix(fleet_uid)], args=list(args)))
+
+    async def _owned(self, name: str, claim: Claim, *args: str | int) -> str:
+        answer = await self._run(name, claim.job.fleet_uid, claim.job.id, claim.token, *args)
+        if answer == "lost":
+            raise LeaseLost("the lease ended; another worker has the job, or it is finished")
+        return cast(str, answer)
+
+
+async def _answer(reply: Awaitable[Any] | Any) -> Any:
+    """Redis' reply; what means that Redis is not there becomes QueueUnavailable, and a refusal keeps its words."""
+    try:
+        return await reply
+    except _DOWN as error:
+        raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+    except RedisError as error:
+        if str(error).startswith(("LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "BUSY")):
+            raise QueueUnavailable(f"Redis is not ready ({str(error).split()[0]})") from error
+        raise

@@ -1,0 +1,36 @@
+"""Redis keys that Python touches itself; all others are made inside the scripts, under the same prefix."""
+
+
+def fleet_prefix(installation: str, fleet_uid: str) -> str:
+    """Prefix and cluster hash tag of one fleet: every key of a script shares its slot."""
+    return f"vf:{{{installation}/{fleet_uid}}}"
+
+
+def fleet_index(installation: str) -> str:
+    """Hash of all fleets: UID → namespace/name."""
+    return f"vf:{{{installation}}}:fleets"
+
+
+def job(prefix: str, job_id: str) -> str:
+    """Hash of one job."""
+    return f"{prefix}:job:{job_id}"
+
+
+def tenant(prefix: str, name: str) -> str:
+    """Sorted set of a tenant's job ids in one fleet, by id, which is by time."""
+    return f"{prefix}:tenant:{name}"
+
+
+def policy(prefix: str) -> str:
+    """The published policy, JSON."""
+    return f"{prefix}:policy"
+
+
+def closed(prefix: str) -> str:
+    """Why the fleet is closed; missing while it is open."""
+    return f"{prefix}:closed"
+
+
+def workers(prefix: str) -> str:
+    """Hash of worker beacons."""
+    return f"{prefix}:workers"

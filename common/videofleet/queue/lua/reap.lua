@@ -1,0 +1,2 @@
+-- running → queued | dead | cancelled for every lease that ran out → ids
+return reap()

@@ -1,0 +1,8 @@
+-- running → succeeded, or cancelled when that was asked for first. ARGV: id, token, result → state | 'lost'
+local id, token, result = unpack(ARGV)
+local answer = not_held(id, token)
+if answer then return answer end
+local code = stop_code(id)
+if code then return finish_cancelled(id, code) end
+redis.call('HSET', job_key(id), 'result', result)
+return finish(id, 'succeeded')

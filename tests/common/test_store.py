@@ -1,0 +1,57 @@
+"""The object store, on a folder: whole objects, ranges, clear errors."""
+
+from pathlib import Path
+
+import pytest
+
+from videofleet.store import ObjectNotFound, ObjectStore, StoreError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore.from_url("videos", f"file://{tmp_path}/store")
+
+
+async def test_what_is_put_is_read_back_whole_and_in_ranges(store: ObjectStore, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 10_000
+    source = tmp_path / "video.mp4"
+    source.write_bytes(data)
+    await store.put_file("a/b/video.mp4", source, "video/mp4")
+    assert (await store.head("a/b/video.mp4")).size_bytes == len(data)
+    assert b"".join([chunk async for chunk in store.read("a/b/video.mp4")]) == data
+    assert b"".join([chunk async for chunk in store.read("a/b/video.mp4", start=5, end=1_200_000)]) == data[5:1_200_000]
+
+
+async def test_a_missing_object_is_told_apart(store: ObjectStore) -> None:
+    with pytest.raises(ObjectNotFound):
+        await store.head("nothing")
+    await store.remove("nothing")
+
+
+async def test_an_object_can_be_removed(store: ObjectStore, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    await store.put_file("k", tmp_path / "x", "text/plain")
+    await store.remove("k")
+    with pytest.raises(ObjectNotFound):
+        await store.head("k")
+
+
+def test_a_store_is_opened_from_a_mounted_secret(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    with pytest.raises(StoreError, match="needs a key `url`"):
+        ObjectStore.from_folder("videos", secret)
+    (secret / "url").write_text("s3://bucket/prefix\n")
+    (secret / "aws_access_key_id").write_text("id")
+    (secret / "aws_secret_access_key").write_text("hunter2")
+    (secret / "aws_region").write_text("eu-west-1")
+    (secret / "aws_endpoint").write_text("http://127.0.0.1:9")
+    (secret / "allow_http").write_text("true")
+    assert not ObjectStore.from_folder("videos", secret).is_folder
+
+
+def test_nonsense_is_refused_without_repeating_it() -> None:
+    with pytest.raises(StoreError) as error:
+        ObjectStore.from_url("videos", "gopher://user:hunter2@x")
+    assert "videos" in str(error.value)
+    assert "hunter2" not in str(error.value)
