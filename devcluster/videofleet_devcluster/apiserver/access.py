@@ -57,9 +57,7 @@ class Tokens:
         if found is None:
             raise not_found("serviceaccounts", "", account)
         token = secrets.token_urlsafe(32)
-        self._accounts[token] = _AccountToken(
-            namespace, account, found["metadata"]["uid"], time.time() + lifetime_s
-        )
+        self._accounts[token] = _AccountToken(namespace, account, found["metadata"]["uid"], time.time() + lifetime_s)
         return token
 
     def user(self, authorization: str | None) -> User:

@@ -32,9 +32,7 @@ def decode(resource: Resource, obj: Object, field_validation: str) -> list[str]:
             f"({resource.group_version})"
         )
     if obj.get("kind", resource.kind) != resource.kind:
-        raise bad_request(
-            f"the kind in the data ({obj['kind']}) does not match the expected kind ({resource.kind})"
-        )
+        raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({resource.kind})")
     obj |= {"apiVersion": resource.group_version, "kind": resource.kind}
     obj["metadata"] = obj.get("metadata") or {}
     if not resource.is_custom:
@@ -64,9 +62,7 @@ def _custom_faults(resource: Resource, obj: Object, old: Object | None) -> list[
 
 
 def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
-    if old is None or any(
-        obj.get(name) != old.get(name) for name in obj if name not in ("metadata", "status")
-    ):
+    if old is None or any(obj.get(name) != old.get(name) for name in obj if name not in ("metadata", "status")):
         spec = {name: value for name, value in obj.items() if name != "status"}
         found = [cause for cause in faults(spec, resource.schema) if cause.field not in _MAY_BE_NULL]
         _refuse_wrong_types(resource, found)

@@ -110,9 +110,7 @@ def rule_tree(schema: Schema) -> RuleTree | None:
     if not schema:
         return None
     rules = tuple(Rule(source) for source in schema.get("x-kubernetes-validations", ()))
-    below = {
-        name: rule_tree(part) for name, part in schema.get("properties", {}).items() if name != "metadata"
-    }
+    below = {name: rule_tree(part) for name, part in schema.get("properties", {}).items() if name != "metadata"}
     properties = {name: tree for name, tree in below.items() if tree is not None}
     extra = schema.get("additionalProperties")
     values = rule_tree(extra) if isinstance(extra, dict) else None

@@ -27,9 +27,7 @@ def fields_of(value: Any, schema: Schema, *, containers: bool = False) -> Trie:
     if isinstance(value, list) and structure.list_type(schema) == "map":
         inner = structure.items(schema)
         keyed = structure.keyed(schema, value)
-        return dot | {
-            key: {".": {}} | fields_of(item, inner, containers=containers) for key, item in keyed.items()
-        }
+        return dot | {key: {".": {}} | fields_of(item, inner, containers=containers) for key, item in keyed.items()}
     if isinstance(value, list) and structure.list_type(schema) == "set":
         return dot | {key: {} for key in structure.keyed(schema, value)}
     return {}
@@ -50,9 +48,7 @@ def difference(old: Any, new: Any, schema: Schema, path: Path = ()) -> Iterator[
         yield path, fields_of(new, schema, containers=True)
 
 
-def _step(
-    old: Object, new: Object, name: str, schema: Schema, path: Path
-) -> Iterator[tuple[Path, Trie | None]]:
+def _step(old: Object, new: Object, name: str, schema: Schema, path: Path) -> Iterator[tuple[Path, Trie | None]]:
     if name not in new:
         yield path, None
     elif name not in old:

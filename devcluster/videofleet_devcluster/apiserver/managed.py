@@ -123,8 +123,7 @@ def _settle_conflicts(
 
 def _conflict(clashes: list[tuple[Object, Path]]) -> ApiError:
     causes = [
-        Cause("FieldManagerConflict", f"conflict with {_described(entry)}", _readable(path))
-        for entry, path in clashes
+        Cause("FieldManagerConflict", f"conflict with {_described(entry)}", _readable(path)) for entry, path in clashes
     ]
     plural = "s" if len(causes) > 1 else ""
     told: dict[str, list[str]] = {}
@@ -133,9 +132,7 @@ def _conflict(clashes: list[tuple[Object, Path]]) -> ApiError:
     if len(causes) == 1:
         text = f"{causes[0].message}: {causes[0].field}"
     else:
-        lines = (
-            f"{message}:\n" + "\n".join(f"- {path}" for path in paths) for message, paths in told.items()
-        )
+        lines = (f"{message}:\n" + "\n".join(f"- {path}" for path in paths) for message, paths in told.items())
         text = "\n".join(lines) if len(told) == 1 else "conflicts " + "\n".join(lines)
     message = f"Apply failed with {len(causes)} conflict{plural}: {text}"
     return ApiError(409, "Conflict", message, {"causes": [cause.to_json() for cause in causes]})
@@ -145,9 +142,7 @@ def _described(entry: Object) -> str:
     """The manager as Kubernetes names it: an applier by name, an updater with the way it wrote."""
     if entry["operation"] == "Apply":
         return f'"{entry["manager"]}"'
-    through = (
-        f" with subresource {entry['subresource']!r}".replace("'", '"') if entry.get("subresource") else ""
-    )
+    through = f" with subresource {entry['subresource']!r}".replace("'", '"') if entry.get("subresource") else ""
     return f'"{entry["manager"]}"{through} using {entry["apiVersion"]}'
 
 
@@ -169,13 +164,10 @@ def merge(live: Any, config: Any, schema: Schema) -> Any:
     """The applied configuration laid over the live value, by the schema's list and map types."""
     if isinstance(live, dict) and isinstance(config, dict) and not structure.is_atomic_map(schema):
         return live | {
-            name: merge(live.get(name), value, structure.child(schema, name))
-            for name, value in config.items()
+            name: merge(live.get(name), value, structure.child(schema, name)) for name, value in config.items()
         }
     if isinstance(live, list) and isinstance(config, list) and structure.list_type(schema) != "atomic":
-        return _merge_lists(
-            structure.keyed(schema, live), structure.keyed(schema, config), structure.items(schema)
-        )
+        return _merge_lists(structure.keyed(schema, live), structure.keyed(schema, config), structure.items(schema))
     return config
 
 

@@ -1,4 +1,4 @@
-"""Media types: which body a request may have and which answer it accepts. JSON and YAML, never protobuf."""
+"""Media types: which body a request may have and which answer it accepts."""
 
 import json
 from typing import Any, Final
@@ -7,6 +7,7 @@ import yaml
 from aiohttp import web
 
 from videofleet_devcluster.apiserver.errors import bad_request, not_acceptable, unsupported_media_type
+from videofleet_devcluster.apiserver.protobuf import MEDIA_TYPE, decode_protobuf
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -33,15 +34,15 @@ async def read_body(request: web.Request) -> Any:
     raw = await request.read()
     if not raw:
         return {}
+    if request.content_type == MEDIA_TYPE and (decoded := decode_protobuf(raw)) is not None:
+        return decoded
     if request.headers.get("Content-Type") and request.content_type not in accepted:
         raise unsupported_media_type(", ".join(accepted))
     try:
         return json.loads(raw)
     except ValueError as error:
         if not request.content_type.endswith("yaml"):
-            raise bad_request(
-                f"the object provided is unrecognized (must be of type JSON): {error}"
-            ) from None
+            raise bad_request(f"the object provided is unrecognized (must be of type JSON): {error}") from None
     try:
         return yaml.load(raw, _JsonLikeLoader)  # noqa: S506 - a safe loader, with less than usual
     except yaml.YAMLError as error:

@@ -81,18 +81,14 @@ def _rendered(group: str, version: str, resources: list[Resource]) -> bytes:
     document = {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
-        "paths": {
-            path: item for resource in resources for path, item in _paths(group, version, resource).items()
-        },
+        "paths": {path: item for resource in resources for path, item in _paths(group, version, resource).items()},
         "components": {"schemas": schemas},
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _component(resource: Resource) -> str:
-    return resource.definition or ".".join(
-        [*reversed(resource.group.split(".")), resource.version, resource.kind]
-    )
+    return resource.definition or ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
 
 
 def _custom_component(resource: Resource) -> Object:
@@ -112,11 +108,7 @@ def _paths(group: str, version: str, resource: Resource) -> Object:
     content = {"application/json": {"schema": ref}}
 
     def operation(action: str, *, writes: bool) -> Object:
-        told = (
-            [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _PARAMETERS]
-            if writes
-            else []
-        )
+        told = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _PARAMETERS] if writes else []
         body = {"requestBody": {"content": content}} if writes else {}
         return {
             "responses": {"200": {"description": "OK", "content": content}},

@@ -40,9 +40,7 @@ def json_patch(target: Object, patch: Any) -> Any:
         message = "the server rejected our request due to an error in our request"
         raise ApiError(422, "Invalid", message, {}) from None
     except (jsonpatch.JsonPatchException, TypeError, KeyError, AttributeError) as error:
-        raise bad_request(
-            f"error decoding patch: {type(error).__name__}; send a list of RFC 6902 operations"
-        ) from None
+        raise bad_request(f"error decoding patch: {type(error).__name__}; send a list of RFC 6902 operations") from None
 
 
 def strategic_merge(target: Any, patch: Any, schema: Schema) -> Any:

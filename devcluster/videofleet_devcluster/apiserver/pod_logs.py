@@ -31,9 +31,7 @@ async def stream_logs(
     url = _kubelet_url(store, pod) + f"/containerLogs/{key[0]}/{key[1]}/{_container(pod, request.query)}"
     query = {name: request.query[name] for name in _PASSED_ON if name in request.query}
     try:
-        async with client.get(
-            url, params=query, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)
-        ) as logs:
+        async with client.get(url, params=query, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)) as logs:
             if logs.status != 200:
                 text = (await logs.text())[:500]
                 reason = "NotFound" if logs.status == 404 else "InternalError"
@@ -43,9 +41,7 @@ async def stream_logs(
             async for chunk in logs.content.iter_any():
                 await response.write(chunk)
     except aiohttp.ClientConnectorError as error:
-        raise ApiError(
-            500, "InternalError", f'Get "{url}": the node does not answer: {error.os_error}'
-        ) from None
+        raise ApiError(500, "InternalError", f'Get "{url}": the node does not answer: {error.os_error}') from None
     return response
 
 

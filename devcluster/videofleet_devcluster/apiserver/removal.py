@@ -50,9 +50,7 @@ class Removal:
         self._store = store
         self._registry = registry
 
-    def delete(
-        self, resource: ResourceId, key: Key, options: DeleteOptions, *, dry_run: bool = False
-    ) -> Object:
+    def delete(self, resource: ResourceId, key: Key, options: DeleteOptions, *, dry_run: bool = False) -> Object:
         """Deletes, or marks for deletion, and returns the object as it is then. Raises: ApiError 404, 409."""
         obj = self._store.get(resource, key)
         if obj is None:
@@ -145,9 +143,7 @@ class Removal:
         if obj is not None:
             kept = [owner for owner in obj["metadata"]["ownerReferences"] if owner["uid"] not in owners]
             metadata = {name: value for name, value in obj["metadata"].items() if name != "ownerReferences"}
-            self._store.put(
-                resource, obj | {"metadata": metadata | ({"ownerReferences": kept} if kept else {})}
-            )
+            self._store.put(resource, obj | {"metadata": metadata | ({"ownerReferences": kept} if kept else {})})
 
     def _delete_quietly(self, resource: ResourceId, key: Key) -> None:
         try:

@@ -54,9 +54,7 @@ def request_info(method: str, path: str, query: Mapping[str, str]) -> RequestInf
     rest += [""] * (4 - len(rest))
     name = rest[1]
     verb = _verb(method, name, query)
-    return RequestInfo(
-        verb, path, group, version, namespace, rest[0], name, rest[2], "/".join(filter(None, rest[3:]))
-    )
+    return RequestInfo(verb, path, group, version, namespace, rest[0], name, rest[2], "/".join(filter(None, rest[3:])))
 
 
 def _verb(method: str, name: str, query: Mapping[str, str]) -> str:

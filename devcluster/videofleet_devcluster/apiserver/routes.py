@@ -73,9 +73,7 @@ class Routes:
 
     # Reading.
 
-    async def _read(
-        self, request: web.Request, info: RequestInfo, resource: Resource, key: Key
-    ) -> web.StreamResponse:
+    async def _read(self, request: web.Request, info: RequestInfo, resource: Resource, key: Key) -> web.StreamResponse:
         if info.verb not in resource.verbs:
             raise method_not_allowed()
         as_table = wants_table(request.headers.get("Accept", ""))
@@ -89,9 +87,7 @@ class Routes:
             if as_table:
                 return _json(table(resource, [obj], obj["metadata"]["resourceVersion"], include))
             return _json(_seen_as(resource, obj))
-        chosen = selector(
-            resource, request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
-        )
+        chosen = selector(resource, request.query.get("labelSelector", ""), request.query.get("fieldSelector", ""))
         found = [obj for obj in self._store.listed(resource.id, key[0]) if chosen is None or chosen(obj)]
         version = str(self._store.version)
         if as_table:
@@ -100,9 +96,7 @@ class Routes:
         listed = [_seen_as(resource, obj) for obj in found]
         return _json(head | {"metadata": {"resourceVersion": version}, "items": listed})
 
-    async def _watch(
-        self, request: web.Request, resource: Resource, key: Key, *, as_table: bool
-    ) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, resource: Resource, key: Key, *, as_table: bool) -> web.StreamResponse:
         fields = request.query.get("fieldSelector", "")
         if key[1]:
             fields = f"metadata.name={key[1]}"
@@ -125,9 +119,7 @@ class Routes:
     async def _write(
         self, request: web.Request, info: RequestInfo, resource: Resource, key: Key, user: User
     ) -> web.StreamResponse:
-        if info.verb not in resource.verbs or bool(info.name) == (
-            info.verb in ("create", "deletecollection")
-        ):
+        if info.verb not in resource.verbs or bool(info.name) == (info.verb in ("create", "deletecollection")):
             raise method_not_allowed()
         options = _write_options(request, info)
         body = await read_body(request)
@@ -142,9 +134,7 @@ class Routes:
             return self._patch(request, resource, key, body, options)
         if info.verb == "delete":
             return self._delete(resource, key, DeleteOptions.from_json(_object(body)), options, request)
-        return self._delete_collection(
-            request, resource, key, DeleteOptions.from_json(_object(body)), options
-        )
+        return self._delete_collection(request, resource, key, DeleteOptions.from_json(_object(body)), options)
 
     def _patch(
         self, request: web.Request, resource: Resource, key: Key, body: Any, options: WriteOptions
@@ -180,9 +170,7 @@ class Routes:
     def _delete_collection(
         self, request: web.Request, resource: Resource, key: Key, delete: DeleteOptions, options: WriteOptions
     ) -> web.StreamResponse:
-        chosen = selector(
-            resource, request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
-        )
+        chosen = selector(resource, request.query.get("labelSelector", ""), request.query.get("fieldSelector", ""))
         found = [obj for obj in self._store.listed(resource.id, key[0]) if chosen is None or chosen(obj)]
         deleted = [self._writes.delete(resource, key_of(obj), delete, options) for obj in found]
         head = {"kind": resource.list_name, "apiVersion": resource.group_version}
@@ -245,10 +233,7 @@ class Routes:
 
     def _discovery_document(self, request: web.Request, parts: list[str]) -> web.StreamResponse | None:
         if parts in (["api"], ["apis"]):
-            if (
-                "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
-                and "v=v2" in request.headers["Accept"]
-            ):
+            if "as=APIGroupDiscoveryList" in request.headers.get("Accept", "") and "v=v2" in request.headers["Accept"]:
                 found: Object | None = discovery.aggregated(self._registry, core=parts == ["api"])
                 return _tagged(request, _encoded(found), discovery.AGGREGATED)
             found = discovery.core_versions() if parts == ["api"] else discovery.group_list(self._registry)
@@ -285,9 +270,7 @@ def _change(content_type: str, body: Any, resource: Resource | None) -> Callable
         return lambda obj: merge_patch(obj, _object(body))
     if content_type == STRATEGIC_PATCH and resource is not None and not resource.is_custom:
         return lambda obj: strategic_merge(obj, _object(body), resource.schema)
-    accepted = [
-        name for name in PATCHES if resource is None or not resource.is_custom or name != STRATEGIC_PATCH
-    ]
+    accepted = [name for name in PATCHES if resource is None or not resource.is_custom or name != STRATEGIC_PATCH]
     raise unsupported_media_type(", ".join(accepted))
 
 
@@ -311,9 +294,7 @@ def _encoded(value: Any) -> bytes:
 def _json(value: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
     response = web.Response(body=_encoded(value), status=status, content_type="application/json")
     for warning in warnings or ():
-        response.headers.add(
-            "Warning", f'299 - "{warning}"'.replace('"unknown', "unknown").replace("\n", " ")
-        )
+        response.headers.add("Warning", f'299 - "{warning}"'.replace('"unknown', "unknown").replace("\n", " "))
     return response
 
 

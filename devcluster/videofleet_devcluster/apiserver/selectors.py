@@ -58,9 +58,7 @@ def _label_test(term: str) -> Selector:
     if match := _NAME.match(term):
         absent, name = bool(match[1]), match[2]
         return lambda obj: (name in _labels(obj)) != absent
-    raise bad_request(
-        f"unable to parse requirement: {term!r} is no label selector; write key=value or key in (a,b)"
-    )
+    raise bad_request(f"unable to parse requirement: {term!r} is no label selector; write key=value or key in (a,b)")
 
 
 def _labels(obj: Object) -> dict[str, str]:

@@ -66,9 +66,7 @@ class ApiServer:
         application = web.Application(client_max_size=_LARGEST_BODY_BYTES)
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._client = aiohttp.ClientSession()
-        self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
-        )
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(context)
@@ -80,7 +78,12 @@ class ApiServer:
     async def stop(self) -> None:
         """Closes every connection and forgets everything."""
         if self._runner is not None:
+            handlers = self._runner.server.connections if self._runner.server else []
+            transports = [handler.transport for handler in handlers if handler.transport is not None]
             await self._runner.cleanup()
+            for transport in transports:  # a client that keeps its end open would hold ours in the TLS farewell
+                transport.abort()
+            await asyncio.sleep(0)
         if self._client is not None:
             await self._client.close()
 
@@ -101,9 +104,7 @@ class ApiServer:
         namespaces = self._registry.find("", "v1", "namespaces")
         for name in _NAMESPACES if namespaces else ():
             if namespaces and self.store.get(NAMESPACES, ("", name)) is None:
-                self._writes.create(
-                    namespaces, "", {"metadata": {"name": name}}, WriteOptions("kube-apiserver")
-                )
+                self._writes.create(namespaces, "", {"metadata": {"name": name}}, WriteOptions("kube-apiserver"))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -116,11 +117,11 @@ class ApiServer:
             return _refusal(ApiError(413, "RequestEntityTooLarge", message))
         except (ConnectionResetError, asyncio.CancelledError):
             raise  # the client is gone
+        except _Dropped:
+            return web.Response()  # goes nowhere
         except Exception:
             _log.exception("a request failed", extra={"method": request.method, "path": request.path})
-            return _refusal(
-                ApiError(500, "InternalError", "Internal error occurred: see the log of the API server")
-            )
+            return _refusal(ApiError(500, "InternalError", "Internal error occurred: see the log of the API server"))
 
     async def _admit(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         user = self._tokens.user(request.headers.get("Authorization"))
@@ -135,8 +136,12 @@ class ApiServer:
         return response
 
 
+class _Dropped(Exception):
+    """A fault has closed the connection."""
+
+
 async def _strike_before(rule: FaultRule, request: web.Request) -> None:
-    """What a fault does before the request is applied. Raises: ApiError, ConnectionResetError."""
+    """What a fault does before the request is applied. Raises: ApiError, _Dropped."""
     if rule.action is FaultAction.DELAY:
         await asyncio.sleep(rule.delay_s)
     elif rule.action is FaultAction.DROP:
@@ -165,7 +170,7 @@ def _injected(rule: FaultRule) -> ApiError:
 def _drop(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError("a fault was injected on purpose")
+    raise _Dropped
 
 
 def _refusal(error: ApiError) -> web.Response:

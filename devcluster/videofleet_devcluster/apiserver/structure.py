@@ -42,9 +42,7 @@ def item_key(schema: Schema, item: Any) -> str:
     """What identifies an item of a map or set list, spelled as FieldsV1 spells it."""
     if list_type(schema) == "set":
         return "v:" + _compact(item)
-    values = {
-        name: key_value(schema, item, name) for name in sorted((schema or {})["x-kubernetes-list-map-keys"])
-    }
+    values = {name: key_value(schema, item, name) for name in sorted((schema or {})["x-kubernetes-list-map-keys"])}
     return "k:" + _compact({name: value for name, value in values.items() if value is not None})
 
 

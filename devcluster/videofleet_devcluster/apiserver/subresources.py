@@ -133,7 +133,5 @@ def _at(obj: Any, path: str) -> Any:
 
 def _selector_text(selector: Any) -> str:
     if isinstance(selector, dict):
-        return ",".join(
-            f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items())
-        )
+        return ",".join(f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items()))
     return selector if isinstance(selector, str) else ""

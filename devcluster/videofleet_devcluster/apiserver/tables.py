@@ -15,9 +15,7 @@ _STEP: Final = re.compile(
 )
 
 
-def table(
-    resource: Resource, objects: list[Object], version: str, include: str, *, headers: bool = True
-) -> Object:
+def table(resource: Resource, objects: list[Object], version: str, include: str, *, headers: bool = True) -> Object:
     """The v1 Table of objects. `include` is includeObject: Metadata, Object or None."""
     columns = _columns(resource)
     rows = [_row(obj, columns, include) for obj in objects]

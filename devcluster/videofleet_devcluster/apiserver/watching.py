@@ -100,9 +100,7 @@ class Watch:
         if version > self._store.version:
             text = f"Too large resource version: {version}, current: {self._store.version}"
             cause = Cause("ResourceVersionTooLarge", "Too large resource version", "")
-            raise ApiError(
-                504, "Timeout", f"Timeout: {text}", {"causes": [cause.to_json()], "retryAfterSeconds": 1}
-            )
+            raise ApiError(504, "Timeout", f"Timeout: {text}", {"causes": [cause.to_json()], "retryAfterSeconds": 1})
         return self._log.position_after(version)
 
     def _initial_state(self, version: int) -> bytes:

@@ -73,9 +73,7 @@ class Writes:
         metadata.pop("managedFields", None)
         return self._insert(resource, obj, options, managed_fields=None)
 
-    def apply(
-        self, resource: Resource, key: Key, config: Object, options: WriteOptions
-    ) -> tuple[Object, bool]:
+    def apply(self, resource: Resource, key: Key, config: Object, options: WriteOptions) -> tuple[Object, bool]:
         """Server-side apply; returns the object and whether it is new. Raises: ApiError."""
         if not options.manager:
             cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
@@ -91,9 +89,7 @@ class Writes:
             raise not_found(resource.plural, resource.group, key[1])
         if live is not None and wanted_version not in (None, live["metadata"]["resourceVersion"]):
             raise conflict(resource.plural, resource.group, key[1])
-        merged = clone(
-            managed.apply(live, config, resource.schema, options.manager_of(resource), force=options.force)
-        )
+        merged = clone(managed.apply(live, config, resource.schema, options.manager_of(resource), force=options.force))
         if live is None:
             managed_fields = merged["metadata"].pop("managedFields")
             return self._insert(resource, merged, options, managed_fields=managed_fields), True
@@ -111,9 +107,7 @@ class Writes:
             raise invalid(resource.kind, resource.group, key[1], [cause])
         return self._replace(resource, live, obj, options)
 
-    def patch(
-        self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions
-    ) -> Object:
+    def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions) -> Object:
         """Changes a copy of the object and puts that in its place. Raises: ApiError."""
         live = self._live(resource, key)
         patched = change(clone(live))
@@ -139,9 +133,7 @@ class Writes:
     def _place(self, resource: Resource, namespace: str, metadata: Object, name: str = "") -> None:
         """Fits the object's name and namespace to the path, which has the last word."""
         if metadata.get("namespace", namespace) != namespace:
-            raise bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         if namespace:
             metadata["namespace"] = namespace
         if name and metadata.get("name", name) != name:
@@ -153,9 +145,7 @@ class Writes:
         elif not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
         if not metadata.get("name"):
-            cause = Cause(
-                "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
-            )
+            cause = Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
             raise invalid(resource.kind, resource.group, "", [cause])
 
     def _insert(
@@ -197,9 +187,7 @@ class Writes:
             name = metadata["namespace"]
             why = f"unable to create new content in namespace {name} because it is being terminated"
             message = f'{qualified(resource.plural, resource.group)} "{metadata["name"]}" is forbidden: {why}'
-            cause = Cause(
-                "NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace"
-            )
+            cause = Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
             details = details_of(resource.plural, resource.group, metadata["name"], causes=[cause.to_json()])
             raise ApiError(403, "Forbidden", message, details)
 
@@ -217,9 +205,7 @@ class Writes:
     def _applicable(self, resource: Resource, config: Object, subresource: str) -> Object:
         """The part of an applied configuration that the path may change."""
         if subresource:
-            identity = {
-                name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]
-            }
+            identity = {name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]}
             return {name: config[name] for name in ("apiVersion", "kind", "status") if name in config} | {
                 "metadata": identity
             }
@@ -249,9 +235,7 @@ class Writes:
         if resource.has_generation and _spec_of(resource, obj) != _spec_of(resource, live):
             metadata["generation"] = before.get("generation", 0) + 1
         if not applied:
-            metadata["managedFields"] = managed.after_update(
-                live, obj, resource.schema, options.manager_of(resource)
-            )
+            metadata["managedFields"] = managed.after_update(live, obj, resource.schema, options.manager_of(resource))
         if _is_same(live, obj):
             return live
         if options.dry_run:
@@ -296,8 +280,7 @@ class Writes:
         if added:
             told = "[]string{" + ", ".join(f'"{name}"' for name in added) + "}"
             text = (
-                "Forbidden: no new finalizers can be added if the object is being deleted, "
-                f"found new finalizers {told}"
+                f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {told}"
             )
             cause = Cause("FieldValueForbidden", text, "metadata.finalizers")
             raise invalid(resource.kind, resource.group, obj["metadata"]["name"], [cause])
@@ -355,7 +338,5 @@ def _is_same(live: Object, obj: Object) -> bool:
     before, after = live["metadata"], obj["metadata"]
     if {**before, "managedFields": 0} != {**after, "managedFields": 0}:
         return False
-    strip = [
-        [{**entry, "time": ""} for entry in metadata.get("managedFields", ())] for metadata in (before, after)
-    ]
+    strip = [[{**entry, "time": ""} for entry in metadata.get("managedFields", ())] for metadata in (before, after)]
     return strip[0] == strip[1]

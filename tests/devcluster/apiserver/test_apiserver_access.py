@@ -30,8 +30,8 @@ async def test_without_a_rule_everything_is_forbidden(account):
     answer = await account("GET", MAPS)
     assert (answer.status, answer.body["reason"]) == (403, "Forbidden")
     assert answer.body["message"] == (
-        'configmaps is forbidden: User "system:serviceaccount:default:worker" cannot list resource "configmaps" '
-        'in API group "" in the namespace "default"'
+        'configmaps is forbidden: User "system:serviceaccount:default:worker" cannot list '
+        'resource "configmaps" in API group "" in the namespace "default"'
     )
     cluster = await account("GET", "/apis/apps/v1/deployments/")
     assert cluster.body["message"].endswith('in API group "apps" at the cluster scope')

@@ -256,7 +256,7 @@ async def test_what_is_not_known_is_refused(api):
     for method, path, body, status in cases:
         answer = await api(method, path, body)
         assert (answer.status, answer.body["kind"]) == (status, "Status"), (method, path, answer.body)
-    proto = await api("POST", MAPS, {}, kind="application/vnd.kubernetes.protobuf")
+    proto = await api("POST", MAPS, {"k8s": 1}, kind="application/json+cbor")
     assert proto.status == 415
     only = await api("GET", MAPS, Accept="application/vnd.kubernetes.protobuf")
     assert only.status == 406

@@ -1,4 +1,4 @@
-"""Patches and server-side apply: merge rules, managers, conflicts, force, and fields that are no longer applied."""
+"""Patches and server-side apply: merge rules, managers, conflicts, force, fields no longer applied."""
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 WIDGETS = "/apis/wire.example.com/v1alpha1/namespaces/default/widgets"

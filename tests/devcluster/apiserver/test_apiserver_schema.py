@@ -1,10 +1,11 @@
-"""Custom resources: structural validation, defaults, pruning, CEL, and strict fields; worded as recorded from 1.36."""
+"""Custom resources: structural validation, defaults, pruning, CEL, strict fields; worded as 1.36 words it."""
 
 import pytest
 
 WIDGETS = "/apis/wire.example.com/v1alpha1/namespaces/default/widgets"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MERGE = "application/merge-patch+json"
+TWINS = [{"name": "x", "width": 17}, {"name": "x", "width": 32}]
 UNCHECKED = (
     "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"
@@ -29,8 +30,7 @@ async def test_strict_fields(widgets, make):
     strict = await widgets("POST", f"{WIDGETS}?fieldValidation=Strict", make.widget(typo=1))
     assert (strict.status, strict.body["reason"]) == (400, "BadRequest")
     assert strict.body["message"] == (
-        'Widget in version "v1alpha1" cannot be handled as a Widget: strict decoding error: '
-        'unknown field "spec.typo"'
+        'Widget in version "v1alpha1" cannot be handled as a Widget: strict decoding error: unknown field "spec.typo"'
     )
     warned = await widgets("POST", WIDGETS, make.widget(typo=1))
     assert warned.status == 201
@@ -56,7 +56,7 @@ async def test_built_in_kinds_are_strict_too(api, make):
     ("spec", "faults"),
     [
         (
-            {"mode": "Other", "model": "", "size": 99, "tiers": [{"name": "x", "width": 17}, {"name": "x", "width": 32}]},
+            {"mode": "Other", "model": "", "size": 99, "tiers": TWINS},
             [
                 'spec.mode: Unsupported value: "Other": supported values: "Auto", "Advisory"',
                 'spec.model: Invalid value: "": spec.model in body should be at least 1 chars long',
