@@ -1,1 +1,1 @@
-"""The gateway: takes prompts over HTTP, checks and queues them, and hands back videos. Talks to no Kubernetes."""
+"""The front door: the OpenAI Videos API over the queue and the object store. Talks to no Kubernetes and no GPU."""

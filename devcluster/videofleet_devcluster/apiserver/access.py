@@ -1,0 +1,191 @@
+"""Who is asking (bearer tokens) and whether they may (RBAC), worded as Kubernetes words refusals.
+
+The administrator is in system:masters and may do everything. Pods' tokens stand for their ServiceAccount as
+long as that very account (by UID) exists. No token at all is system:anonymous, who may only ask for health
+and version.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from videofleet_devcluster.apiserver.errors import ApiError, details_of, not_found, qualified, unauthorized
+from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.requests import RequestInfo
+from videofleet_devcluster.apiserver.store import Store
+
+_GROUP: Final = "rbac.authorization.k8s.io"
+_PUBLIC_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version")
+_DISCOVERY_PATHS: Final = ("/api", "/apis", "/openapi")
+_MASTERS: Final = "system:masters"
+_AUTHENTICATED: Final = "system:authenticated"
+
+
+@dataclass(frozen=True)
+class User:
+    """Who a token stands for."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _AccountToken:
+    namespace: str
+    account: str
+    uid: str
+    expires_at: float  # seconds since the epoch
+
+
+ADMIN: Final = User("system:admin", (_MASTERS, _AUTHENTICATED))
+ANONYMOUS: Final = User("system:anonymous", ("system:unauthenticated",))
+
+
+class Tokens:
+    """Bearer tokens; they live in memory only."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.admin_token = secrets.token_urlsafe(32)
+        self._accounts: dict[str, _AccountToken] = {}
+
+    def mint(self, namespace: str, account: str, lifetime_s: int = 3600) -> str:
+        """A token for a ServiceAccount. Raises: ApiError 404."""
+        found = self._store.get(("", "serviceaccounts"), (namespace, account))
+        if found is None:
+            raise not_found("serviceaccounts", "", account)
+        token = secrets.token_urlsafe(32)
+        self._accounts[token] = _AccountToken(namespace, account, found["metadata"]["uid"], time.time() + lifetime_s)
+        return token
+
+    def user(self, authorization: str | None) -> User:
+        """Who sent the Authorization header. Raises: ApiError 401."""
+        if not authorization:
+            return ANONYMOUS
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise unauthorized()
+        if secrets.compare_digest(token.encode(), self.admin_token.encode()):
+            return ADMIN
+        known = self._accounts.get(token)
+        if known is None or not self._is_valid(known):
+            self._accounts.pop(token, None)
+            raise unauthorized()
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{known.namespace}", _AUTHENTICATED)
+        return User(f"system:serviceaccount:{known.namespace}:{known.account}", groups)
+
+    def _is_valid(self, token: _AccountToken) -> bool:
+        found = self._store.get(("", "serviceaccounts"), (token.namespace, token.account))
+        return found is not None and found["metadata"]["uid"] == token.uid and time.time() < token.expires_at
+
+
+class Authorizer:
+    """RBAC over the Roles, ClusterRoles and bindings in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def check(self, user: User, info: RequestInfo) -> None:
+        """Raises: ApiError 403 when the user may not."""
+        if not self.allows(user, info):
+            raise _forbidden(user, info)
+
+    def allows(self, user: User, info: RequestInfo) -> bool:
+        """Whether the user may."""
+        if _MASTERS in user.groups:
+            return True
+        if not info.is_resource:
+            return self._allows_path(user, info)
+        if info.group == "authorization.k8s.io" and info.verb == "create" and _AUTHENTICATED in user.groups:
+            return True  # system:basic-user
+        return any(_covers(rule, info) for rule in self._rules(user, info.namespace))
+
+    def _allows_path(self, user: User, info: RequestInfo) -> bool:
+        if _under(info.path, _PUBLIC_PATHS):
+            return True
+        if _AUTHENTICATED in user.groups and info.verb == "get" and _under(info.path, _DISCOVERY_PATHS):
+            return True  # system:discovery
+        return any(
+            _has(rule.get("verbs"), info.verb)
+            and any(_path_fits(pattern, info.path) for pattern in rule.get("nonResourceURLs", ()))
+            for rule in self._rules(user, "")
+        )  # fmt: skip
+
+    def _rules(self, user: User, namespace: str) -> Iterator[Object]:
+        """Every rule that holds for the user in the namespace."""
+        bindings = self._store.listed((_GROUP, "clusterrolebindings"))
+        if namespace:
+            bindings = bindings + self._store.listed((_GROUP, "rolebindings"), namespace)
+        for binding in bindings:
+            own = binding["metadata"].get("namespace", "")
+            if any(_is_subject(user, subject, own) for subject in binding.get("subjects", ())):
+                yield from self._rules_of(binding["roleRef"], own)
+
+    def _rules_of(self, ref: Object, namespace: str) -> list[Object]:
+        if ref["kind"] == "ClusterRole":
+            role = self._store.get((_GROUP, "clusterroles"), ("", ref["name"]))
+        else:
+            role = self._store.get((_GROUP, "roles"), (namespace, ref["name"]))
+        return (role or {}).get("rules") or []
+
+
+def info_of_review(spec: Object) -> RequestInfo:
+    """The request that a SelfSubjectAccessReview asks about."""
+    if "nonResourceAttributes" in spec:
+        asked = spec["nonResourceAttributes"]
+        return RequestInfo(asked.get("verb", ""), asked.get("path", ""))
+    asked = spec.get("resourceAttributes") or {}
+    return RequestInfo(
+        verb=asked.get("verb", ""),
+        path="",
+        group=asked.get("group", ""),
+        version=asked.get("version", ""),
+        namespace=asked.get("namespace", ""),
+        resource=asked.get("resource", ""),
+        name=asked.get("name", ""),
+        subresource=asked.get("subresource", ""),
+    )
+
+
+def _under(path: str, prefixes: tuple[str, ...]) -> bool:
+    return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
+
+
+def _path_fits(pattern: str, path: str) -> bool:
+    return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern
+
+
+def _is_subject(user: User, subject: Object, namespace: str) -> bool:
+    kind, name = subject["kind"], subject["name"]
+    if kind == "ServiceAccount":
+        return user.name == f"system:serviceaccount:{subject.get('namespace', namespace)}:{name}"
+    return name in user.groups if kind == "Group" else bool(name == user.name)
+
+
+def _covers(rule: Object, info: RequestInfo) -> bool:
+    if not (_has(rule.get("verbs"), info.verb) and _has(rule.get("apiGroups"), info.group)):
+        return False
+    resources = rule.get("resources") or ()
+    wildcard = f"*/{info.subresource}" if info.subresource else "*"
+    if not ({"*", info.full_resource, wildcard} & set(resources)):
+        return False
+    names = rule.get("resourceNames")
+    return not names or info.name in names
+
+
+def _has(allowed: list[str] | None, wanted: str) -> bool:
+    return bool(allowed) and ("*" in (allowed or ()) or wanted in (allowed or ()))
+
+
+def _forbidden(user: User, info: RequestInfo) -> ApiError:
+    if not info.is_resource:
+        message = f'forbidden: User "{user.name}" cannot {info.verb} path "{info.path}"'
+        return ApiError(403, "Forbidden", message, {})
+    where = f'in the namespace "{info.namespace}"' if info.namespace else "at the cluster scope"
+    what = f'resource "{info.full_resource}" in API group "{info.group}" {where}'
+    named = f' "{info.name}"' if info.name else ""
+    subject = f"{qualified(info.resource, info.group)}{named}"
+    message = f'{subject} is forbidden: User "{user.name}" cannot {info.verb} {what}'
+    return ApiError(403, "Forbidden", message, details_of(info.resource, info.group, info.name))

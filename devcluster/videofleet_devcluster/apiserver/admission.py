@@ -1,0 +1,91 @@
+"""What happens to an object between the wire and the store: decode, prune, default, validate.
+
+Changes the object it is given, which nobody else holds. Raises ApiError; never touches the store.
+"""
+
+from typing import Final
+
+from videofleet_devcluster.apiserver.checks import built_in_faults, metadata_faults
+from videofleet_devcluster.apiserver.defaults import fill_built_in
+from videofleet_devcluster.apiserver.errors import Cause, bad_request, invalid
+from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.pruning import drop_nulls, fill_defaults, prune
+from videofleet_devcluster.apiserver.resources import Resource
+from videofleet_devcluster.apiserver.validation import TYPE_INVALID, faults
+
+_UNCHECKED: Final = Cause(
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+    "<nil>",
+)
+_MAY_BE_NULL: Final = ("endpoints",)  # required lists that Go clients send as null
+
+
+def decode(resource: Resource, obj: Object, field_validation: str) -> list[str]:
+    """Checks kind and version, drops unknown fields; returns warnings about them. Raises: ApiError 400."""
+    if not isinstance(obj.get("metadata") or {}, dict):
+        raise bad_request("metadata must be an object")
+    if obj.get("apiVersion", resource.group_version) != resource.group_version:
+        raise bad_request(
+            f"the API version in the data ({obj['apiVersion']}) does not match the expected API version "
+            f"({resource.group_version})"
+        )
+    if obj.get("kind", resource.kind) != resource.kind:
+        raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({resource.kind})")
+    obj |= {"apiVersion": resource.group_version, "kind": resource.kind}
+    obj["metadata"] = obj.get("metadata") or {}
+    if not resource.is_custom:
+        drop_nulls(obj)
+    unknown = [f'unknown field "{path}"' for path in prune(obj, resource.schema)]
+    if unknown and field_validation == "Strict":
+        raise bad_request(f"{_unhandled(resource)}: strict decoding error: {', '.join(unknown)}")
+    return [] if field_validation == "Ignore" else unknown
+
+
+def complete(resource: Resource, obj: Object, old: Object | None) -> None:
+    """Fills defaults and validates. Raises: ApiError 400, 422."""
+    if resource.is_custom:
+        fill_defaults(obj, resource.schema)
+        found = _custom_faults(resource, obj, old)
+    else:
+        found = _built_in_faults(resource, obj, old)
+    if found:
+        raise invalid(resource.kind, resource.group, obj["metadata"]["name"], found)
+
+
+def _custom_faults(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
+    found = list(metadata_faults(resource.kind, obj["metadata"])) + faults(obj, resource.schema)
+    if resource.rules is None:
+        return found
+    return [*found, _UNCHECKED] if found else list(resource.rules.faults(obj, old))
+
+
+def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
+    if old is None or any(obj.get(name) != old.get(name) for name in obj if name not in ("metadata", "status")):
+        spec = {name: value for name, value in obj.items() if name != "status"}
+        found = [cause for cause in faults(spec, resource.schema) if cause.field not in _MAY_BE_NULL]
+        _refuse_wrong_types(resource, found)
+        if found:
+            return found
+        fill_built_in(resource.kind, obj)
+        found = list(built_in_faults(resource.kind, obj, old))
+    else:
+        found = []
+    return list(metadata_faults(resource.kind, obj["metadata"])) + found
+
+
+def _refuse_wrong_types(resource: Resource, found: list[Cause]) -> None:
+    """Built-in kinds are decoded into Go structs: a wrong type fails there, before validation."""
+    for cause in found:
+        if cause.reason == TYPE_INVALID:
+            actual, expected = (
+                cause.message.split('"')[1],
+                cause.message.split("must be of type ")[1].split(":")[0],
+            )
+            where = f"Go struct field {resource.kind}.{cause.field} of type {expected}"
+            raise bad_request(f"{_unhandled(resource)}: json: cannot unmarshal {actual} into {where}")
+
+
+def _unhandled(resource: Resource) -> str:
+    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'

@@ -1,0 +1,171 @@
+"""Rules of built-in kinds and of metadata that no schema states: names, immutability, selectors that must
+match.
+
+Only those whose breach would pass here and fail on Kubernetes for what this product writes.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from videofleet_devcluster.apiserver.cel_rules import compile_faults
+from videofleet_devcluster.apiserver.errors import Cause
+from videofleet_devcluster.apiserver.objects import Object
+
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_DNS_LABEL: Final = re.compile(_LABEL)
+_LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_SUBDOMAIN_TEXT: Final = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_LABEL_TEXT: Final = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_LABEL_VALUE_TEXT: Final = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+    "regex used for validation "
+    "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+_LABEL_KINDS: Final = ("Namespace", "Service")  # their names are single DNS labels
+_FREE_KINDS: Final = (
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+)  # path segments, e.g. system:node
+
+
+def metadata_faults(kind: str, metadata: Object) -> Iterator[Cause]:
+    """Names and labels that Kubernetes would not take."""
+    name = metadata["name"]
+    pattern, text, longest = (
+        (_DNS_LABEL, _LABEL_TEXT, 63) if kind in _LABEL_KINDS else (_SUBDOMAIN, _SUBDOMAIN_TEXT, 253)
+    )
+    if kind not in _FREE_KINDS and not pattern.fullmatch(name):
+        yield _invalid("metadata.name", name, text)
+    if len(name) > longest:
+        yield _invalid("metadata.name", name, f"must be no more than {longest} bytes")
+    for value in (metadata.get("labels") or {}).values():
+        if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
+            yield _invalid("metadata.labels", value, _LABEL_VALUE_TEXT)
+        elif len(value) > 63:
+            yield _invalid("metadata.labels", value, "must be no more than 63 bytes")
+
+
+def built_in_faults(kind: str, obj: Object, old: Object | None) -> Iterator[Cause]:
+    """What the kind's own validation would say."""
+    check = _BY_KIND.get(kind)
+    if check is not None:
+        yield from check(obj, old)
+
+
+def _workload(obj: Object, old: Object | None) -> Iterator[Cause]:
+    spec = obj["spec"]
+    labels = spec["template"].get("metadata", {}).get("labels") or {}
+    wanted = spec["selector"].get("matchLabels") or {}
+    if not wanted and not spec["selector"].get("matchExpressions"):
+        yield _invalid("spec.selector", spec["selector"], "empty selector is invalid for deployment")
+    if any(labels.get(name) != value for name, value in wanted.items()):
+        yield _invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    if old is not None and old["spec"]["selector"] != spec["selector"]:
+        yield _invalid("spec.selector", spec["selector"], "field is immutable")
+    yield from _pod_spec(spec["template"]["spec"], "spec.template.spec")
+
+
+def _pod(obj: Object, old: Object | None) -> Iterator[Cause]:
+    yield from _pod_spec(obj["spec"], "spec")
+    if old is None:
+        return
+    free = (
+        "tolerations",
+        "activeDeadlineSeconds",
+        "terminationGracePeriodSeconds",
+        "schedulingGates",
+        "nodeName",
+    )
+    before, after = ({k: v for k, v in o["spec"].items() if k not in free} for o in (old, obj))
+    for spec in (before, after):
+        spec["containers"] = [{**container, "image": ""} for container in spec["containers"]]
+    if before != after:
+        text = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+            "previously negative)"
+        )
+        yield Cause("FieldValueForbidden", text, "spec")
+
+
+def _pod_spec(spec: Object, path: str) -> Iterator[Cause]:
+    volumes = {volume["name"] for volume in spec.get("volumes", ())}
+    for field in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(field, ())):
+            where = f"{path}.{field}[{index}]"
+            if not container.get("image"):
+                yield Cause("FieldValueRequired", "Required value", f"{where}.image")
+            for number, mount in enumerate(container.get("volumeMounts", ())):
+                if mount["name"] not in volumes:
+                    text = f'Not found: "{mount["name"]}"'
+                    yield Cause("FieldValueNotFound", text, f"{where}.volumeMounts[{number}].name")
+    if not spec.get("containers"):
+        yield Cause("FieldValueRequired", "Required value", f"{path}.containers")
+
+
+def _immutable_data(obj: Object, old: Object | None) -> Iterator[Cause]:
+    if old is None or not old.get("immutable"):
+        return
+    text = "Forbidden: field is immutable when `immutable` is set"
+    for field in ("immutable", "data", "binaryData"):
+        if obj.get(field) != old.get(field):
+            yield Cause("FieldValueForbidden", text, field)
+
+
+def _revision(obj: Object, old: Object | None) -> Iterator[Cause]:
+    if old is not None and obj.get("data") != old.get("data"):
+        yield _invalid("data", obj.get("data"), "field is immutable")
+
+
+def _binding(obj: Object, old: Object | None) -> Iterator[Cause]:
+    if old is not None and obj["roleRef"] != old["roleRef"]:
+        yield _invalid("roleRef", obj["roleRef"], "cannot change roleRef")
+
+
+def _definition(obj: Object, old: Object | None) -> Iterator[Cause]:
+    spec = obj["spec"]
+    expected = f"{spec['names']['plural']}.{spec['group']}"
+    if obj["metadata"]["name"] != expected:
+        text = 'must be spec.names.plural+"."+spec.group'
+        yield _invalid("metadata.name", obj["metadata"]["name"], text)
+    if sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
+        yield _invalid("spec.versions", None, "must have exactly one version marked as storage version")
+    for index, version in enumerate(spec["versions"]):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        where = f"spec.versions[{index}].schema.openAPIV3Schema"
+        if schema is None:
+            yield Cause("FieldValueRequired", "Required value: schemas are required", where)
+        yield from compile_faults(schema, where)
+
+
+def _invalid(path: str, value: Any, what: str) -> Cause:
+    told = json.dumps(value, separators=(",", ":"))
+    return Cause("FieldValueInvalid", f"Invalid value: {told}: {what}", path)
+
+
+_BY_KIND: Final[dict[str, Callable[[Object, Object | None], Iterator[Cause]]]] = {
+    "ClusterRoleBinding": _binding,
+    "ConfigMap": _immutable_data,
+    "ControllerRevision": _revision,
+    "CustomResourceDefinition": _definition,
+    "Deployment": _workload,
+    "Pod": _pod,
+    "ReplicaSet": _workload,
+    "RoleBinding": _binding,
+    "Secret": _immutable_data,
+}

@@ -1,0 +1,91 @@
+"""Schemas of the built-in kinds, from the definitions that kubernetes-validate ships.
+
+They say which fields exist, how lists merge and what belongs together; nothing here is typed in by hand.
+Loaded once.
+"""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate
+
+from videofleet_devcluster.apiserver.objects import Object
+
+_FILE: Final = "kubernetes-json-schema/v1.36.0-local/_definitions.json"
+_REF: Final = "#/components/schemas/"
+_NULLABLE: Final = re.compile(r'\[\s*("[a-z]+"),\s*"null"\s*\]')
+_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_OPEN_ENDED: Final = (
+    "FieldsV1", "IntOrString", "JSON", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool",
+    "JSONSchemaPropsOrStringArray", "Quantity", "RawExtension",
+)  # fmt: skip  # any JSON may stand there
+
+
+@cache
+def documents() -> dict[str, Object]:
+    """The definitions as OpenAPI v3 components: name → schema with references."""
+    text = (Path(kubernetes_validate.__file__).parent / _FILE).read_text()
+    text = _NULLABLE.sub(r"\1", text).replace("#/$defs/", _REF)
+    schemas: dict[str, Object] = json.loads(text)["$defs"]
+    for schema in schemas.values():  # which versions of a kind is the business of the resource table
+        for field in ("apiVersion", "kind"):
+            schema.get("properties", {}).get(field, {}).pop("enum", None)
+    return schemas
+
+
+@cache
+def _resolved() -> dict[str, Object]:
+    """The definitions with every reference replaced by the object it names (cyclic where Kubernetes is)."""
+    schemas: dict[str, Object] = json.loads(json.dumps(documents()))
+    for name, schema in schemas.items():
+        if name.rsplit(".", 1)[1] in _OPEN_ENDED:
+            schema.clear()
+            schema["x-kubernetes-preserve-unknown-fields"] = True
+
+    def link(node: Any) -> Any:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                return schemas[node["$ref"].removeprefix(_REF)]
+            for key, value in node.items():
+                node[key] = link(value)
+        elif isinstance(node, list):
+            node[:] = [link(item) for item in node]
+        return node
+
+    for schema in schemas.values():
+        link(schema)
+    return schemas
+
+
+def schema_named(name: str) -> Object:
+    """The resolved schema of a definition, e.g. `io.k8s.api.core.v1.Pod`."""
+    return _resolved()[name]
+
+
+def metadata_schema() -> Object:
+    """The schema of ObjectMeta."""
+    return _resolved()[_META + "ObjectMeta"]
+
+
+def reachable(names: list[str]) -> dict[str, Object]:
+    """The components that these definitions need, themselves included, with references."""
+    found: dict[str, Object] = {}
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = documents()[name]
+            todo += [ref.removeprefix(_REF) for ref in _references(found[name])]
+    return found
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        here = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return here + [ref for value in node.values() for ref in _references(value)]
+    if isinstance(node, list):
+        return [ref for item in node for ref in _references(item)]
+    return []

@@ -1,0 +1,109 @@
+"""The three patches that are not server-side apply: JSON merge, JSON patch, strategic merge.
+
+Each takes an object that it may change and returns the patched one.
+"""
+
+from typing import Any, Final
+
+import jsonpatch
+import jsonpointer
+
+from videofleet_devcluster.apiserver import structure
+from videofleet_devcluster.apiserver.errors import ApiError, bad_request
+from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.structure import Schema
+
+_DIRECTIVE: Final = "$patch"
+_DELETE_FROM_LIST: Final = "$deleteFromPrimitiveList/"
+_ORDER: Final = "$setElementOrder/"
+_RETAIN: Final = "$retainKeys"
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    target = target if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            target.pop(name, None)
+        else:
+            target[name] = merge_patch(target.get(name), value)
+    return target
+
+
+def json_patch(target: Object, patch: Any) -> Any:
+    """RFC 6902. Raises: ApiError 422 when a test fails or a path is missing, 400 when it is no patch."""
+    try:
+        return jsonpatch.JsonPatch(patch).apply(target, in_place=True)
+    except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPatchTestFailed, jsonpointer.JsonPointerException):
+        message = "the server rejected our request due to an error in our request"
+        raise ApiError(422, "Invalid", message, {}) from None
+    except (jsonpatch.JsonPatchException, TypeError, KeyError, AttributeError) as error:
+        raise bad_request(f"error decoding patch: {type(error).__name__}; send a list of RFC 6902 operations") from None
+
+
+def strategic_merge(target: Any, patch: Any, schema: Schema) -> Any:
+    """A strategic merge patch: lists merge by the schema's patchMergeKey, with $patch directives."""
+    if not isinstance(patch, dict):
+        return patch
+    if patch.get(_DIRECTIVE) == "replace":
+        return {name: value for name, value in patch.items() if name != _DIRECTIVE}
+    if patch.get(_DIRECTIVE) == "delete":
+        return {}
+    target = target if isinstance(target, dict) else {}
+    if _RETAIN in patch:
+        target = {name: value for name, value in target.items() if name in patch[_RETAIN]}
+    for name, value in patch.items():
+        if name.startswith(_DELETE_FROM_LIST):
+            _delete_from_list(target, name.removeprefix(_DELETE_FROM_LIST), value)
+        elif name.startswith("$"):
+            continue  # read beside the field that they speak about
+        elif value is None:
+            target.pop(name, None)
+        else:
+            order = patch.get(_ORDER + name)
+            target[name] = _merge_field(target.get(name), value, structure.child(schema, name), order)
+    return target
+
+
+def _merge_field(old: Any, value: Any, schema: Schema, order: list[Any] | None) -> Any:
+    if not isinstance(value, list):
+        return strategic_merge(old, value, schema)
+    if "merge" not in (schema or {}).get("x-kubernetes-patch-strategy", ""):
+        return value
+    key = (schema or {}).get("x-kubernetes-patch-merge-key")
+    old = old if isinstance(old, list) else []
+    if key is None:
+        merged = old + [item for item in value if item not in old]
+        return _sorted_by(merged, order, lambda item: item)
+    return _sorted_by(_merge_items(old, value, schema, key), order, lambda item: item.get(key))
+
+
+def _merge_items(old: list[Any], patch: list[Any], schema: Schema, key: str) -> list[Any]:
+    if any(item.get(_DIRECTIVE) == "replace" for item in patch):
+        return [item for item in patch if item.get(_DIRECTIVE) != "replace"]
+    deleted = {item.get(key) for item in patch if item.get(_DIRECTIVE) == "delete"}
+    changes = {item.get(key): item for item in patch if _DIRECTIVE not in item}
+    inner = structure.items(schema)
+    existing = {item.get(key) for item in old}
+    added = [strategic_merge({}, item, inner) for name, item in changes.items() if name not in existing]
+    kept = [
+        strategic_merge(item, changes[item.get(key)], inner) if item.get(key) in changes else item
+        for item in old
+        if item.get(key) not in deleted
+    ]
+    return added + kept  # Kubernetes puts new items first unless $setElementOrder says otherwise
+
+
+def _sorted_by(merged: list[Any], order: list[Any] | None, key: Any) -> list[Any]:
+    """As $setElementOrder says; items that it does not name come last."""
+    if not order:
+        return merged
+    wanted = [key(item) for item in order]
+    return sorted(merged, key=lambda item: wanted.index(key(item)) if key(item) in wanted else len(wanted))
+
+
+def _delete_from_list(target: Object, name: str, values: list[Any]) -> None:
+    if isinstance(target.get(name), list):
+        target[name] = [item for item in target[name] if item not in values]

@@ -1,0 +1,179 @@
+"""The server itself: TLS with a throw-away CA, and the way of every request through authentication, faults
+and routes.
+
+State lives in memory and ends with the process. Invariant: whatever happens to a request, the client gets a
+Status.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import ssl
+from pathlib import Path
+from typing import Final, Self
+
+import aiohttp
+import trustme
+import yaml
+from aiohttp import web
+
+from videofleet_devcluster.apiserver.access import Authorizer, Tokens
+from videofleet_devcluster.apiserver.errors import ApiError
+from videofleet_devcluster.apiserver.faults import FaultAction, FaultRule, Faults
+from videofleet_devcluster.apiserver.kubeconfig import kubeconfig
+from videofleet_devcluster.apiserver.removal import NAMESPACES
+from videofleet_devcluster.apiserver.requests import RequestInfo, request_info
+from videofleet_devcluster.apiserver.resources import Registry
+from videofleet_devcluster.apiserver.routes import Routes
+from videofleet_devcluster.apiserver.store import Store
+from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
+
+_LARGEST_BODY_BYTES: Final = 3 << 20  # as etcd and the API server limit it
+_NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
+_log = logging.getLogger(__name__)
+
+
+class ApiServer:
+    """One embedded API server. `faults` is for tests; `store` is for looking, not for writing."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.faults = Faults()
+        self._registry = Registry()
+        self._writes = Writes(self.store, self._registry)
+        self._tokens = Tokens(self.store)
+        self._authorizer = Authorizer(self.store)
+        self._routes = Routes(self.store, self._registry, self._writes, self._tokens)
+        self._authority = trustme.CA()
+        self._runner: web.AppRunner | None = None
+        self._client: aiohttp.ClientSession | None = None
+        self.url = ""
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The CA certificate that clients have to trust."""
+        return self._authority.cert_pem.bytes()
+
+    @property
+    def admin_token(self) -> str:
+        """A bearer token of system:masters."""
+        return self._tokens.admin_token
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> Self:
+        """Listens on host and port (0: any free one); `url` says where."""
+        self._create_namespaces()
+        application = web.Application(client_max_size=_LARGEST_BODY_BYTES)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._client = aiohttp.ClientSession()
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(context)
+        site = web.TCPSite(self._runner, host, port, ssl_context=context)
+        await site.start()
+        self.url = f"https://{host}:{self._runner.addresses[0][1]}"
+        return self
+
+    async def stop(self) -> None:
+        """Closes every connection and forgets everything."""
+        if self._runner is not None:
+            handlers = self._runner.server.connections if self._runner.server else []
+            transports = [handler.transport for handler in handlers if handler.transport is not None]
+            await self._runner.cleanup()
+            for transport in transports:  # a client that keeps its end open would hold ours in the TLS farewell
+                transport.abort()
+            await asyncio.sleep(0)
+        if self._client is not None:
+            await self._client.close()
+
+    def kubeconfig(self, path: Path, token: str | None = None) -> Path:
+        """Writes a kubeconfig, readable by its owner only; for the administrator unless a token is given."""
+        config = kubeconfig(self.url, self.ca_pem, token or self.admin_token)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            yaml.safe_dump(config, file, sort_keys=False)
+        return path
+
+    def mint_token(self, namespace: str, service_account: str) -> str:
+        """A token of a ServiceAccount, as TokenRequest gives it. Raises: ApiError 404."""
+        return self._tokens.mint(namespace, service_account)
+
+    def _create_namespaces(self) -> None:
+        namespaces = self._registry.find("", "v1", "namespaces")
+        for name in _NAMESPACES if namespaces else ():
+            if namespaces and self.store.get(NAMESPACES, ("", name)) is None:
+                self._writes.create(namespaces, "", {"metadata": {"name": name}}, WriteOptions("kube-apiserver"))
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            info = request_info(request.method, request.path, request.query)
+            return await self._admit(request, info)
+        except ApiError as error:
+            return _refusal(error)
+        except web.HTTPRequestEntityTooLarge:
+            message = f"Request entity too large: limit is {_LARGEST_BODY_BYTES}"
+            return _refusal(ApiError(413, "RequestEntityTooLarge", message))
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise  # the client is gone
+        except _Dropped:
+            return web.Response()  # goes nowhere
+        except Exception:
+            _log.exception("a request failed", extra={"method": request.method, "path": request.path})
+            return _refusal(ApiError(500, "InternalError", "Internal error occurred: see the log of the API server"))
+
+    async def _admit(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        user = self._tokens.user(request.headers.get("Authorization"))
+        self._authorizer.check(user, info)
+        rule = self.faults.take(info)
+        if rule is not None:
+            await _strike_before(rule, request)
+        assert self._client is not None, "the server answers between start and stop only"  # noqa: S101 - for mypy
+        response = await self._routes.answer(request, info, user, self._client)
+        if rule is not None:
+            _strike_after(rule, request)
+        return response
+
+
+class _Dropped(Exception):
+    """A fault has closed the connection."""
+
+
+async def _strike_before(rule: FaultRule, request: web.Request) -> None:
+    """What a fault does before the request is applied. Raises: ApiError, _Dropped."""
+    if rule.action is FaultAction.DELAY:
+        await asyncio.sleep(rule.delay_s)
+    elif rule.action is FaultAction.DROP:
+        _drop(request)
+    elif rule.action is FaultAction.ERROR:
+        raise _injected(rule)
+    elif rule.action is FaultAction.THROTTLE:
+        message = "the server has received too many requests and has asked us to try again later"
+        after = rule.retry_after_s
+        headers = {"Retry-After": str(after)}
+        raise ApiError(429, "TooManyRequests", message, {"retryAfterSeconds": after}, headers)
+
+
+def _strike_after(rule: FaultRule, request: web.Request) -> None:
+    if rule.action is FaultAction.APPLIED_ERROR:
+        raise _injected(rule)
+    if rule.action is FaultAction.APPLIED_DROP:
+        _drop(request)
+
+
+def _injected(rule: FaultRule) -> ApiError:
+    reasons = {409: "Conflict", 503: "ServiceUnavailable", 504: "Timeout"}
+    return ApiError(rule.status, reasons.get(rule.status, "InternalError"), "a fault was injected on purpose")
+
+
+def _drop(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+    raise _Dropped
+
+
+def _refusal(error: ApiError) -> web.Response:
+    body = json.dumps(error.status(), separators=(",", ":"))
+    headers = {**error.headers, "Content-Type": "application/json"}
+    return web.Response(text=body, status=error.code, headers=headers)

@@ -1,0 +1,181 @@
+"""The objects, one resourceVersion sequence over all of them, and a log of what happened for watchers.
+
+It knows nothing of HTTP, schemas or policy. Invariants: versions only grow; an event's object is the object
+at that version; the log of a resource is gapless back to `oldest`, and whoever asks for more is told Expired.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from videofleet_devcluster.apiserver.errors import expired
+from videofleet_devcluster.apiserver.objects import Key, Object, key_of
+
+ResourceId = tuple[str, str]
+_LOG_LENGTH: Final = 8192  # events kept per resource; a slower watcher has to list again
+
+
+@dataclass
+class Event:
+    """One change. `before` tells a watcher with a selector whether the object has just left its view."""
+
+    version: int
+    type: str  # ADDED | MODIFIED | DELETED
+    object: Object
+    before: Object | None
+
+    @cached_property
+    def line(self) -> bytes:
+        """The event as a line of a watch, encoded once for all watchers."""
+        return watch_line(self.type, self.object)
+
+
+def watch_line(event_type: str, obj: Object) -> bytes:
+    """One line of a watch."""
+    return json.dumps({"type": event_type, "object": obj}, separators=(",", ":")).encode() + b"\n"
+
+
+class Log:
+    """The last events of one resource, and who waits for the next."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._first = 0  # position of _events[0]
+        self.oldest = 0  # everything after this version is in the log
+        self._wakers: set[asyncio.Event] = set()
+
+    def append(self, event: Event) -> None:
+        """Adds the newest event and wakes the watchers."""
+        self._events.append(event)
+        if len(self._events) > 2 * _LOG_LENGTH:
+            self._drop(_LOG_LENGTH)
+        for waker in self._wakers:
+            waker.set()
+
+    def compact(self, current: int) -> None:
+        """Forgets everything up to the current version; open watches go on, resumed ones are Expired."""
+        self._drop(len(self._events))
+        self.oldest = max(self.oldest, current)
+
+    def position_after(self, version: int) -> int:
+        """Where a watch goes on that has seen everything up to the version. Raises: ApiError 410."""
+        if version < self.oldest:
+            raise expired(version, self.oldest)
+        low = 0
+        while low < len(self._events) and self._events[-1 - low].version > version:
+            low += 1
+        return self._first + len(self._events) - low
+
+    @property
+    def end(self) -> int:
+        """The position after the newest event."""
+        return self._first + len(self._events)
+
+    def since(self, position: int) -> list[Event]:
+        """The events from a position on. Raises: ApiError 410 when the reader was too slow."""
+        if position < self._first:
+            raise expired(position, self.oldest)
+        return self._events[position - self._first :]
+
+    def subscribe(self) -> asyncio.Event:
+        """An event that is set whenever something was appended; the reader clears it."""
+        waker = asyncio.Event()
+        self._wakers.add(waker)
+        return waker
+
+    def unsubscribe(self, waker: asyncio.Event) -> None:
+        """The reader is gone."""
+        self._wakers.discard(waker)
+
+    def _drop(self, count: int) -> None:
+        if count:
+            self.oldest = self._events[count - 1].version
+            del self._events[:count]
+            self._first += count
+
+
+class Store:
+    """All objects of the cluster, by resource, namespace and name, by UID, and by their owners."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._objects: dict[ResourceId, dict[Key, Object]] = {}
+        self._logs: dict[ResourceId, Log] = {}
+        self._by_uid: dict[str, tuple[ResourceId, Key]] = {}
+        self._dependents: dict[str, set[str]] = {}
+
+    def get(self, resource: ResourceId, key: Key) -> Object | None:
+        """The object; None when there is none."""
+        return self._objects.get(resource, {}).get(key)
+
+    def listed(self, resource: ResourceId, namespace: str = "") -> list[Object]:
+        """Objects of a resource, of one namespace or of all, sorted by namespace and name."""
+        found = self._objects.get(resource, {})
+        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+
+    def log(self, resource: ResourceId) -> Log:
+        """The event log of a resource."""
+        return self._logs.setdefault(resource, Log())
+
+    def put(self, resource: ResourceId, obj: Object) -> None:
+        """Stores an object under the next resourceVersion, which is written into it."""
+        key, objects = key_of(obj), self._objects.setdefault(resource, {})
+        before = objects.get(key)
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        if before is not None:
+            self._unindex(before)
+        objects[key] = obj
+        self._index(resource, key, obj)
+        event_type = "ADDED" if before is None else "MODIFIED"
+        self.log(resource).append(Event(self.version, event_type, obj, before))
+
+    def remove(self, resource: ResourceId, key: Key) -> Object:
+        """Removes an object; returns its last state, with the version of the removal."""
+        before = self._objects[resource].pop(key)
+        self._unindex(before)
+        self.version += 1
+        last = before | {"metadata": before["metadata"] | {"resourceVersion": str(self.version)}}
+        self.log(resource).append(Event(self.version, "DELETED", last, before))
+        return last
+
+    def has_uid(self, uid: str) -> bool:
+        """Whether an object with that UID exists."""
+        return uid in self._by_uid
+
+    def locate(self, uid: str) -> tuple[ResourceId, Key] | None:
+        """Where the object with that UID is."""
+        return self._by_uid.get(uid)
+
+    def dependents(self, uid: str) -> list[tuple[ResourceId, Key]]:
+        """The objects that name this UID as an owner."""
+        return [self._by_uid[child] for child in sorted(self._dependents.get(uid, ()))]
+
+    def in_namespace(self, namespace: str) -> Iterator[tuple[ResourceId, Object]]:
+        """Everything in a namespace."""
+        for resource in list(self._objects):
+            for obj in self.listed(resource, namespace):
+                yield resource, obj
+
+    def compact(self) -> None:
+        """Forgets the watch history, as etcd's compaction does: watches from earlier versions are Expired."""
+        for resource in self._objects:
+            self.log(resource).compact(self.version)
+
+    def _index(self, resource: ResourceId, key: Key, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        self._by_uid[uid] = (resource, key)
+        for owner in obj["metadata"].get("ownerReferences", ()):
+            self._dependents.setdefault(owner["uid"], set()).add(uid)
+
+    def _unindex(self, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        self._by_uid.pop(uid, None)
+        for owner in obj["metadata"].get("ownerReferences", ()):
+            children = self._dependents.get(owner["uid"], set())
+            children.discard(uid)
+            if not children:
+                self._dependents.pop(owner["uid"], None)

@@ -1,0 +1,65 @@
+"""How a schema structures values: which child has which schema, which maps are atomic, what tells list items
+apart.
+
+Works on built-in and custom schemas alike. An unknown schema is None: maps merge, lists are atomic.
+"""
+
+import json
+from typing import Any
+
+from videofleet_devcluster.apiserver.objects import Object
+
+Schema = Object | None
+
+
+def child(schema: Schema, name: str) -> Schema:
+    """The schema of a field or map entry; None when there is none."""
+    if not schema:
+        return None
+    found = schema.get("properties", {}).get(name)
+    if found is None:
+        found = schema.get("additionalProperties")
+    return found if isinstance(found, dict) else None
+
+
+def items(schema: Schema) -> Schema:
+    """The schema of list items."""
+    found: Schema = schema.get("items") if schema else None
+    return found
+
+
+def is_atomic_map(schema: Schema) -> bool:
+    """Whether a map is replaced and owned as a whole."""
+    return bool(schema) and (schema or {}).get("x-kubernetes-map-type") == "atomic"
+
+
+def list_type(schema: Schema) -> str:
+    """`map`, `set` or `atomic`."""
+    return str((schema or {}).get("x-kubernetes-list-type", "atomic"))
+
+
+def item_key(schema: Schema, item: Any) -> str:
+    """What identifies an item of a map or set list, spelled as FieldsV1 spells it."""
+    if list_type(schema) == "set":
+        return "v:" + _compact(item)
+    values = {name: key_value(schema, item, name) for name in sorted((schema or {})["x-kubernetes-list-map-keys"])}
+    return "k:" + _compact({name: value for name, value in values.items() if value is not None})
+
+
+def key_value(schema: Schema, item: Any, name: str) -> Any:
+    """The value of a list-map key, with its default."""
+    if not isinstance(item, dict):
+        return None
+    if name in item:
+        return item[name]
+    default = (child(items(schema), name) or {}).get("default")
+    return "TCP" if default is None and name == "protocol" else default
+
+
+def keyed(schema: Schema, values: list[Any]) -> dict[str, Any]:
+    """The items of a map or set list by their keys."""
+    return {item_key(schema, value): value for value in values}
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)

@@ -1,0 +1,156 @@
+"""Watches: from a version or from the current state, by selector, with bookmarks and streaming lists.
+
+A watcher sees every change once and in order. One that asks for a version that is no longer in the log gets
+410.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from videofleet_devcluster.apiserver.errors import ApiError, Cause
+from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.requests import is_true, number
+from videofleet_devcluster.apiserver.resources import Resource
+from videofleet_devcluster.apiserver.selectors import Selector
+from videofleet_devcluster.apiserver.store import Event, Store, watch_line
+
+_BOOKMARK_EVERY_S: Final = 10.0
+_LONGEST_S: Final = 3600.0
+Render = Callable[[str, Object], bytes]
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What a watch asks for."""
+
+    since: int | None  # None: begin with the current state
+    bookmarks: bool
+    initial_events: bool
+    timeout_s: float
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> "WatchOptions":
+        """Reads the parameters. Raises: ApiError 400."""
+        initial = is_true(query, "sendInitialEvents")
+        version = number(query, "resourceVersion")
+        return cls(
+            since=None if initial or not version else version,
+            bookmarks=is_true(query, "allowWatchBookmarks"),
+            initial_events=initial,
+            timeout_s=float(number(query, "timeoutSeconds") or _LONGEST_S),
+        )
+
+
+class Watch:
+    """One client watching one resource, perhaps in one namespace and by a selector."""
+
+    def __init__(
+        self,
+        store: Store,
+        resource: Resource,
+        namespace: str,
+        selector: Selector | None,
+        options: WatchOptions,
+        render: Render | None = None,
+    ) -> None:
+        self._store = store
+        self._resource = resource
+        self._namespace = namespace
+        self._selector = selector
+        self._options = options
+        self._render = render
+        self._log = store.log(resource.id)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The lines of the response, some at a time."""
+        waker = self._log.subscribe()
+        try:
+            async for chunk in self._follow(waker):
+                yield chunk
+        except ApiError as error:
+            yield watch_line("ERROR", error.status())
+        finally:
+            self._log.unsubscribe(waker)
+
+    async def _follow(self, waker: asyncio.Event) -> AsyncIterator[bytes]:
+        ends_at = time.monotonic() + self._options.timeout_s
+        if self._options.since is None:
+            position, seen = self._log.end, self._store.version
+            yield self._initial_state(seen)
+        else:
+            position, seen = self._position_after(self._options.since), self._options.since
+        while True:
+            events = self._log.since(position)
+            position += len(events)
+            lines = b"".join(line for event in events if (line := self._line(event)))
+            if lines:
+                yield lines
+            seen = events[-1].version if events else seen
+            rest_s = ends_at - time.monotonic()
+            if not await _woken(waker, min(rest_s, _BOOKMARK_EVERY_S)):
+                if self._options.bookmarks:
+                    yield self._bookmark(self._store.version)
+                if rest_s <= _BOOKMARK_EVERY_S:
+                    return
+
+    def _position_after(self, version: int) -> int:
+        if version > self._store.version:
+            text = f"Too large resource version: {version}, current: {self._store.version}"
+            cause = Cause("ResourceVersionTooLarge", "Too large resource version", "")
+            raise ApiError(504, "Timeout", f"Timeout: {text}", {"causes": [cause.to_json()], "retryAfterSeconds": 1})
+        return self._log.position_after(version)
+
+    def _initial_state(self, version: int) -> bytes:
+        found = self._store.listed(self._resource.id, self._namespace)
+        lines = [self._encode("ADDED", obj) for obj in found if self._selector is None or self._selector(obj)]
+        if self._options.initial_events and self._options.bookmarks:
+            lines.append(self._bookmark(version, {"k8s.io/initial-events-end": "true"}))
+        return b"".join(lines)
+
+    def _line(self, event: Event) -> bytes:
+        """The event as this watcher sees it: what enters or leaves the selector is added or deleted."""
+        if self._namespace and event.object["metadata"].get("namespace") != self._namespace:
+            return b""
+        if self._selector is None:
+            return self._shared(event)
+        is_in = event.type != "DELETED" and self._selector(event.object)
+        was_in = event.before is not None and self._selector(event.before)
+        if is_in and was_in:
+            return self._shared(event)
+        if is_in:
+            return self._encode("ADDED", event.object)
+        return self._encode("DELETED", event.object) if was_in else b""
+
+    def _shared(self, event: Event) -> bytes:
+        if self._render is None and event.object["apiVersion"] == self._resource.group_version:
+            return event.line
+        return self._encode(event.type, event.object)
+
+    def _encode(self, event_type: str, obj: Object) -> bytes:
+        if self._render is not None:
+            return self._render(event_type, obj)
+        return watch_line(event_type, obj | {"apiVersion": self._resource.group_version})
+
+    def _bookmark(self, version: int, annotations: dict[str, str] | None = None) -> bytes:
+        metadata: Object = {"resourceVersion": str(version), "creationTimestamp": None}
+        if annotations:
+            metadata["annotations"] = annotations
+        bookmark = {
+            "kind": self._resource.kind,
+            "apiVersion": self._resource.group_version,
+            "metadata": metadata,
+        }
+        return watch_line("BOOKMARK", bookmark)
+
+
+async def _woken(waker: asyncio.Event, timeout_s: float) -> bool:
+    """Waits for the next event; False when the time is up."""
+    try:
+        await asyncio.wait_for(waker.wait(), max(timeout_s, 0))
+    except TimeoutError:
+        return False
+    waker.clear()
+    return True

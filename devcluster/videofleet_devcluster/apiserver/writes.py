@@ -1,0 +1,342 @@
+"""Create, update, patch and delete: the way of every write from a decoded request to the store.
+
+Invariants: one write is one synchronous step, so nobody sees half of it; a write that changes nothing keeps
+the resourceVersion; `status` changes only through its subresource, `generation` only with the rest.
+"""
+
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from videofleet_devcluster.apiserver import admission, managed
+from videofleet_devcluster.apiserver.addresses import assign_address, keep_address
+from videofleet_devcluster.apiserver.defaults import initial_status
+from videofleet_devcluster.apiserver.errors import (
+    ApiError,
+    Cause,
+    already_exists,
+    bad_request,
+    conflict,
+    details_of,
+    invalid,
+    not_found,
+    qualified,
+)
+from videofleet_devcluster.apiserver.managed import Manager
+from videofleet_devcluster.apiserver.objects import Key, Object, clone, is_deleting, key_of, timestamp
+from videofleet_devcluster.apiserver.removal import DEFINITIONS, NAMESPACES, DeleteOptions, Removal
+from videofleet_devcluster.apiserver.resources import Registry, Resource
+from videofleet_devcluster.apiserver.store import Store
+
+_SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
+_KEPT: Final = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_CREATED_WITH_STATUS: Final = ("Node",)  # the kubelet registers a node with its status
+_MUST_SAY_VERSION: Final = ("Lease",)
+_SERVICES: Final = ("", "services")
+
+
+@dataclass
+class WriteOptions:
+    """Who writes and how; `warnings` is filled on the way."""
+
+    manager: str
+    dry_run: bool = False
+    field_validation: str = "Warn"
+    force: bool = False
+    subresource: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    def manager_of(self, resource: Resource) -> Manager:
+        """The manager as managedFields names it."""
+        return Manager(self.manager, resource.group_version, self.subresource)
+
+
+class Writes:
+    """Everything that changes objects on behalf of a client."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self.store = store
+        self.registry = registry
+        self.removal = Removal(store, registry)
+
+    def create(self, resource: Resource, namespace: str, obj: Object, options: WriteOptions) -> Object:
+        """Stores a new object. Raises: ApiError."""
+        options.warnings += admission.decode(resource, obj, options.field_validation)
+        metadata = obj["metadata"]
+        self._place(resource, namespace, metadata)
+        if metadata.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        if self.store.get(resource.id, key_of(obj)) is not None:
+            raise already_exists(resource.plural, resource.group, metadata["name"])
+        metadata.pop("managedFields", None)
+        return self._insert(resource, obj, options, managed_fields=None)
+
+    def apply(self, resource: Resource, key: Key, config: Object, options: WriteOptions) -> tuple[Object, bool]:
+        """Server-side apply; returns the object and whether it is new. Raises: ApiError."""
+        if not options.manager:
+            cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
+        options.warnings += admission.decode(resource, config, options.field_validation)
+        self._place(resource, key[0], config["metadata"], name=key[1])
+        if config["metadata"].pop("managedFields", None):
+            raise bad_request("metadata.managedFields must be nil")
+        wanted_version = config["metadata"].pop("resourceVersion", None)
+        config = self._applicable(resource, config, options.subresource)
+        live = self.store.get(resource.id, key)
+        if live is None and options.subresource:
+            raise not_found(resource.plural, resource.group, key[1])
+        if live is not None and wanted_version not in (None, live["metadata"]["resourceVersion"]):
+            raise conflict(resource.plural, resource.group, key[1])
+        merged = clone(managed.apply(live, config, resource.schema, options.manager_of(resource), force=options.force))
+        if live is None:
+            managed_fields = merged["metadata"].pop("managedFields")
+            return self._insert(resource, merged, options, managed_fields=managed_fields), True
+        return self._replace(resource, live, merged, options, applied=True), False
+
+    def update(self, resource: Resource, key: Key, obj: Object, options: WriteOptions) -> Object:
+        """Replaces an object, or one subresource of it. Raises: ApiError."""
+        options.warnings += admission.decode(resource, obj, options.field_validation)
+        self._place(resource, key[0], obj["metadata"], name=key[1])
+        live = self._live(resource, key)
+        version = obj["metadata"].get("resourceVersion")
+        if not version and (resource.is_custom or resource.kind in _MUST_SAY_VERSION):
+            text = "Invalid value: 0: must be specified for an update"
+            cause = Cause("FieldValueInvalid", text, "metadata.resourceVersion")
+            raise invalid(resource.kind, resource.group, key[1], [cause])
+        return self._replace(resource, live, obj, options)
+
+    def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions) -> Object:
+        """Changes a copy of the object and puts that in its place. Raises: ApiError."""
+        live = self._live(resource, key)
+        patched = change(clone(live))
+        if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
+            raise bad_request("the patch leaves no object with metadata")
+        options.warnings += admission.decode(resource, patched, options.field_validation)
+        self._place(resource, key[0], patched["metadata"], name=key[1])
+        return self._replace(resource, live, patched, options)
+
+    def delete(self, resource: Resource, key: Key, delete: DeleteOptions, options: WriteOptions) -> Object:
+        """Deletes an object or marks it. Raises: ApiError."""
+        if resource.id == NAMESPACES and key[1] in ("default", "kube-system", "kube-public"):
+            message = f'namespaces "{key[1]}" is forbidden: this namespace may not be deleted'
+            raise ApiError(403, "Forbidden", message, details_of("namespaces", "", key[1]))
+        return self.removal.delete(resource.id, key, delete, dry_run=options.dry_run)
+
+    def _live(self, resource: Resource, key: Key) -> Object:
+        live = self.store.get(resource.id, key)
+        if live is None:
+            raise not_found(resource.plural, resource.group, key[1])
+        return live
+
+    def _place(self, resource: Resource, namespace: str, metadata: Object, name: str = "") -> None:
+        """Fits the object's name and namespace to the path, which has the last word."""
+        if metadata.get("namespace", namespace) != namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        if namespace:
+            metadata["namespace"] = namespace
+        if name and metadata.get("name", name) != name:
+            raise bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
+        if name:
+            metadata["name"] = name
+        elif not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
+        if not metadata.get("name"):
+            cause = Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
+            raise invalid(resource.kind, resource.group, "", [cause])
+
+    def _insert(
+        self, resource: Resource, obj: Object, options: WriteOptions, managed_fields: list[Object] | None
+    ) -> Object:
+        metadata = obj["metadata"]
+        self._check_room(resource, metadata)
+        for name in (*_KEPT, "selfLink"):
+            metadata.pop(name, None)
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+        if resource.has_generation:
+            metadata["generation"] = 1
+        if resource.has_status and resource.kind not in _CREATED_WITH_STATUS:
+            obj.pop("status", None)
+        admission.complete(resource, obj, None)
+        self._admit(resource, obj)
+        if managed_fields is None:
+            managed_fields = managed.after_update(None, obj, resource.schema, options.manager_of(resource))
+        metadata["managedFields"] = managed_fields
+        if resource.has_status and not resource.is_custom and "status" not in obj:
+            obj["status"] = initial_status(resource.kind)
+        self._finish_definition(resource, obj)
+        if options.dry_run:
+            return obj
+        if resource.id == _SERVICES:
+            assign_address(obj, self.store.listed(_SERVICES))
+        self.store.put(resource.id, obj)
+        self._stored(resource, obj)
+        return obj
+
+    def _check_room(self, resource: Resource, metadata: Object) -> None:
+        """The namespace has to exist and to stay."""
+        if not resource.namespaced:
+            return
+        namespace = self.store.get(NAMESPACES, ("", metadata["namespace"]))
+        if namespace is None:
+            raise not_found("namespaces", "", metadata["namespace"])
+        if is_deleting(namespace):
+            name = metadata["namespace"]
+            why = f"unable to create new content in namespace {name} because it is being terminated"
+            message = f'{qualified(resource.plural, resource.group)} "{metadata["name"]}" is forbidden: {why}'
+            cause = Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
+            details = details_of(resource.plural, resource.group, metadata["name"], causes=[cause.to_json()])
+            raise ApiError(403, "Forbidden", message, details)
+
+    def _admit(self, resource: Resource, obj: Object) -> None:
+        """Pods need their ServiceAccount, as the admission plugin has it."""
+        if resource.id != ("", "pods"):
+            return
+        namespace, account = obj["metadata"]["namespace"], obj["spec"]["serviceAccountName"]
+        if self.store.get(("", "serviceaccounts"), (namespace, account)) is None:
+            why = f'{namespace}/{account}: serviceaccount "{account}" not found'
+            name = obj["metadata"]["name"]
+            message = f'pods "{name}" is forbidden: error looking up service account {why}'
+            raise ApiError(403, "Forbidden", message, details_of("pods", "", name))
+
+    def _applicable(self, resource: Resource, config: Object, subresource: str) -> Object:
+        """The part of an applied configuration that the path may change."""
+        if subresource:
+            identity = {name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]}
+            return {name: config[name] for name in ("apiVersion", "kind", "status") if name in config} | {
+                "metadata": identity
+            }
+        if resource.has_status and resource.kind not in _CREATED_WITH_STATUS:
+            return {name: value for name, value in config.items() if name != "status"}
+        return config
+
+    def _replace(
+        self, resource: Resource, live: Object, obj: Object, options: WriteOptions, *, applied: bool = False
+    ) -> Object:
+        """Puts a new state in the place of the live one; `obj` is ours to change."""
+        self._check_identity(resource, live, obj)
+        obj = self._split_status(resource, live, obj, options.subresource)
+        metadata, before = obj["metadata"], live["metadata"]
+        for name in _KEPT:
+            metadata.pop(name, None)
+            if name in before:
+                metadata[name] = before[name]
+        metadata["resourceVersion"] = before["resourceVersion"]
+        if not metadata.get("managedFields"):
+            metadata["managedFields"] = before.get("managedFields", [])
+        self._check_finalizers(resource, live, obj)
+        if resource.id == _SERVICES:
+            keep_address(obj, live)
+        admission.complete(resource, obj, live)
+        self._finish_definition(resource, obj)
+        if resource.has_generation and _spec_of(resource, obj) != _spec_of(resource, live):
+            metadata["generation"] = before.get("generation", 0) + 1
+        if not applied:
+            metadata["managedFields"] = managed.after_update(live, obj, resource.schema, options.manager_of(resource))
+        if _is_same(live, obj):
+            return live
+        if options.dry_run:
+            return obj
+        if self.removal.released(resource.id, obj):
+            self.store.put(resource.id, obj)
+            return self.removal.remove_released(resource.id, obj)
+        self.store.put(resource.id, obj)
+        self._stored(resource, obj)
+        return obj
+
+    def _check_identity(self, resource: Resource, live: Object, obj: Object) -> None:
+        uid, version = obj["metadata"].get("uid"), obj["metadata"].get("resourceVersion")
+        actual = live["metadata"]["uid"]
+        if uid and uid != actual:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
+            raise conflict(resource.plural, resource.group, obj["metadata"]["name"], why)
+        if version and version != live["metadata"]["resourceVersion"]:
+            raise conflict(resource.plural, resource.group, obj["metadata"]["name"])
+
+    def _split_status(self, resource: Resource, live: Object, obj: Object, subresource: str) -> Object:
+        """Through /status only the status changes, through the main path everything else."""
+        if subresource == "status":
+            managed_fields = obj["metadata"].get("managedFields")
+            split = clone({name: value for name, value in live.items() if name != "status"})
+            if "status" in obj:
+                split["status"] = obj["status"]
+            if managed_fields:
+                split["metadata"]["managedFields"] = managed_fields
+            return split  # type: ignore[no-any-return]  # clone of a dict
+        if resource.has_status:
+            obj.pop("status", None)
+            if "status" in live:
+                obj["status"] = clone(live["status"])
+        return obj
+
+    def _check_finalizers(self, resource: Resource, live: Object, obj: Object) -> None:
+        if not is_deleting(live):
+            return
+        before = live["metadata"].get("finalizers", ())
+        added = [name for name in obj["metadata"].get("finalizers") or () if name not in before]
+        if added:
+            told = "[]string{" + ", ".join(f'"{name}"' for name in added) + "}"
+            text = (
+                f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {told}"
+            )
+            cause = Cause("FieldValueForbidden", text, "metadata.finalizers")
+            raise invalid(resource.kind, resource.group, obj["metadata"]["name"], [cause])
+
+    def _finish_definition(self, resource: Resource, obj: Object) -> None:
+        """A CustomResourceDefinition is established at once."""
+        if resource.id != DEFINITIONS:
+            return
+        status = obj.setdefault("status", {})
+        names = ("NamesAccepted", "NoConflicts", "no conflicts found"), (
+            "Established", "InitialNamesAccepted", "the initial names have been accepted",
+        )  # fmt: skip
+        if not status.get("conditions"):
+            status["conditions"] = [
+                {
+                    "type": kind,
+                    "status": "True",
+                    "lastTransitionTime": timestamp(),
+                    "reason": reason,
+                    "message": text,
+                }
+                for kind, reason, text in names
+            ]
+        status["acceptedNames"] = clone(obj["spec"]["names"])
+        stored = next(version["name"] for version in obj["spec"]["versions"] if version.get("storage"))
+        versions = status.setdefault("storedVersions", [])
+        if stored not in versions:
+            versions.append(stored)
+
+    def _stored(self, resource: Resource, obj: Object) -> None:
+        """What follows a write of certain kinds."""
+        self.removal.written(obj)
+        if resource.id == DEFINITIONS and not is_deleting(obj):
+            self.registry.install(obj)
+        if resource.id == NAMESPACES:
+            self._ensure_default_account(obj["metadata"]["name"])
+
+    def _ensure_default_account(self, namespace: str) -> None:
+        accounts = self.registry.find("", "v1", "serviceaccounts")
+        if accounts and self.store.get(accounts.id, (namespace, "default")) is None:
+            account: Object = {"metadata": {"name": "default"}}
+            self.create(accounts, namespace, account, WriteOptions("kube-controller-manager"))
+
+
+def _spec_of(resource: Resource, obj: Object) -> Object:
+    """What generation counts: everything but metadata and a status with a subresource of its own."""
+    without = ("metadata", "status") if resource.has_status or not resource.is_custom else ("metadata",)
+    return {name: value for name, value in obj.items() if name not in without}
+
+
+def _is_same(live: Object, obj: Object) -> bool:
+    """Whether a write changes nothing; times in managedFields do not count."""
+    if {**live, "metadata": 0} != {**obj, "metadata": 0}:
+        return False
+    before, after = live["metadata"], obj["metadata"]
+    if {**before, "managedFields": 0} != {**after, "managedFields": 0}:
+        return False
+    strip = [[{**entry, "time": ""} for entry in metadata.get("managedFields", ())] for metadata in (before, after)]
+    return strip[0] == strip[1]

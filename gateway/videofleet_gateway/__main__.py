@@ -1,0 +1,79 @@
+"""The `videofleet-gateway` program: listens whether Redis answers or not, and leaves without dropping a request.
+
+Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot start.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Final
+
+from aiohttp import web
+
+from videofleet import logs
+from videofleet.queue import JobQueue
+from videofleet.store import StoreError
+from videofleet_gateway.app import build_app
+from videofleet_gateway.auth import Keyring, KeysFileError
+from videofleet_gateway.directory import FleetDirectory
+from videofleet_gateway.services import Services
+from videofleet_gateway.settings import Settings, SettingsError, read_settings
+from videofleet_gateway.trouble import TextlessErrors
+
+log: Final = logging.getLogger("videofleet.gateway")
+
+_IN_FLIGHT_S: Final = 20.0  # for requests that run at SIGTERM: fits the usual 30 s grace period
+_IDLE_S: Final = 75.0  # longer than the usual load balancer's 60 s, so that it closes first
+
+
+def main() -> None:
+    """Runs the gateway until SIGTERM."""
+    logs.configure()
+    try:
+        settings = read_settings(sys.argv[1:])
+        services = _services(settings)
+    except (SettingsError, KeysFileError, StoreError) as error:
+        log.error("cannot start: %s", error)
+        sys.exit(1)
+    asyncio.run(serve(settings, services))
+
+
+def _services(settings: Settings) -> Services:
+    queue = JobQueue.connect(settings.redis_url, settings.installation)
+    keys = Keyring(settings.keys_file)
+    return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores)
+
+
+async def serve(settings: Settings, services: Services) -> None:
+    """Listens; at SIGTERM turns unready, serves on for the drain delay, finishes what runs, returns."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    runner = web.AppRunner(
+        build_app(services),
+        access_log=None,  # ours says less about the client
+        auto_decompress=False,
+        keepalive_timeout=_IDLE_S,
+        logger=_http_logger(),
+        shutdown_timeout=_IN_FLIGHT_S,
+    )
+    await runner.setup()
+    await web.TCPSite(runner, settings.bind_address, settings.port).start()
+    log.info("listening", extra={"address": settings.bind_address, "port": settings.port})
+    await stop.wait()
+    services.draining = True
+    log.info("draining")
+    await asyncio.sleep(settings.drain_delay_s)
+    await runner.cleanup()
+    log.info("stopped")
+
+
+def _http_logger() -> logging.Logger:
+    logger = logging.getLogger("videofleet.gateway.http")
+    logger.addFilter(TextlessErrors())
+    return logger
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""API keys from a mounted file: who is asking. The tenant comes from the key and from nowhere else.
+
+The file holds `{"keys": [{"id", "sha256", "tenant"}]}`; a key reads `vf_<id>_<secret>` and the digest is of the whole
+text. A tenant may have several keys, so that one can be replaced without a gap. The file is read again when it changes;
+a broken new version is logged and the last good keys stay.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+log: Final = logging.getLogger(__name__)
+
+_BEARER: Final = re.compile(r"(?i:bearer) +vf_([A-Za-z0-9]{1,32})_([!-~]{1,256})")
+_NO_DIGEST: Final = "0" * 64  # compared when the id is unknown, so that both take the same time
+
+
+class KeysFileError(Exception):
+    """The keys file cannot be used; the message never quotes its contents."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking."""
+
+    tenant: str
+    key_id: str
+
+
+class _Key(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid")
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,32}$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class _KeysFile(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid")
+
+    keys: list[_Key]
+
+
+class Keyring:
+    """The keys of the moment. Raises at construction: KeysFileError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = _signature(path)
+        self._keys = _read(path)
+
+    def caller(self, authorization: str | None) -> Caller | None:
+        """Whose key the Authorization header holds; None when it is not one of ours."""
+        self._reload_if_changed()
+        match = _BEARER.fullmatch(authorization.strip()) if authorization else None
+        if match is None:
+            return None
+        key_id, secret = match.groups()
+        known = self._keys.get(key_id)
+        digest = hashlib.sha256(f"vf_{key_id}_{secret}".encode()).hexdigest()
+        if not hmac.compare_digest(digest, known.sha256 if known else _NO_DIGEST) or known is None:
+            return None
+        return Caller(tenant=known.tenant, key_id=key_id)
+
+    def _reload_if_changed(self) -> None:
+        signature = _signature(self._path)
+        if signature == self._seen:
+            return
+        self._seen = signature
+        try:
+            self._keys = _read(self._path)
+        except KeysFileError as error:
+            log.error("keys not reloaded, the last good ones stay: %s", error)
+        else:
+            log.info("keys reloaded", extra={"keys": len(self._keys)})
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Changes whenever the file does: a mounted Secret swaps a symlink, so the inode counts too."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+def _read(path: Path) -> Mapping[str, _Key]:
+    try:
+        keys = _KeysFile.model_validate_json(path.read_bytes()).keys
+    except OSError as error:
+        raise KeysFileError(f"{path}: {error.strerror}; mount the Secret with the API keys") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False))
+        raise KeysFileError(f"{path}: {faults}") from None
+    by_id = {key.id: key for key in keys}
+    if len(by_id) != len(keys):
+        raise KeysFileError(f"{path}: a key id stands there twice; give each key its own")
+    return by_id
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location)) or "file"

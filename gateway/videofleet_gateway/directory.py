@@ -1,0 +1,91 @@
+"""What the operators published about fleets, at most a second old. The only reader of policies in the gateway.
+
+All callers share one refresh, so a slow Redis is asked once. Closed fleets never open again, so they are asked once.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from videofleet.policy import FleetPolicy
+from videofleet.queue import JobQueue, QueueUnavailable
+from videofleet_gateway.trouble import describe
+
+log: Final = logging.getLogger(__name__)
+
+MAX_AGE_S: Final = 1.0
+ANSWER_S: Final = 1.8  # clients hear of a dead Redis within 2 s
+
+
+@asynccontextmanager
+async def answered_in_time() -> AsyncIterator[None]:
+    """Limits what a request waits for Redis, all calls together. Raises: QueueUnavailable."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError as error:
+        raise QueueUnavailable(f"Redis took longer than {ANSWER_S} s") from error
+
+
+class FleetDirectory:
+    """The published fleets."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+        self._policies: dict[str, FleetPolicy] = {}
+        self._names: dict[str, str] = {}
+        self._unreadable: set[str] = set()
+        self._read_at = -MAX_AGE_S
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def policies(self) -> list[FleetPolicy]:
+        """Every fleet's policy, closed ones too. Raises: QueueUnavailable."""
+        await self._fresh()
+        return list(self._policies.values())
+
+    async def fleet_uids(self) -> list[str]:
+        """Every fleet there is or was. Raises: QueueUnavailable."""
+        await self._fresh()
+        return list(self._names)
+
+    async def name(self, fleet_uid: str) -> str:
+        """`namespace/name`; names never change, so a known one costs nothing. Raises: QueueUnavailable."""
+        if fleet_uid not in self._names:
+            await self._fresh()
+        return self._names.get(fleet_uid, fleet_uid)
+
+    def forget(self) -> None:
+        """The next question goes to Redis: somebody learned that this is out of date."""
+        self._read_at = -MAX_AGE_S
+
+    async def _fresh(self) -> None:
+        if time.monotonic() - self._read_at < MAX_AGE_S:
+            return
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh())
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
+        began = time.monotonic()
+        names = await self._queue.fleets()
+        asked = [uid for uid in names if uid not in self._policies or self._policies[uid].closed is None]
+        answers = await asyncio.gather(*map(self._policy, asked))
+        kept = {uid: policy for uid, policy in self._policies.items() if uid in names}
+        self._policies = kept | {uid: policy for uid, policy in zip(asked, answers, strict=True) if policy}
+        self._names = names
+        self._read_at = began
+
+    async def _policy(self, fleet_uid: str) -> FleetPolicy | None:
+        """One fleet's policy; one that we cannot read (a newer operator's) must not hide the others."""
+        try:
+            policy = await self._queue.policy(fleet_uid)
+        except ValueError as error:
+            if fleet_uid not in self._unreadable:
+                log.error("policy not understood", extra={"fleet_uid": fleet_uid} | describe(error))
+            self._unreadable.add(fleet_uid)
+            return None
+        self._unreadable.discard(fleet_uid)
+        return policy

@@ -1,0 +1,97 @@
+"""What surrounds every route: an id, one log line, metrics, errors as problem documents, and the key check.
+
+A log line holds the route's template, never the path, query, body or key that a client sent.
+"""
+
+import logging
+import secrets
+import time
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from videofleet_gateway.problems import Problem, Unauthorized, document, problem_of
+from videofleet_gateway.services import CALLER, JOB_ID, REQUEST_ID, SERVICES
+from videofleet_gateway.trouble import describe
+
+log: Final = logging.getLogger("videofleet.gateway.access")
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # probes would drown everything else
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost: gives the request its id, then counts and logs how it ended."""
+    request[REQUEST_ID] = f"req_{secrets.token_hex(12)}"
+    began = time.perf_counter()
+    status = 499  # the client went away: nobody got a status
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        _record(request, status, time.perf_counter() - began)
+
+
+def _record(request: web.Request, status: int, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource else "unmatched"
+    method = request.method if request.method in _METHODS else "OTHER"
+    metrics = request.app[SERVICES].metrics
+    metrics.requests.labels(route, method, str(status)).inc()
+    metrics.request_seconds.labels(route, method).observe(seconds)
+    caller = request.get(CALLER)
+    fields = {
+        "request": request[REQUEST_ID],
+        "method": method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "tenant": caller.tenant if caller else None,
+        "key": caller.key_id if caller else None,
+        "job": request.get(JOB_ID),
+    }
+    log.log(logging.DEBUG if route in _QUIET else logging.INFO, "request", extra=fields)
+
+
+async def stamp(request: web.Request, response: web.StreamResponse) -> None:
+    """Before headers are sent, of streams too: the request's id, no guessing of types, no version of anything."""
+    response.headers["X-Request-Id"] = request.get(REQUEST_ID, "")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Server"] = "videofleet"
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns every exception into its problem document."""
+    try:
+        return await handler(request)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            log.error("unexpected error", extra={"request": request[REQUEST_ID]} | describe(error))
+            problem = Problem("something went wrong here; quote the x-request-id when you report it")
+        elif problem.status >= 500:
+            log.warning("refused", extra={"request": request[REQUEST_ID], "code": problem.code})
+        return web.json_response(
+            document(problem, request[REQUEST_ID]),
+            status=problem.status,
+            headers=problem.headers,
+            content_type="application/problem+json",
+        )
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Nobody passes /v1/ without a key."""
+    if request.path.startswith("/v1/"):
+        caller = request.app[SERVICES].keys.caller(request.headers.get("Authorization"))
+        if caller is None:
+            raise Unauthorized
+        request[CALLER] = caller
+    return await handler(request)
+
+
+MIDDLEWARES: Final[tuple[Middleware, ...]] = (observe, answer_problems, authenticate)

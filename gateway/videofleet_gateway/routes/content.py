@@ -1,0 +1,105 @@
+"""`/v1/videos/{id}/content`: the file itself, streamed from the object store, whole or one range.
+
+A stored file never changes under its key, so its ETag is made of job, attempt and variant and needs no reading.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from videofleet.jobs import Job, VideoResult
+from videofleet.store import ObjectStore, StoreError
+from videofleet_gateway import views
+from videofleet_gateway.directory import answered_in_time
+from videofleet_gateway.problems import Fault, NotFound, Problem, Unprocessable
+from videofleet_gateway.ranges import Unsatisfiable, asked_range
+from videofleet_gateway.routes.videos import own_job
+from videofleet_gateway.services import REQUEST_ID, SERVICES
+
+log: Final = logging.getLogger(__name__)
+
+_VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
+    "video": ("video/mp4", "mp4", lambda result: result.video_key),
+    "thumbnail": ("image/jpeg", "jpg", lambda result: result.thumbnail_key),
+}
+
+
+class RangeNotSatisfiable(Problem):
+    """The range begins behind the end."""
+
+    status, kind, default_code = 416, "invalid_request_error", "range_not_satisfiable"
+
+
+async def content(request: web.Request) -> web.StreamResponse:
+    """GET and HEAD of one variant: `video` (the default) or `thumbnail`."""
+    variant = request.query.get("variant", "video")
+    if variant not in _VARIANTS:
+        message = f"must be one of {', '.join(_VARIANTS)}; leave it out for the video"
+        raise Unprocessable.from_faults([Fault("variant", message)])
+    async with answered_in_time():
+        job = await own_job(request)
+    result = _finished(job)
+    content_type, suffix, key_of = _VARIANTS[variant]
+    etag = f'"{job.id}-{result.attempt}-{variant}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",  # a deleted video must not be served from a cache
+        "Content-Disposition": f'inline; filename="{job.id}.{suffix}"',
+    }
+    if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
+        return web.Response(status=304, headers=headers)
+    store, key = request.app[SERVICES].store(result.store), key_of(result)
+    size_bytes = (await store.head(key)).size_bytes
+    try:
+        part = asked_range(_range_header(request, etag), size_bytes)
+    except Unsatisfiable:
+        raise RangeNotSatisfiable(
+            f"the file has {size_bytes} bytes; ask for a range inside",
+            headers={"Content-Range": f"bytes */{size_bytes}"},
+        ) from None
+    start, end = part or (0, size_bytes)
+    response = web.StreamResponse(status=206 if part else 200, headers=headers)
+    if part:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
+    response.content_type = content_type
+    response.content_length = end - start
+    return await _send(request, response, store, key, start, end)
+
+
+def _finished(job: Job) -> VideoResult:
+    """Where the files are. Raises: NotFound, saying whether waiting helps."""
+    if job.result is not None:
+        return job.result
+    if job.state.is_terminal:
+        raise NotFound("the video failed, there is no file; its error says why", code="video_failed")
+    raise NotFound(f"the video is {views.status(job)}; ask again when its status is completed", code="video_not_ready")
+
+
+def _range_header(request: web.Request, etag: str) -> str | None:
+    """The Range header, unless If-Range says that the client holds parts of another file."""
+    if request.headers.get("If-Range", etag) != etag:
+        return None
+    return request.headers.get("Range")
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, store: ObjectStore, key: str, start: int, end: int
+) -> web.StreamResponse:
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    try:
+        async for chunk in store.read(key, start=start, end=end):
+            await response.write(chunk)
+        await response.write_eof()
+    except StoreError:
+        # Headers are out: only a broken connection tells the client that this is not the whole file.
+        log.warning("store failed while sending", extra={"request": request[REQUEST_ID], "store": store.name})
+        if request.transport is not None:
+            request.transport.abort()
+    except ConnectionError:
+        log.info("client went away while receiving", extra={"request": request[REQUEST_ID]})
+    return response

@@ -1,0 +1,143 @@
+"""`/v1/videos`: create, list, retrieve, delete.
+
+A tenant sees its own jobs only; another's is answered like one that never was.
+"""
+
+import re
+import secrets
+import time
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from videofleet.ids import fleet_uid_of, job_id
+from videofleet.jobs import ErrorCode, Job, JobState, NewJob
+from videofleet.queue import FleetClosed, FleetUnknown, JobNotFound, Submitted
+from videofleet_gateway import views
+from videofleet_gateway.body import read_fields
+from videofleet_gateway.directory import answered_in_time
+from videofleet_gateway.fleet_choice import chosen_fleet, open_to
+from videofleet_gateway.paging import asked_page
+from videofleet_gateway.problems import Fault, Unprocessable, problem_of
+from videofleet_gateway.services import CALLER, JOB_ID, SERVICES
+from videofleet_gateway.validation import Asked, asked_for, video_request
+
+POLL_AFTER_MS: Final = "500"  # the OpenAI SDK reads it once and sleeps that long between polls
+_RANDOM_SEEDS: Final = 1 << 32  # below 2**53, so that JavaScript reads it back exactly
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
+
+
+async def create(request: web.Request) -> web.Response:
+    """POST: checks everything, then queues. 202 with a new job, 200 with the one the Idempotency-Key named before."""
+    services = request.app[SERVICES]
+    try:
+        key = _idempotency_key(request)
+        asked = asked_for(await read_fields(request))
+        async with answered_in_time():
+            submitted = await _submit(request, asked, key)
+            name = await services.fleets.name(submitted.job.fleet_uid)
+    except Exception as error:
+        problem = problem_of(error)
+        services.metrics.submits.labels(problem.code if problem else "internal_error").inc()
+        raise
+    job = submitted.job
+    request[JOB_ID] = job.id
+    services.metrics.submits.labels("created" if submitted.created else "replayed").inc()
+    return web.json_response(
+        views.video(job, name, with_prompt=True),
+        status=HTTPStatus.ACCEPTED if submitted.created else HTTPStatus.OK,
+        headers={"Location": f"/v1/videos/{job.id}", "openai-poll-after-ms": POLL_AFTER_MS},
+    )
+
+
+async def _submit(request: web.Request, asked: Asked, key: str | None) -> Submitted:
+    services, tenant = request.app[SERVICES], request[CALLER].tenant
+    policy = chosen_fleet(asked.model, open_to(tenant, await services.fleets.policies()))
+    new = NewJob(
+        id=job_id(policy.fleet_uid, int(time.time() * 1000), secrets.token_bytes(10)),
+        fleet_uid=policy.fleet_uid,
+        tenant=tenant,
+        request=video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS)),
+        idempotency_key=key,
+        body_digest=asked.digest,
+    )
+    try:
+        return await services.queue.submit(new)
+    except (FleetClosed, FleetUnknown):
+        services.fleets.forget()
+        raise
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise Unprocessable.from_faults([Fault("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
+    return key
+
+
+async def listing(request: web.Request) -> web.Response:
+    """GET: the tenant's videos, newest first unless `order=asc`."""
+    services = request.app[SERVICES]
+    page = asked_page(request.query)
+    async with answered_in_time():
+        jobs = await services.queue.page(
+            await services.fleets.fleet_uids(),
+            request[CALLER].tenant,
+            after=page.after,
+            limit=page.limit + 1,
+            newest_first=page.newest_first,
+        )
+        shown = jobs[: page.limit]
+        videos = [views.video(job, await services.fleets.name(job.fleet_uid), with_prompt=False) for job in shown]
+    return web.json_response(views.video_list(videos, has_more=len(jobs) > len(shown)))
+
+
+async def retrieve(request: web.Request) -> web.Response:
+    """GET one."""
+    services = request.app[SERVICES]
+    async with answered_in_time():
+        job = await own_job(request)
+        name = await services.fleets.name(job.fleet_uid)
+    headers = {} if job.state.is_terminal else {"openai-poll-after-ms": POLL_AFTER_MS}
+    return web.json_response(views.video(job, name, with_prompt=True), headers=headers)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE: cancels what is unfinished (`deleted` is false, the record stays), removes what is finished."""
+    async with answered_in_time():
+        job = await own_job(request)
+        if not job.state.is_terminal:
+            job = await request.app[SERVICES].queue.cancel(job.id, ErrorCode.CANCELLED_BY_USER)
+            if job.state is JobState.CANCELLED or not job.state.is_terminal:
+                return _deletion(job, deleted=False)
+    await _remove(request, job)
+    return _deletion(job, deleted=True)
+
+
+async def _remove(request: web.Request, job: Job) -> None:
+    """Files first: after a crash in between the record still tells what is left to delete."""
+    services = request.app[SERVICES]
+    if job.result is not None:
+        store = services.store(job.result.store)
+        await store.remove(job.result.video_key)
+        await store.remove(job.result.thumbnail_key)
+    async with answered_in_time():
+        await services.queue.remove(job.id)
+
+
+def _deletion(job: Job, *, deleted: bool) -> web.Response:
+    body = {"id": job.id, "object": "video.deleted", "deleted": deleted, "status": views.status(job)}
+    return web.json_response(body)
+
+
+async def own_job(request: web.Request) -> Job:
+    """The job that the path names, if it is the caller's. Raises: JobNotFound, QueueUnavailable."""
+    named = request.match_info["id"]
+    if fleet_uid_of(named) is None:
+        raise JobNotFound
+    job = await request.app[SERVICES].queue.get(named)
+    if job.tenant != request[CALLER].tenant:
+        raise JobNotFound
+    request[JOB_ID] = job.id
+    return job

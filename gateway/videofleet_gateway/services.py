@@ -1,0 +1,37 @@
+"""What every route works with, and where a request keeps what is known of it."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from videofleet.queue import JobQueue
+from videofleet.store import ObjectStore, StoreError
+from videofleet_gateway.auth import Caller, Keyring
+from videofleet_gateway.directory import FleetDirectory
+from videofleet_gateway.metrics import Metrics
+
+
+@dataclass
+class Services:
+    """The gateway's parts. `draining` turns once, at SIGTERM."""
+
+    queue: JobQueue
+    fleets: FleetDirectory
+    keys: Keyring
+    stores: dict[str, ObjectStore]
+    metrics: Metrics = field(default_factory=Metrics)
+    draining: bool = False
+
+    def store(self, name: str) -> ObjectStore:
+        """The store of that name. Raises: StoreError."""
+        try:
+            return self.stores[name]
+        except KeyError:
+            raise StoreError(f"store {name} is not mounted in this gateway; add --store or --store-folder") from None
+
+
+SERVICES: Final = web.AppKey("services", Services)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+CALLER: Final = web.RequestKey("caller", Caller)
+JOB_ID: Final = web.RequestKey("job_id", str)  # of a job that is the caller's

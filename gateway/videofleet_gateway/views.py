@@ -1,0 +1,93 @@
+"""A job as the OpenAI Videos API shows it. Pure.
+
+Four statuses on the wire: `cancelled` and `dead` are `failed` with `error.code`. The prompt is shown to its owner in
+single replies only, never in listings.
+"""
+
+from typing import Any, Final
+
+from videofleet.jobs import ErrorCode, Job, JobState
+from videofleet.policy import FleetPolicy
+from videofleet_gateway.tier_choice import spoken_seconds
+
+_STATUS: Final = {
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "in_progress",
+    JobState.SUCCEEDED: "completed",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "failed",
+    JobState.DEAD: "failed",
+}
+_FALLBACK_ERROR: Final = {
+    JobState.FAILED: (ErrorCode.GENERATION_FAILED, "the video could not be made"),
+    JobState.CANCELLED: (ErrorCode.CANCELLED_BY_USER, "the job was cancelled"),
+    JobState.DEAD: (ErrorCode.ATTEMPTS_EXHAUSTED, "every attempt failed; submit it again"),
+}
+
+
+def status(job: Job) -> str:
+    """The wire's word for the job's state."""
+    return _STATUS[job.state]
+
+
+def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
+    """The video object: OpenAI's fields, then `tier`, `seed`, `attempt` and `cancel_requested` of ours."""
+    tier = job.result.tier if job.result else job.request.tier
+    shown = {
+        "id": job.id,
+        "object": "video",
+        "model": model,
+        "status": status(job),
+        "progress": _progress(job),
+        "created_at": job.created_at_ms // 1000,
+        "completed_at": None if job.finished_at_ms is None else job.finished_at_ms // 1000,
+        "expires_at": None,
+        "size": tier.size,
+        "seconds": spoken_seconds(tier),
+        "error": _error(job),
+        "tier": tier.name,
+        "seed": job.request.seed,
+        "attempt": job.attempt,
+        "cancel_requested": job.cancel_requested,
+    }
+    return shown | {"prompt": job.request.prompt} if with_prompt else shown
+
+
+def _progress(job: Job) -> int:
+    if job.state is JobState.SUCCEEDED:
+        return 100
+    return job.progress.percent if job.progress else 0
+
+
+def _error(job: Job) -> dict[str, str] | None:
+    fallback = _FALLBACK_ERROR.get(job.state)
+    if fallback is None:
+        return None
+    code, message = fallback
+    return {"code": job.error_code or code, "message": job.error_message or message}
+
+
+def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """One page of video objects."""
+    return {
+        "object": "list",
+        "data": videos,
+        "first_id": videos[0]["id"] if videos else None,
+        "last_id": videos[-1]["id"] if videos else None,
+        "has_more": has_more,
+    }
+
+
+def model(policy: FleetPolicy) -> dict[str, Any]:
+    """A fleet as a model, with the tiers it offers, best first. `created` is not known here."""
+    return {
+        "id": policy.fleet,
+        "object": "model",
+        "created": 0,
+        "owned_by": policy.fleet.partition("/")[0],
+        "architecture": policy.architecture,
+        "tiers": [
+            {"name": tier.name, "size": tier.size, "seconds": spoken_seconds(tier), "fps": tier.fps}
+            for tier in policy.tiers
+        ],
+    }

@@ -1,0 +1,89 @@
+"""API keys: who is let in, and how the file changes under a running gateway."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from videofleet_gateway.auth import Keyring, KeysFileError
+
+KEY = "vf_a1_0123456789abcdef0123456789abcdef"
+
+
+def entry(key: str = KEY, tenant: str = "studio") -> dict[str, str]:
+    return {"id": key.split("_")[1], "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
+
+
+def write(path: Path, *entries: dict[str, str]) -> Path:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"keys": entries}))
+    fresh.replace(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "tenant"),
+    [
+        (f"Bearer {KEY}", "studio"),
+        (f"bearer  {KEY} ", "studio"),
+        (None, None),
+        ("", None),
+        (KEY, None),
+        (f"Basic {KEY}", None),
+        (f"Bearer {KEY}x", None),
+        (f"Bearer {KEY[:-1]}", None),
+        ("Bearer vf_a1_", None),
+        (f"Bearer {KEY.replace('a1', 'a2')}", None),
+        ("Bearer vf_a1_\x00", None),
+        ("Bearer " + "v" * 8000, None),
+    ],
+)
+def test_only_a_whole_known_key_opens(tmp_path: Path, header: str | None, tenant: str | None) -> None:
+    caller = Keyring(write(tmp_path / "keys.json", entry())).caller(header)
+    assert (caller.tenant if caller else None) == tenant
+
+
+def test_keys_come_and_go_without_a_restart(tmp_path: Path) -> None:
+    path = write(tmp_path / "keys.json", entry())
+    keyring = Keyring(path)
+    second = KEY.replace("a1", "b2")
+    write(path, entry(), entry(second))
+    assert keyring.caller(f"Bearer {KEY}")
+    assert keyring.caller(f"Bearer {second}")
+    write(path, entry(second))
+    assert keyring.caller(f"Bearer {KEY}") is None
+
+
+def test_a_broken_new_file_locks_nobody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "keys.json", entry())
+    keyring = Keyring(path)
+    path.write_text('{"keys": [' + KEY)
+    assert keyring.caller(f"Bearer {KEY}")
+    path.unlink()
+    assert keyring.caller(f"Bearer {KEY}")
+    assert len(caplog.records) == 2
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "keys.json"),
+        ('{"keys": [{"id": "a1", "sha256": "zz", "tenant": "t"}]}', "keys.0.sha256"),
+        (json.dumps({"keys": [entry(), entry()]}), "twice"),
+        (json.dumps({"keys": [entry(tenant="Not A Tenant")]}), "keys.0.tenant"),
+        (json.dumps({"keys": [entry() | {"secret": KEY}]}), "keys.0.secret"),
+    ],
+)
+def test_a_broken_file_at_start_says_where(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    with pytest.raises(KeysFileError, match=says) as caught:
+        Keyring(path)
+    assert KEY not in str(caught.value)
+
+
+def test_a_missing_file_at_start_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeysFileError, match="mount the Secret"):
+        Keyring(tmp_path / "keys.json")
