@@ -9,6 +9,7 @@ import contextlib
 import logging
 import multiprocessing
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 MIN_STEP_TIMEOUT_S: Final = 60.0
 STEP_TIMEOUT_FACTOR: Final = 20.0  # times what warm-up measured
 LETTING_GO_S: Final = 5.0  # from closing the channel to SIGKILL
+LONGEST_TMPDIR: Final = 70  # characters
 
 Say = Callable[[WorkerState, str], None]
 TierWarmed = Callable[[protocol.TierWarmed], None]
@@ -47,6 +49,7 @@ class Engine:
         self._model = model
         self._scratch = scratch
         self._min_step_timeout_s = min_step_timeout_s
+        _keep_socket_paths_short()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["videofleet_worker.compute.preload"])
         self._process: BaseProcess | None = None
@@ -215,6 +218,12 @@ class Engine:
             self._process.close()
         self._process = self._writer = self._listener = None
         self.died.set()
+
+
+def _keep_socket_paths_short() -> None:
+    """The fork server listens in the temporary folder, under a name that must not exceed 107 characters."""
+    if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
+        tempfile.tempdir = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
 
 
 def _exit_words(code: int | None) -> str:

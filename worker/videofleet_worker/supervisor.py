@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STORE_START_S = 60.0  # how long the store may refuse before the worker gives up starting
-LAST_ENDINGS_S = 5.0  # for endings that Redis has not taken when time is up
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -123,13 +122,15 @@ class Worker:
                 if await self._unless_drained(self._warm()):
                     await self._serve(self._attempts)
         finally:
+            # Endings that Redis has not taken when work is over get half of what is left.
             wait_s = self.drain.left_s if self.drain.requested.is_set() else 0.0
-            await self._attempts.all_ended(wait_s + LAST_ENDINGS_S)
+            await self._attempts.all_ended(wait_s + self.drain.reserve_s / 2)
 
     async def _warm(self) -> bool:
         """Until every tier is proven. Raises: Fault."""
         clips: list[protocol.TierWarmed] = []
-        self.status.enter(WorkerState.LOADING, "starting compute")
+        again = " again, because it died" if self.status.warmed else ""
+        self.status.enter(WorkerState.LOADING, f"starting compute{again}")
         await self.engine.start(self.status.enter, clips.append)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
