@@ -25,6 +25,7 @@ from videofleet_devcluster.node.status import (
     terminated,
     waiting,
 )
+from videofleet_devcluster.node.temporary import short_name
 from videofleet_devcluster.objects import Object, key_of
 from videofleet_devcluster.processes import Child, Processes, kill_group, stop
 
@@ -68,6 +69,7 @@ class ContainerRunner:
         image = container.get("image", "")
         self.status = ContainerStatus(container["name"], image, restart_count=restart_count)
         self.root: Path = workspace.folder / "root" / container["name"]
+        self._temporary = self.root / "tmp"
         self._child: Child | None = None
         self._stopping = asyncio.Event()
         self._message_path: str = container.get("terminationMessagePath", _TERMINATION_LOG)
@@ -76,6 +78,10 @@ class ContainerRunner:
 
     async def run(self) -> int:
         """Runs and restarts until the policy or `stop` says that it is over; the last exit code."""
+        with short_name(self._temporary) as self._temporary:
+            return await self._run_by_policy()
+
+    async def _run_by_policy(self) -> int:
         failures = 0
         while not self._stopping.is_set():
             began = datetime.now(UTC)
@@ -164,10 +170,12 @@ class ContainerRunner:
         if not self._container.get("command"):
             raise ConfigError("no command specified; this node has no images, so the manifest must carry it")
         env = container_env(self._container, self._space.pod, self._space.find, self._space.inherited)
-        env |= {"HOME": str(self.root), "TMPDIR": str(self.root / "tmp")}
         words = [*self._container["command"], *(self._container.get("args") or [])]
-        rewritten = {name: self._rewrite(value) for name, value in env.items()}
-        return [self._rewrite(expanded(word, env)) for word in words], rewritten
+        # What the node itself gives are real paths already, perhaps below a mountPath's name: /tmp/state/…
+        given = self._space.inherited
+        env = {name: value if given.get(name) == value else self._rewrite(value) for name, value in env.items()}
+        own = {"HOME": str(self.root), "TMPDIR": str(self._temporary)}
+        return [self._rewrite(expanded(word, env)) for word in words], env | own
 
     async def _spawn(self, argv: list[str], env: dict[str, str]) -> Child:
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
@@ -176,7 +184,8 @@ class ContainerRunner:
         message.write_bytes(b"")
         log = self._space.log_of(self.status.name, self.status.restart_count)
         log.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(self._rewrite(self._container.get("workingDir") or str(self.root)))
+        asked = self._container.get("workingDir")
+        folder = Path(self._rewrite(asked)) if asked else self.root
         with log.open("ab") as output:
             return await self._space.processes.spawn(argv, env, folder, output.fileno())
 
