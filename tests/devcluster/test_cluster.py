@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ def test_nothing_outlives_a_killed_cluster_and_the_next_one_starts(folder: Path,
 
     asyncio.run(until(alone))
     assert daemon.start(folder, tmp_path / "models", gpus=0).pid != state.pid
+    aliases = [path.readlink() for path in Path(tempfile.gettempdir()).glob("vf-*") if path.is_symlink()]
+    assert not any(target.is_relative_to(folder) for target in aliases)
 
 
 async def test_redis_survives_kill_with_its_data(world: Any) -> None:

@@ -160,6 +160,8 @@ async def test_two_pods_share_a_claimed_folder(world: Any) -> None:
     env = [{"name": "AT", "value": "/data"}]
     await world.pod("b", "python3", "-c", read, spec=volumes, volumeMounts=mounts, env=env)
     await world.until_pod("b", lambda p: p["status"]["phase"] == "Succeeded")
+    (folder,) = (world.folder / "volumes").iterdir()
+    assert (folder / "x").read_text() == "hello"
     await world.client.delete(CLAIMS, "default", "shared")
 
     async def folder_gone() -> bool:
