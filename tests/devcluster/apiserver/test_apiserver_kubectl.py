@@ -1,7 +1,9 @@
 """The real kubectl: what people type, and what it prints; expectations from a recording against 1.36."""
 
 import asyncio
+import ssl
 
+import trustme
 from aiohttp import web
 
 APPLY = ("apply", "-f", "-")
@@ -90,7 +92,9 @@ async def test_logs_come_from_the_node(kubectl, api):
     application.router.add_get("/containerLogs/{path:.*}", container_logs)
     runner = web.AppRunner(application)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # as kubelets do, with a certificate that nobody knows
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
     port = runner.addresses[0][1]
     status = {
