@@ -1,4 +1,4 @@
-"""SIGKILL before and after every write of a create, a rollout and a deletion: the end is the same, nothing is left over."""
+"""SIGKILL before and after every write of a create, a rollout and a deletion: the end is the same and tidy."""
 
 import asyncio
 import json
