@@ -158,13 +158,7 @@ class Routes:
         if not is_gone or returns_object(resource):
             return _json(obj)
         details = details_of(resource.plural, resource.group, key[1], uid=obj["metadata"]["uid"])
-        status = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": details,
-        }
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         return _json(status)
 
     def _delete_collection(
@@ -179,12 +173,7 @@ class Routes:
     # Subresources.
 
     async def _below(
-        self,
-        request: web.Request,
-        info: RequestInfo,
-        resource: Resource,
-        key: Key,
-        client: aiohttp.ClientSession,
+        self, request: web.Request, info: RequestInfo, resource: Resource, key: Key, client: aiohttp.ClientSession
     ) -> web.StreamResponse:
         found = discovery.subresources(resource).get(info.subresource)
         if found is None or info.tail:
