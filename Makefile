@@ -23,6 +23,10 @@ model: build/models/tiny-a14b/model_index.json ## Build the tiny random model
 build/models/tiny-a14b/model_index.json: models/build_tiny.py | venv
 	$(BIN)/python models/build_tiny.py build/models/tiny-a14b
 
+crds: venv ## Generate the CRD, its reference page and the chart's copy
+	$(BIN)/python -m videofleet_operator.crd
+	cp crds/videogenerators.yaml charts/videofleet/crds/
+
 demo: venv model ## One command: cluster, fleet, prompt, video; then take it all down
 	$(BIN)/videofleet demo
 
@@ -59,4 +63,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model demo up down check format test bench lock clean
+.PHONY: help venv model crds demo up down check format test bench lock clean

@@ -1,1 +1,1 @@
-"""The operator: turns VideoGenerators into warm worker Deployments and reports in their status. Touches no job."""
+"""The operator: turns VideoGenerators into warm worker Deployments and reports in their status."""

@@ -1,6 +1,7 @@
 """Cluster addresses of Services: loopback addresses of 127.10.0.0/16, one a Service."""
 
 import ipaddress
+import secrets
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,7 +17,7 @@ def assign_address(service: Object, others: Iterable[Object]) -> None:
     if spec["type"] == "ExternalName":
         return
     taken = {other["spec"].get("clusterIP") for other in others}
-    wanted = spec.get("clusterIP") or next(str(host) for host in _RANGE.hosts() if str(host) not in taken)
+    wanted = spec.get("clusterIP") or _free_address(taken)
     if wanted != "None" and (wanted in taken or not _is_ours(wanted)):
         why = "provided IP is already allocated" if wanted in taken else f"the provided IP is not in {_RANGE}"
         text = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
@@ -30,6 +31,14 @@ def keep_address(service: Object, live: Object) -> None:
     for field in ("clusterIP", "clusterIPs"):
         if field in live["spec"]:
             service["spec"].setdefault(field, live["spec"][field])
+
+
+def _free_address(taken: set[str | None]) -> str:
+    """Any free one; a random one, because the clusters of one machine share its loopback."""
+    while True:
+        address = str(_RANGE[1 + secrets.randbelow(_RANGE.num_addresses - 2)])
+        if address not in taken:
+            return address
 
 
 def _is_ours(address: str) -> bool:

@@ -1,0 +1,51 @@
+"""The program: commands, help, and the one place where an error becomes an exit code."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from videofleet_cli import dev, screen
+from videofleet_cli.demo.command import demo
+from videofleet_cli.exits import CommandError, Exit
+from videofleet_cli.jobs import jobs
+from videofleet_cli.status import status
+from videofleet_cli.submit import submit, wait
+
+_HELP: Final = """Fleets of text-to-video workers on Kubernetes.
+
+Exit codes: 0 done; 1 the job or a step of the demo failed; 2 wrong usage, or refused; 3 unreachable or busy, try again;
+4 not allowed; 5 --timeout passed and the job goes on; 130 Ctrl-C.
+"""
+
+app: Final = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(submit)
+app.command()(wait)
+app.command()(jobs)
+app.command()(status)
+app.command()(demo)
+app.add_typer(dev.app, name="dev")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    screen.out.print(f"videofleet {installed_version('videofleet')}")
+
+
+def main() -> None:
+    """Runs the command line and exits with the code that the table in `exits` gives."""
+    program = "kubectl videofleet" if Path(sys.argv[0]).name == "kubectl-videofleet" else "videofleet"
+    try:
+        app(prog_name=program)
+    except CommandError as error:
+        screen.complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The whole dev cluster in one process: API server, controllers, one node, Redis, and the claim `models`.
+
+For demo and tests; it is not Kubernetes. Everything it keeps lies in one folder, and nothing of it outlives
+the context: no process, no port. Tests use it as they would use a cluster: through its kubeconfig.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from videofleet_devcluster.apiserver.server import ApiServer
+from videofleet_devcluster.client import CLAIMS, VOLUMES, ApiClient, connected
+from videofleet_devcluster.controllers.run import Controllers
+from videofleet_devcluster.node.agent import Node
+from videofleet_devcluster.objects import Object
+from videofleet_devcluster.processes import Processes
+from videofleet_devcluster.redis import RedisServer
+
+_log: Final = logging.getLogger(__name__)
+_NODE: Final = "videofleet-dev"
+_MODELS: Final = "models"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the cluster differs from the one that `videofleet dev up` starts."""
+
+    models: Path
+    gpus: int = 0
+    first_back_off_s: float = 10.0
+    """Pause before a container's second restart; tests make it short."""
+
+
+class DevCluster:
+    """Use as an async context manager, on the main thread."""
+
+    def __init__(self, folder: Path, options: Options) -> None:
+        self._folder, self._options = folder.absolute(), options
+        self._closing = contextlib.AsyncExitStack()
+        self.kubeconfig = self._folder / "kubeconfig"
+        self.client: ApiClient
+        self.redis: RedisServer
+        self.api: ApiServer
+
+    async def __aenter__(self) -> "DevCluster":
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        async with contextlib.AsyncExitStack() as stack:
+            self.api = ApiServer()
+            stack.push_async_callback(self.api.stop)
+            await self.api.start()
+            self.api.kubeconfig(self.kubeconfig)
+            processes = await stack.enter_async_context(Processes())
+            self.redis = await stack.enter_async_context(RedisServer(processes, self._folder / "redis"))
+            self.client = await stack.enter_async_context(connected(self.kubeconfig))
+            await self._offer_models()
+            controllers = Controllers(self.client, self._folder / "volumes")
+            await stack.enter_async_context(_background(controllers.run()))
+            node = self._node(processes)
+            await stack.enter_async_context(_background(node.run()))
+            await asyncio.wait_for(node.registered.wait(), 10)
+            self._closing = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._closing.aclose()
+
+    def _node(self, processes: Processes) -> Node:
+        gpus = {"nvidia.com/gpu": str(self._options.gpus)} if self._options.gpus else {}
+        back_off_s = self._options.first_back_off_s
+        return Node(self.client, processes, _NODE, self._folder / "node", gpus, back_off_s)
+
+    async def _offer_models(self) -> None:
+        """PersistentVolume and claim `models` in namespace default, backed by the models folder."""
+        size: Object = {"storage": "1Ti"}
+        claimed_by = {"namespace": "default", "name": _MODELS}
+        host_path = {"path": str(self._options.models.absolute()), "type": "DirectoryOrCreate"}
+        volume = {
+            "capacity": size,
+            "accessModes": ["ReadOnlyMany"],
+            "claimRef": claimed_by,
+            "hostPath": host_path,
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "",
+        }
+        await self.client.create(VOLUMES, {"metadata": {"name": _MODELS}, "spec": volume})
+        claim = {
+            "accessModes": ["ReadOnlyMany"],
+            "resources": {"requests": size},
+            "storageClassName": "",
+            "volumeName": _MODELS,
+        }
+        await self.client.create(CLAIMS, {"metadata": {"name": _MODELS, "namespace": "default"}, "spec": claim})
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    task.add_done_callback(_complain)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.critical("a part of the cluster has stopped working", exc_info=task.exception())

@@ -1,0 +1,121 @@
+"""The Endpoints and EndpointSlice of a Service: who answers for it, and on which ports. Pure.
+
+A pod answers when it has an address, is Ready and is not leaving; `publishNotReadyAddresses` lets the
+unready in.
+"""
+
+from videofleet_devcluster.objects import (
+    Object,
+    controller_reference,
+    is_deleting,
+    is_true,
+    labels_of,
+    name_hash,
+    selects,
+)
+
+Port = tuple[str, int, str]
+"""Name, number, protocol."""
+
+
+def plan_endpoints(service: Object, pods: list[Object]) -> tuple[Object, Object] | None:
+    """(Endpoints, EndpointSlice) of the service; None for one without a selector, which others fill."""
+    selector = service["spec"].get("selector")
+    if not selector:
+        return None
+    mine = sorted(
+        (pod for pod in pods if selects({"matchLabels": selector}, labels_of(pod)) and _address(pod)),
+        key=lambda pod: str(pod["metadata"]["name"]),
+    )
+    return _endpoints(service, mine), _slice(service, mine)
+
+
+def _address(pod: Object) -> str:
+    status = pod.get("status") or {}
+    return str(status.get("podIP", "")) if status.get("phase") not in ("Succeeded", "Failed") else ""
+
+
+def answers(service: Object, pod: Object) -> bool:
+    """Whether traffic may go to the pod."""
+    if is_deleting(pod):
+        return False
+    return bool(service["spec"].get("publishNotReadyAddresses")) or is_true(pod, "Ready")
+
+
+def ports_at(service: Object, pod: Object) -> tuple[Port, ...]:
+    """The service's ports as this pod serves them; a named target that the pod lacks is left out."""
+    named = {
+        port["name"]: int(port["containerPort"])
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports") or []
+        if "name" in port
+    }
+    found: list[Port] = []
+    for port in service["spec"].get("ports") or []:
+        target = port.get("targetPort", port["port"])
+        number = named.get(target) if isinstance(target, str) and not target.isdigit() else int(target)
+        if number is not None:
+            found.append((port.get("name", ""), number, port.get("protocol", "TCP")))
+    return tuple(found)
+
+
+def _endpoints(service: Object, pods: list[Object]) -> Object:
+    subsets: dict[tuple[Port, ...], Object] = {}
+    for pod in pods:
+        ports = ports_at(service, pod)
+        if is_deleting(pod) or (service["spec"].get("ports") and not ports):
+            continue
+        subset = subsets.setdefault(ports, {})
+        field = "addresses" if answers(service, pod) else "notReadyAddresses"
+        subset.setdefault(field, []).append(
+            {"ip": _address(pod), "nodeName": pod["spec"].get("nodeName"), "targetRef": _reference(pod)}
+        )
+    for ports, subset in subsets.items():
+        if ports:
+            subset["ports"] = [_port(port) for port in ports]
+    meta = {"name": service["metadata"]["name"], "namespace": service["metadata"]["namespace"]}
+    return {"metadata": meta | {"labels": labels_of(service)}, "subsets": list(subsets.values())}
+
+
+def _slice(service: Object, pods: list[Object]) -> Object:
+    ports = next(filter(None, (ports_at(service, pod) for pod in pods)), ())
+    entries = [
+        {
+            "addresses": [_address(pod)],
+            "conditions": {
+                "ready": answers(service, pod),
+                "serving": is_true(pod, "Ready"),
+                "terminating": is_deleting(pod),
+            },
+            "nodeName": pod["spec"].get("nodeName"),
+            "targetRef": _reference(pod),
+        }
+        for pod in pods
+        if ports_at(service, pod) == ports
+    ]
+    name = service["metadata"]["name"]
+    return {
+        "metadata": {
+            "name": f"{name}-{name_hash(name, 5)}",
+            "namespace": service["metadata"]["namespace"],
+            "labels": labels_of(service)
+            | {
+                "kubernetes.io/service-name": name,
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+            },
+            "ownerReferences": [controller_reference(service, "v1", "Service")],
+        },
+        "addressType": "IPv4",
+        "endpoints": entries,
+        "ports": [_port(port) for port in ports],
+    }
+
+
+def _port(port: Port) -> Object:
+    name, number, protocol = port
+    return {"name": name, "port": number, "protocol": protocol}
+
+
+def _reference(pod: Object) -> Object:
+    meta = pod["metadata"]
+    return {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}

@@ -1,0 +1,197 @@
+"""The node itself: registers, watches its pods, gives each an address and a runner, and ends what was
+deleted.
+
+Invariant: one runner per pod uid, and when `run` ends no process of any pod is left.
+"""
+
+import asyncio
+import itertools
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from videofleet_devcluster.client import (
+    CLAIMS,
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    VOLUMES,
+    ApiClient,
+    Resource,
+)
+from videofleet_devcluster.controllers.replicaset import phase_of
+from videofleet_devcluster.controllers.scheduler import requests_of
+from videofleet_devcluster.events import Recorder
+from videofleet_devcluster.informer import Informer
+from videofleet_devcluster.node.environment import service_env
+from videofleet_devcluster.node.logs import LogServer
+from videofleet_devcluster.node.pod import PodRunner
+from videofleet_devcluster.node.proxy import ServiceProxy
+from videofleet_devcluster.node.registration import keep_beating, machine_capacity, register
+from videofleet_devcluster.objects import Object, is_deleting, key_of
+from videofleet_devcluster.processes import Processes
+
+_INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "USER")
+_SHUTDOWN_GRACE_S: Final = 3.0
+_RETRY_S: Final = 1.0
+_GPU: Final = "nvidia.com/gpu"
+_REFERENCES: Final = (SECRETS, CONFIG_MAPS, CLAIMS, VOLUMES)
+
+
+class Node:
+    """Runs the pods that are bound to `name`.
+
+    Args:
+        client: where the pods come from.
+        processes: starts and guards the children.
+        name: metadata.name of the Node.
+        home: folder for what pods need; logs go to its sibling `logs`.
+        capacity: resources beyond those of the machine, as `{"nvidia.com/gpu": "1"}`.
+        first_back_off_s: pause before a container's second restart.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        processes: Processes,
+        name: str,
+        home: Path,
+        capacity: dict[str, str] | None = None,
+        first_back_off_s: float = 10.0,
+    ) -> None:
+        self._client, self._processes, self._name, self._home = client, processes, name, home.absolute()
+        self._capacity = machine_capacity() | (capacity or {})
+        self._first_back_off_s = first_back_off_s
+        self._events = Recorder(client, "kubelet", name)
+        self._runners: dict[str, PodRunner] = {}
+        self._gpus: dict[str, list[int]] = {}  # pod uid → device numbers
+        self._addresses = _pod_addresses()
+        self._pods = Informer(client, PODS, f"spec.nodeName={name}")
+        self._services, self._slices = Informer(client, SERVICES), Informer(client, ENDPOINT_SLICES)
+        self._references = {kind.plural: Informer(client, kind) for kind in _REFERENCES}
+        self._proxy, self._traffic_changed = ServiceProxy(), asyncio.Event()
+        self._logs = LogServer(self._log_file, self._is_running)
+        self.registered = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until cancelled; then ends all its pods, without deleting them."""
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._logs.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._begin(tasks)
+        finally:
+            await self._proxy.close()
+            endings = [runner.end(_SHUTDOWN_GRACE_S, delete=False) for runner in self._runners.values()]
+            await asyncio.gather(*endings, return_exceptions=True)
+            await self._logs.close()
+
+    async def _begin(self, tasks: asyncio.TaskGroup) -> None:
+        sources = (*self._references.values(), self._services, self._slices)
+        for informer in self._references.values():
+            informer.listen(self._reference_changed)
+        for informer in (self._services, self._slices):
+            informer.listen(lambda _: self._traffic_changed.set())
+        self._pods.listen(self._pod_changed)
+        for informer in sources:
+            tasks.create_task(informer.run())
+        for informer in sources:  # otherwise what exists would be reported missing
+            await informer.synced.wait()
+        await register(self._client, self._name, self._capacity, self._logs.port)
+        tasks.create_task(self._pods.run())
+        tasks.create_task(self._route())
+        tasks.create_task(keep_beating(self._client, self._name))
+        self.registered.set()
+
+    async def _route(self) -> None:
+        while True:
+            await self._traffic_changed.wait()
+            self._traffic_changed.clear()
+            if not await self._proxy.update(self._services.all(), self._slices.all()):
+                asyncio.get_running_loop().call_later(_RETRY_S, self._traffic_changed.set)
+
+    def _find(self, kind: Resource, namespace: str, name: str) -> Object | None:
+        return self._references[kind.plural].get((namespace, name))
+
+    def _reference_changed(self, obj: Object) -> None:
+        for runner in self._runners.values():
+            if key_of(obj)[0] in ("", key_of(runner.pod)[0]):
+                runner.nudge()
+
+    def _pod_changed(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        known, runner = self._pods.get(key_of(pod)), self._runners.get(uid)
+        gone = known is None or known["metadata"]["uid"] != uid
+        ended = phase_of(pod) in ("Succeeded", "Failed")
+        if runner is None and not gone and (is_deleting(pod) or not ended):
+            runner = self._runners[uid] = self._runner(pod)
+            if not is_deleting(pod):
+                runner.start()
+        if runner is not None and gone:
+            self._end(uid, runner, 0)
+        elif runner is not None and is_deleting(pod):
+            self._end(uid, runner, float(pod["metadata"].get("deletionGracePeriodSeconds", 30)))
+
+    def _end(self, uid: str, runner: PodRunner, grace_s: float) -> None:
+        runner.end(grace_s, delete=True).add_done_callback(lambda _: self._ended(uid))
+
+    def _runner(self, pod: Object) -> PodRunner:
+        namespace = key_of(pod)[0]
+        services = self._services.all() if pod["spec"].get("enableServiceLinks", True) else []
+        here = Path(sys.executable).parent
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        inherited["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self._take_gpus(pod)))
+        inherited["PATH"] = f"{here}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return PodRunner(
+            pod=pod,
+            address=next(self._addresses),
+            home=self._home,
+            client=self._client,
+            processes=self._processes,
+            find=self._find,
+            events=self._events,
+            inherited=inherited | service_env(services, namespace),
+            first_back_off_s=self._first_back_off_s,
+        )
+
+    def _take_gpus(self, pod: Object) -> list[int]:
+        """Devices of the pod's own; the scheduler has counted, so there are enough once ended pods are gone."""
+        taken = {number for numbers in self._gpus.values() for number in numbers}
+        free = [number for number in range(int(self._capacity.get(_GPU, "0"))) if number not in taken]
+        mine = free[: int(requests_of(pod).get(_GPU, 0))]
+        self._gpus[pod["metadata"]["uid"]] = mine
+        return mine
+
+    def _ended(self, uid: str) -> None:
+        self._runners.pop(uid, None)
+        self._gpus.pop(uid, None)
+
+    def _log_file(self, namespace: str, pod: str, container: str, previous: bool) -> Path | None:
+        for runner in self._runners.values():
+            if key_of(runner.pod) == (namespace, pod):
+                for each in (*runner.inits, *runner.containers):
+                    if each.status.name == container:
+                        restart = each.status.restart_count - (1 if previous else 0)
+                        return runner.space.log_of(container, restart)
+        return None
+
+    def _is_running(self, namespace: str, pod: str, container: str) -> bool:
+        return any(
+            each.status.name == container and "running" in each.status.state
+            for runner in self._runners.values()
+            if key_of(runner.pod) == (namespace, pod)
+            for each in (*runner.inits, *runner.containers)
+        )
+
+
+def _pod_addresses() -> Iterator[str]:
+    """Loopback addresses of a random block, so that nodes on one machine do not meet; 127.10 is Services'."""
+    block = f"127.{64 + secrets.randbelow(128)}"
+    start = secrets.randbelow(250)
+    for n in itertools.count():
+        yield f"{block}.{(start + n // 250) % 250 + 1}.{n % 250 + 1}"

@@ -1,0 +1,30 @@
+"""Durations (`30m`) and shares (`5%`): text in manifests, numbers in code. There are no floats in the CRD.
+
+Each kind is one pattern, one message and one parser, so that the CEL rule and the Python type cannot
+disagree.
+"""
+
+import re
+from typing import Final
+
+DURATION_PATTERN: Final = "^[1-9][0-9]{0,5}[smh]$"
+PERCENT_PATTERN: Final = "^([1-9][0-9]?|0)(\\.[0-9])?%$"
+QUANTITY_PATTERN: Final = "^([0-9]{1,12})(\\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
+
+
+def duration_s(text: str) -> int:
+    """Seconds of a duration such as `90s`, `30m` or `2h`. Raises: ValueError."""
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError(f"{text!r} is no duration; write one number and one unit, e.g. 90s, 30m or 2h")
+    return int(text[:-1]) * _UNIT_S[text[-1]]
+
+
+def ratio(text: str) -> float:
+    """The share as a ratio: `5%` is 0.05. Raises: ValueError."""
+    if not re.fullmatch(PERCENT_PATTERN, text):
+        raise ValueError(
+            f"{text!r} is no share; write a percentage below 100 with at most one decimal, e.g. 5% or 2.5%"
+        )
+    return round(float(text[:-1]) / 100, 6)

@@ -1,0 +1,1 @@
+"""The Kubernetes API as this operator uses it: client and paths; only here is kubernetes imported."""

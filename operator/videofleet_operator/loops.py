@@ -1,0 +1,161 @@
+"""The loops that put keys on the queue: watches of children, the resync, the look into Redis. None decides anything.
+
+Each survives whatever the API server or Redis do, with jittered back-off, for ever.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from videofleet.queue import JobQueue, QueueError
+from videofleet_operator.deletions import FleetCloser
+from videofleet_operator.fleets import KnownFleets
+from videofleet_operator.freshness import Freshness
+from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.kube.errors import Gone, KubeError, Throttled
+from videofleet_operator.manifests.names import FLEET_LABEL, SELECT_WORKERS
+from videofleet_operator.metrics import REDIS_UP
+from videofleet_operator.plan.status import QUEUE_WRITE_EVERY_S, rounded
+from videofleet_operator.workqueue import Key, WorkQueue
+
+RESYNC_S: Final = 60.0
+POLL_S: Final = 2.0
+_RETRY_MAX_S: Final = 10.0
+_log = logging.getLogger(__name__)
+
+
+async def forever(name: str, step: Callable[[], Awaitable[float]]) -> None:
+    """Repeats a step; it returns the seconds to wait. A failing step is tried again with growing, jittered waits."""
+    failures = 0
+    while True:
+        try:
+            wait_s = await step()
+            failures = 0
+        except KubeError as error:
+            failures += 1
+            wait_s = min(_RETRY_MAX_S, 0.1 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
+            if isinstance(error, Throttled):
+                wait_s = max(wait_s, error.retry_after_s)
+            _log.warning("%s: %s", name, error, extra={"failures": failures})
+        await asyncio.sleep(wait_s)
+
+
+class ChildWatch:
+    """Deployments or pods of one namespace; any event asks for a reconcile of the fleet in its label."""
+
+    def __init__(self, kube: KubeClient, kind: str, namespace: str, queue: WorkQueue, freshness: Freshness) -> None:
+        self._kube, self._kind, self._namespace = kube, kind, namespace
+        self._queue, self._freshness = queue, freshness
+        self._version: str | None = None
+        self.source = f"{kind} in {namespace}"
+        freshness.expect(self.source)
+
+    async def step(self) -> float:
+        """Lists if need be, then watches until the server ends it. Raises: KubeError."""
+        try:
+            if self._version is None:
+                await self._list()
+            await self._watch()
+        except Gone:
+            self._version = None
+        return 0.0
+
+    async def _list(self) -> None:
+        found = await self._kube.list(self._kind, self._namespace, labelSelector=SELECT_WORKERS)
+        self._version = found["metadata"]["resourceVersion"]
+        for child in found["items"]:
+            self._enqueue(child)
+        self._freshness.touch(self.source)
+
+    async def _watch(self) -> None:
+        version = self._version or ""
+        async for event in self._kube.watch(self._kind, self._namespace, version, labelSelector=SELECT_WORKERS):
+            self._version = event["object"]["metadata"]["resourceVersion"]
+            self._freshness.touch(self.source)
+            if event["type"] != "BOOKMARK":
+                self._enqueue(event["object"])
+        self._freshness.touch(self.source)  # it ended in good order: nothing happened
+
+    def _enqueue(self, child: dict[str, Any]) -> None:
+        fleet = child["metadata"].get("labels", {}).get(FLEET_LABEL)
+        if fleet:
+            self._queue.add((self._namespace, fleet))
+
+
+class Resync:
+    """Every minute all fleets are reconciled and deletions that nobody saw are found."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        namespaces: tuple[str, ...],
+        known: KnownFleets,
+        closer: FleetCloser,
+        queue: WorkQueue,
+        freshness: Freshness,
+    ) -> None:
+        self._kube, self._namespaces, self._known = kube, namespaces, known
+        self._closer, self._queue, self._freshness = closer, queue, freshness
+        freshness.expect("VideoGenerators")
+
+    async def step(self) -> float:
+        """One resync. Raises: KubeError."""
+        try:
+            published = await self._closer.published()  # before the list: see deletions
+        except QueueError:
+            published = {}
+        fleets: dict[Key, str] = {}
+        for namespace in self._namespaces:
+            found = await self._kube.list("VideoGenerator", namespace)
+            for generator in found["items"]:
+                meta = generator["metadata"]
+                fleets[(namespace, meta["name"])] = meta["uid"]
+        self._known.replace(fleets)
+        self._closer.note_missing(published, set(fleets.values()))
+        for key in fleets:
+            self._queue.add(key)
+        self._freshness.touch("VideoGenerators")
+        return RESYNC_S * random.uniform(0.9, 1.0)  # noqa: S311 - jitter
+
+
+class RedisPoll:
+    """Every 2 s: what workers say and how long the queues are; a change asks for a reconcile."""
+
+    def __init__(self, redis: JobQueue, known: KnownFleets, closer: FleetCloser, queue: WorkQueue) -> None:
+        self._redis, self._known, self._closer, self._queue = redis, known, closer, queue
+        self._beacons: dict[str, Any] = {}
+        self._figures: dict[str, tuple[Any, float]] = {}
+        self._is_up = True
+
+    async def step(self) -> float:
+        """One look at every fleet."""
+        await self._closer.close_pending()
+        is_up = True
+        for key, uid in self._known.items():
+            try:
+                await self._look(key, uid)
+            except QueueError:
+                is_up = False
+                break
+        REDIS_UP.set(is_up)
+        if is_up != self._is_up:
+            _log.warning("Redis is %s", "back" if is_up else "down; the last policy stays in force")
+            self._is_up = is_up
+            for key, _ in self._known.items():
+                self._queue.add(key)
+        return POLL_S
+
+    async def _look(self, key: Key, uid: str) -> None:
+        stats, beacons = await asyncio.gather(self._redis.stats(uid), self._redis.beacons(uid))
+        said = [(one.worker, one.state, one.detail, one.reason, one.message) for one in beacons]
+        if self._beacons.get(uid) != said:
+            self._beacons[uid] = said
+            self._queue.add(key)
+        figures, now = (rounded(stats.waiting), stats.running), time.monotonic()
+        told, at = self._figures.get(uid, (None, -QUEUE_WRITE_EVERY_S))
+        if told != figures and now - at >= QUEUE_WRITE_EVERY_S:
+            self._figures[uid] = (figures, now)
+            self._queue.add(key)

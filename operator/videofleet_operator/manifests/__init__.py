@@ -1,0 +1,1 @@
+"""Children of a VideoGenerator as plain dicts. Pure: no await, clock, environment or logging."""

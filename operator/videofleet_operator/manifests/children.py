@@ -1,0 +1,77 @@
+"""Deployment, Service and ServiceAccount of a fleet."""
+
+from typing import Any, Final
+
+from videofleet_operator.manifests.names import (
+    WORKER_PORT,
+    fleet_labels,
+    metadata,
+    revision_labels,
+    revision_name,
+    service_account_name,
+)
+from videofleet_operator.manifests.pod import pod_template
+from videofleet_operator.manifests.revision import ResolvedRevision
+from videofleet_operator.observed import FleetSeen
+
+_IMAGE_PULL_S: Final = 3600  # worker images are large; the deadline lies beyond pull and warm-up
+
+
+def deployment(fleet: FleetSeen, revision: ResolvedRevision, replicas: int) -> dict[str, Any]:
+    """The revision's Deployment. Applied once: later only replicas and the track label change."""
+    labels = revision_labels(fleet.name, revision.revision)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(fleet, revision_name(fleet.name, revision.revision), labels),
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 0,
+            "progressDeadlineSeconds": int(revision.worker.warmup.timeout_s) + _IMAGE_PULL_S,
+            "selector": {"matchLabels": labels},
+            "template": pod_template(fleet, revision),
+        },
+    }
+
+
+def service(fleet: FleetSeen) -> dict[str, Any]:
+    """Headless: it only tells where the workers' metrics are."""
+    labels = fleet_labels(fleet.name)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(fleet, fleet.name, labels),
+        "spec": {
+            "clusterIP": "None",
+            "selector": labels,
+            "ports": [{"name": "metrics", "port": WORKER_PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def service_account(fleet: FleetSeen) -> dict[str, Any]:
+    """An identity without rights and without a token."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(fleet, service_account_name(fleet.name), fleet_labels(fleet.name)),
+        "automountServiceAccountToken": False,
+    }
+
+
+def contains(actual: Any, desired: Any) -> bool:
+    """Whether the object already says all that is desired; what others added does not matter.
+
+    Example: contains({"a": 1, "b": 2}, {"a": 1}) is True; lists compare item by item.
+    """
+    if isinstance(desired, dict):
+        return isinstance(actual, dict) and all(
+            key in actual and contains(actual[key], value) for key, value in desired.items()
+        )
+    if isinstance(desired, list):
+        return (
+            isinstance(actual, list)
+            and len(actual) == len(desired)
+            and all(contains(one, other) for one, other in zip(actual, desired, strict=True))
+        )
+    return bool(actual == desired)

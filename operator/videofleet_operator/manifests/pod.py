@@ -1,0 +1,153 @@
+"""The worker's pod template, `restricted` by the Pod Security Standards whatever the spec says.
+
+The container's root is read-only; it writes to /tmp (scratch), and to the store's claim when the store is
+one. Secrets are mounted files, never environment. The template of a revision is made once and never
+changes.
+"""
+
+from typing import Any, Final
+
+from videofleet_operator.crd.source import parse_source
+from videofleet_operator.manifests.names import (
+    SPEC_KEY,
+    WORKER_PORT,
+    revision_labels,
+    revision_name,
+    service_account_name,
+)
+from videofleet_operator.manifests.revision import ResolvedRevision
+from videofleet_operator.observed import FleetSeen
+
+_USER: Final = 65532  # "nonroot" of distroless images; no meaning on the node
+_SPEC_DIR: Final = "/etc/videofleet/revision"
+_REDIS_DIR: Final = "/etc/videofleet/redis"
+_STORE_SECRETS: Final = "/etc/videofleet/stores"
+_STORE_CLAIMS: Final = "/var/lib/videofleet/stores"
+_MODELS: Final = "/var/lib/videofleet/models"
+_SCRATCH: Final = "/tmp/videofleet"  # noqa: S108 - an emptyDir of the pod's own
+_CHECK_EVERY_S: Final = 2
+_SHM: Final = "8Gi"
+
+
+def pod_template(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]:
+    """Template of the revision's Deployment."""
+    volumes = _volumes(fleet, revision)
+    spec: dict[str, Any] = {
+        "serviceAccountName": service_account_name(fleet.name),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": revision.termination_grace_s,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(fleet, revision, [mount for _, mount in volumes])],
+        "volumes": [volume for volume, _ in volumes],
+    }
+    if revision.node_selector:
+        spec["nodeSelector"] = revision.node_selector
+    if revision.tolerations:
+        spec["tolerations"] = revision.tolerations
+    return {"metadata": {"labels": revision_labels(fleet.name, revision.revision)}, "spec": spec}
+
+
+def _container(fleet: FleetSeen, revision: ResolvedRevision, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": "worker",
+        "image": revision.image,
+        "command": ["videofleet-worker"],
+        "args": _args(fleet, revision),
+        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "ports": [{"name": "http", "containerPort": WORKER_PORT}],
+        "resources": _resources(revision),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    } | _probes(revision)
+
+
+def _args(fleet: FleetSeen, revision: ResolvedRevision) -> list[str]:
+    store = revision.worker.store
+    source = parse_source(revision.source)
+    model = source.path if source.claim is None else f"{_MODELS}/{source.claim}/{source.path}".rstrip("/")
+    where = (
+        f"--store={store}=file://{_STORE_CLAIMS}/{store}"
+        if revision.store_claim
+        else f"--store-folder={store}={_STORE_SECRETS}/{store}"
+    )
+    return [
+        f"--spec={_SPEC_DIR}/{SPEC_KEY}",
+        f"--model={model}",
+        f"--redis-url-file={_REDIS_DIR}/url",
+        where,
+        f"--installation={revision.installation}",
+        f"--fleet-uid={fleet.uid}",
+        f"--scratch={_SCRATCH}",
+        "--termination-log=/dev/termination-log",
+    ]
+
+
+def _resources(revision: ResolvedRevision) -> dict[str, Any]:
+    resources: dict[str, Any] = {kind: dict(amounts) for kind, amounts in revision.resources.items()}
+    if revision.worker.gpus:
+        resources.setdefault("limits", {})[revision.gpu_resource] = str(revision.worker.gpus)
+    return resources
+
+
+def _probes(revision: ResolvedRevision) -> dict[str, Any]:
+    """Startup waits for the supervisor only, up in a second; liveness guards loading and warm-up too."""
+
+    def probe(path: str, failures: int, timeout_s: int = 2) -> dict[str, Any]:
+        return {
+            "httpGet": {"path": path, "port": "http"},
+            "periodSeconds": _CHECK_EVERY_S,
+            "timeoutSeconds": timeout_s,
+            "failureThreshold": failures,
+        }
+
+    return {
+        "startupProbe": probe("/healthz", failures=150),
+        "livenessProbe": probe("/healthz", failures=30, timeout_s=5),
+        "readinessProbe": probe("/readyz", failures=2),
+    }
+
+
+def _volumes(fleet: FleetSeen, revision: ResolvedRevision) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each volume with its mount."""
+    name = revision_name(fleet.name, revision.revision)
+    store = revision.worker.store
+    pairs = [
+        _mounted("spec", {"configMap": {"name": name}}, _SPEC_DIR, read_only=True),
+        _mounted("redis", {"secret": {"secretName": revision.redis_secret}}, _REDIS_DIR, read_only=True),
+        _mounted("tmp", {"emptyDir": {}}, "/tmp"),  # noqa: S108 - an emptyDir of the pod's own
+    ]
+    if revision.store_claim:
+        claim = {"persistentVolumeClaim": {"claimName": revision.store_claim}}
+        pairs.append(_mounted("store", claim, f"{_STORE_CLAIMS}/{store}"))
+    else:
+        secret = {"secret": {"secretName": store}}
+        pairs.append(_mounted("store", secret, f"{_STORE_SECRETS}/{store}", read_only=True))
+    claim_name = parse_source(revision.source).claim
+    if claim_name is not None:
+        weights = {"persistentVolumeClaim": {"claimName": claim_name, "readOnly": True}}
+        pairs.append(_mounted("model", weights, f"{_MODELS}/{claim_name}", read_only=True))
+    if revision.worker.gpus:
+        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": _SHM}}
+        pairs.append(_mounted("shm", memory, "/dev/shm"))  # noqa: S108 - NCCL and CUDA expect it there
+    return pairs
+
+
+def _mounted(
+    name: str, source: dict[str, Any], path: str, *, read_only: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    mount: dict[str, Any] = {"name": name, "mountPath": path}
+    return {"name": name, **source}, mount | ({"readOnly": True} if read_only else {})

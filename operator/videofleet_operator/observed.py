@@ -1,0 +1,99 @@
+"""What was seen of one fleet, frozen: everything that planning knows about the world.
+
+`queue` is None while Redis does not answer: nothing is known then, and nothing that is known is taken as
+zero.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from videofleet.beacons import WorkerBeacon
+from videofleet.jobs import QueueStats
+from videofleet.policy import FleetPolicy
+
+
+@dataclass(frozen=True)
+class FleetSeen:
+    """The VideoGenerator."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: Any  # as stored: parsing it is planning
+    status: dict[str, Any]
+
+    @property
+    def full_name(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class RevisionSeen:
+    """A ControllerRevision of the fleet."""
+
+    revision: str  # hash
+    number: int  # order of creation
+    data: Any
+
+
+@dataclass(frozen=True)
+class DeploymentSeen:
+    """The Deployment of a revision."""
+
+    revision: str
+    is_stable: bool  # carries the track label
+    wanted: int  # spec.replicas
+    existing: int  # status.replicas
+    ready: int
+    refusal: str | None = None  # message of the ReplicaFailure condition
+    late: str | None = None  # message of Progressing=False, ProgressDeadlineExceeded
+
+
+@dataclass(frozen=True)
+class PodSeen:
+    """A worker pod."""
+
+    name: str
+    revision: str
+    is_ready: bool
+    is_terminating: bool = False
+    unschedulable: str | None = None  # the scheduler's words
+    waiting_reason: str | None = None
+    waiting_message: str = ""
+    exit_reason: str | None = None  # of the last container that ended: OOMKilled, Error, …
+    exit_code: int | None = None
+    termination_message: str = ""
+    mount_failure: str | None = None  # message of the latest FailedMount event while it cannot start
+
+
+@dataclass(frozen=True)
+class QueueSeen:
+    """The fleet in Redis."""
+
+    stats: QueueStats
+    beacons: tuple[WorkerBeacon, ...]
+    policy: FleetPolicy | None  # as last published
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One fleet and its children."""
+
+    fleet: FleetSeen
+    revisions: tuple[RevisionSeen, ...] = ()
+    deployments: tuple[DeploymentSeen, ...] = ()
+    config_maps: frozenset[str] = frozenset()  # names
+    service: dict[str, Any] | None = None
+    service_account: dict[str, Any] | None = None
+    pods: tuple[PodSeen, ...] = ()
+    queue: QueueSeen | None = None
+
+    def deployment(self, revision: str | None) -> DeploymentSeen | None:
+        """The Deployment of a revision."""
+        return next((seen for seen in self.deployments if seen.revision == revision), None)
+
+    def ready(self, revision: str | None) -> int:
+        """Warm workers of a revision: ready pods that are not on their way out."""
+        return sum(pod.is_ready and not pod.is_terminating for pod in self.pods if pod.revision == revision)

@@ -1,0 +1,82 @@
+"""The actions that bring a fleet's children to what its roles ask for. What is right gets none."""
+
+from collections.abc import Iterator
+
+from videofleet_operator.manifests.children import contains, deployment, service, service_account
+from videofleet_operator.manifests.names import revision_name
+from videofleet_operator.manifests.revision import ResolvedRevision, config_map, controller_revision
+from videofleet_operator.observed import Observed
+from videofleet_operator.plan.actions import Action, Apply, Delete, MarkTrack, Scale, Stage
+from videofleet_operator.plan.revisions import Roles
+
+
+def plan_children(
+    observed: Observed, roles: Roles, revisions: dict[str, ResolvedRevision], wanted: int
+) -> list[Action]:
+    """Everything to do, creations first.
+
+    Args:
+        observed: what is there.
+        roles: who plays which part.
+        revisions: the resolved revisions of target and stable, by hash.
+        wanted: workers of an active revision.
+    """
+    actions: list[Action] = [*_fleet_children(observed)]
+    for revision in revisions.values():
+        actions += _revision_children(observed, revision, wanted)
+    actions += _track_labels(observed, roles)
+    actions += _retirements(observed, roles)
+    return sorted(actions, key=lambda action: action.stage)
+
+
+def _fleet_children(observed: Observed) -> Iterator[Action]:
+    fleet = observed.fleet
+    for desired, actual in (
+        (service_account(fleet), observed.service_account),
+        (service(fleet), observed.service),
+    ):
+        if not contains(actual, desired):
+            why = "is missing" if actual is None else "was changed by somebody"
+            yield Apply(desired, f"{desired['kind']} {desired['metadata']['name']} {why}")
+
+
+def _revision_children(observed: Observed, revision: ResolvedRevision, wanted: int) -> Iterator[Action]:
+    fleet, key = observed.fleet, revision.revision
+    name = revision_name(fleet.name, key)
+    if all(seen.revision != key for seen in observed.revisions):
+        number = 1 + max((seen.number for seen in observed.revisions), default=0)
+        yield Apply(controller_revision(fleet, revision, number), f"the spec asks for a new revision {key}")
+    if name not in observed.config_maps:
+        yield Apply(config_map(fleet, revision), f"workers of revision {key} read ConfigMap {name}")
+    seen = observed.deployment(key)
+    if seen is None:
+        workers = "1 worker" if wanted == 1 else f"{wanted} workers"
+        yield Apply(deployment(fleet, revision, wanted), f"revision {key} starts {workers}")
+    elif seen.wanted != wanted:
+        yield Scale(name, wanted, f"revision {key} goes from {seen.wanted} to {wanted} workers")
+
+
+def _track_labels(observed: Observed, roles: Roles) -> Iterator[Action]:
+    for seen in observed.deployments:
+        name = revision_name(observed.fleet.name, seen.revision)
+        if seen.revision == roles.stable and not seen.is_stable:
+            yield MarkTrack(name, True, f"revision {seen.revision} is warm and becomes stable")
+        if seen.revision in roles.retiring and seen.is_stable:
+            why = f"revision {roles.stable} is stable instead of {seen.revision}"
+            yield MarkTrack(name, False, why, Stage.RETIRE)
+
+
+def _retirements(observed: Observed, roles: Roles) -> Iterator[Action]:
+    fleet = observed.fleet.name
+    for revision in roles.retiring:
+        seen = observed.deployment(revision)
+        if seen is not None and seen.wanted:
+            why = f"revision {revision} is not asked for any more; its workers finish their jobs"
+            yield Scale(revision_name(fleet, revision), 0, why, Stage.RETIRE)
+    for revision in roles.discarded:
+        name, why = revision_name(fleet, revision), f"revision {revision} is beyond the history limit"
+        if observed.deployment(revision) is not None:
+            yield Delete("Deployment", name, why)
+        if name in observed.config_maps:
+            yield Delete("ConfigMap", name, why)
+        yield Delete("ControllerRevision", name, why)  # last: while it exists, the rest is found again

@@ -1,0 +1,31 @@
+"""The policy that gateways and workers obey, from the revision that serves and the fleet's own limits.
+
+Tiers, architecture and store are those of the revision that serves: a tier nobody is warm for is not offered.
+"""
+
+from videofleet.policy import FleetPolicy, Track
+from videofleet_operator.crd.spec import VideoGeneratorSpec
+from videofleet_operator.manifests.revision import ResolvedRevision
+from videofleet_operator.observed import FleetSeen
+
+
+def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision) -> FleetPolicy:
+    """What to publish."""
+    worker = serving.worker
+    return FleetPolicy(
+        fleet=fleet.full_name,
+        fleet_uid=fleet.uid,
+        architecture=worker.architecture,
+        tiers=worker.tiers,
+        tracks={serving.revision: Track.STABLE},
+        max_depth=spec.queue.max_depth,
+        max_attempts=spec.queue.max_attempts,
+        tenants=spec.access.tenants,
+        store=worker.store,
+        output_prefix=spec.output.prefix,
+    )
+
+
+def is_published(policy: FleetPolicy, published: FleetPolicy | None) -> bool:
+    """Whether Redis already has it."""
+    return published is not None and published.model_copy(update={"closed": None}) == policy

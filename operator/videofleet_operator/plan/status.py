@@ -1,0 +1,88 @@
+"""The status to write, or that there is nothing to write.
+
+Invariant: the same observation twice writes once. Queue figures are rounded and alone cause a write every
+30 s at most.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from videofleet.jobs import QueueStats
+from videofleet_operator.crd.status import MESSAGE_MAX, Condition, FleetStatus, QueueFigures, Revisions
+from videofleet_operator.observed import Observed
+from videofleet_operator.plan.conditions import Verdict
+from videofleet_operator.plan.revisions import Roles
+
+QUEUE_WRITE_EVERY_S: Final = 30
+
+
+def next_status(observed: Observed, roles: Roles, verdicts: list[Verdict], now: datetime) -> dict[str, Any] | None:
+    """The whole new status; None when the present one still tells the truth."""
+    old = observed.fleet.status
+    status = FleetStatus(
+        observed_generation=observed.fleet.generation,
+        conditions=[_condition(verdict, observed, now) for verdict in verdicts],
+        replicas=sum(max(seen.wanted, seen.existing) for seen in observed.deployments),
+        ready_replicas=sum(pod.is_ready and not pod.is_terminating for pod in observed.pods),
+        revisions=Revisions(stable=roles.stable, target=roles.target),
+        queue=_figures(observed.queue.stats, now) if observed.queue else None,
+    )
+    new: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return new if _is_news(old, new, now) else None
+
+
+def _condition(verdict: Verdict, observed: Observed, now: datetime) -> Condition:
+    status: Literal["True", "False"] = "True" if verdict.holds else "False"
+    conditions: list[dict[str, str]] = observed.fleet.status.get("conditions", [])
+    before: dict[str, str] = next((c for c in conditions if c.get("type") == verdict.type), {})
+    since = before.get("lastTransitionTime") if before.get("status") == status else None
+    return Condition(
+        type=verdict.type,
+        status=status,
+        reason=verdict.reason.value,
+        message=verdict.message[:MESSAGE_MAX],
+        last_transition_time=since or timestamp(now),
+        observed_generation=observed.fleet.generation,
+    )
+
+
+def _is_news(old: dict[str, Any], new: dict[str, Any], now: datetime) -> bool:
+    before, after = old.get("queue"), new.get("queue")
+    if _ours(old, new) != _ours(new, new) or (before is None) != (after is None):
+        return True
+    if before is None or _without_time(before) == _without_time(after):
+        return False
+    return (now - _parsed(before.get("updated"), now)).total_seconds() >= QUEUE_WRITE_EVERY_S
+
+
+def _ours(status: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What we write, without the queue: conditions and fields of others are none of our business."""
+    types = {condition["type"] for condition in new["conditions"]}
+    conditions = [c for c in status.get("conditions", []) if c.get("type") in types]
+    return {key: status.get(key) for key in new if key != "queue"} | {"conditions": conditions}
+
+
+def _without_time(figures: Any) -> dict[str, Any]:
+    return {key: value for key, value in figures.items() if key != "updated"}
+
+
+def _figures(stats: QueueStats, now: datetime) -> QueueFigures:
+    return QueueFigures(waiting=rounded(stats.waiting), running=stats.running, updated=timestamp(now))
+
+
+def rounded(count: int) -> int:
+    """Two significant digits: 7 → 7, 99 → 99, 123 → 120, 4567 → 4600."""
+    magnitude: int = 10 ** max(0, len(str(count)) - 2)
+    return (count + magnitude // 2) // magnitude * magnitude
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 with whole seconds, as Kubernetes writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parsed(text: Any, otherwise: datetime) -> datetime:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return otherwise

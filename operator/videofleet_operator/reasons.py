@@ -1,0 +1,75 @@
+"""The closed list of condition reasons and, for each, what it means and what to do. The docs page is made
+from it.
+
+What a worker finds wrong with itself keeps the worker's word: every `WorkerFault` is a reason too.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from videofleet.beacons import WorkerFault
+
+
+class Reason(StrEnum):
+    """Reasons the operator finds by itself."""
+
+    WORKERS_READY = "WorkersReady"
+    WARMING_UP = "WarmingUp"
+    ROLLING_OUT = "RollingOut"
+    SETTLED = "Settled"
+    HEALTHY = "Healthy"
+    INVALID_SPEC = "InvalidSpec"
+    STORE_UNKNOWN = "StoreUnknown"
+    UNSCHEDULABLE = "Unschedulable"
+    PODS_REFUSED = "PodsRefused"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, no secret
+    VOLUME_CLAIM_MISSING = "VolumeClaimMissing"
+    VOLUME_MOUNT_FAILED = "VolumeMountFailed"
+    CONTAINER_CONFIG_ERROR = "ContainerConfigError"
+    OOM_KILLED = "OOMKilled"
+    CRASH_LOOP = "CrashLoop"
+    PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
+    QUEUE_UNREACHABLE = "QueueUnreachable"
+
+
+MEANINGS: Final[dict[Reason, str]] = {
+    Reason.WORKERS_READY: "Workers of the stable revision are warm and serve.",
+    Reason.WARMING_UP: "The first workers load the model and prove every tier; wait.",
+    Reason.ROLLING_OUT: "A new revision warms up beside the one that serves; wait.",
+    Reason.SETTLED: "Nothing is under way.",
+    Reason.HEALTHY: "Nothing is wrong.",
+    Reason.INVALID_SPEC: (
+        "The spec breaks a rule that the CRD in this cluster did not check; correct the named field."
+    ),
+    Reason.STORE_UNKNOWN: ("The installation has no such store; use a listed one or add it to the chart's values."),
+    Reason.UNSCHEDULABLE: "No node fits a worker; free or add capacity, or ask for less.",
+    Reason.PODS_REFUSED: ("The API server refuses the pods (quota, admission); raise the quota or change the spec."),
+    Reason.IMAGE_PULL_FAILED: ("The worker image cannot be pulled; correct spec.worker.image or the pull secret."),
+    Reason.SECRET_MISSING: "A Secret that workers mount is missing in the fleet's namespace; create it.",
+    Reason.VOLUME_CLAIM_MISSING: "A PersistentVolumeClaim is missing in the fleet's namespace; create it.",
+    Reason.VOLUME_MOUNT_FAILED: "A volume cannot be mounted; see the message.",
+    Reason.CONTAINER_CONFIG_ERROR: "The kubelet cannot make the container; see the message.",
+    Reason.OOM_KILLED: "A worker used more memory than its limit; raise spec.worker.resources.limits.memory.",
+    Reason.CRASH_LOOP: "Workers exit again and again without saying why; read their log.",
+    Reason.PROGRESS_DEADLINE: "Workers did not become ready in time; see their log and spec.warmup.timeout.",
+    Reason.QUEUE_UNREACHABLE: "Redis does not answer; jobs are neither taken nor handed out until it does.",
+}
+
+FAULT_REMEDIES: Final[dict[WorkerFault, str]] = {
+    WorkerFault.MODEL_NOT_FOUND: "Correct spec.model.source, or put the model there.",
+    WorkerFault.MODEL_UNSAFE: "Convert the weights to safetensors, without remote code.",
+    WorkerFault.MODEL_CORRUPT: "Copy the model again; a file is truncated or damaged.",
+    WorkerFault.MODEL_MISMATCH: "Set spec.model.architecture to that of the weights.",
+    WorkerFault.NOT_FINITE: "Try spec.model.dtype: bfloat16.",
+    WorkerFault.WARMUP_TIMEOUT: "Raise spec.warmup.timeout or lower the tiers.",
+    WorkerFault.OUT_OF_MEMORY: "Lower the largest tier or use a bigger GPU.",
+    WorkerFault.STORE_UNREACHABLE: "Check the store's url and credentials.",
+    WorkerFault.COMPUTE_CRASHED: "Read the worker's log.",
+}
+
+
+def reason_rows() -> list[tuple[str, str]]:
+    """Every reason with its meaning, for the docs."""
+    own = [(reason.value, MEANINGS[reason]) for reason in Reason]
+    return own + [(fault.value, FAULT_REMEDIES[fault]) for fault in WorkerFault]

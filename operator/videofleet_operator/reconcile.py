@@ -1,0 +1,78 @@
+"""One reconcile: observe → plan → build → publish the policy → retire → status → events.
+
+The order is the promise: whatever the policy names has workers, after a crash between any two writes too.
+"""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from videofleet.policy import FleetPolicy
+from videofleet.queue import JobQueue, QueueError
+from videofleet_operator.crd.manifest import API_VERSION, KIND
+from videofleet_operator.events import write_events
+from videofleet_operator.execute import perform
+from videofleet_operator.installation import Installation
+from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.metrics import RECONCILE_SECONDS
+from videofleet_operator.observe import observe_fleet
+from videofleet_operator.observed import FleetSeen
+from videofleet_operator.plan.actions import Stage
+from videofleet_operator.plan.fleet import Plan, plan_fleet
+from videofleet_operator.workqueue import Key
+
+_log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings one fleet closer to its spec each time it is called."""
+
+    def __init__(self, kube: KubeClient, queue: JobQueue, installation: Installation) -> None:
+        self._kube = kube
+        self._queue = queue
+        self._installation = installation
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
+        start, outcome = time.monotonic(), "error"
+        try:
+            again_s = await self._pass(*key)
+            outcome = "ok"
+            return again_s
+        finally:
+            RECONCILE_SECONDS.labels(outcome).observe(time.monotonic() - start)
+
+    async def _pass(self, namespace: str, name: str) -> float | None:
+        observed = await observe_fleet(self._kube, self._queue, namespace, name)
+        if observed is None:  # its children go with it; its queue is `deletions`' work
+            return None
+        now = datetime.now(UTC)
+        plan = plan_fleet(observed, self._installation, now)
+        await self._execute(observed.fleet, plan, now)
+        return plan.requeue_after_s
+
+    async def _execute(self, fleet: FleetSeen, plan: Plan, now: datetime) -> None:
+        for action in plan.actions:
+            if action.stage is Stage.BUILD:
+                await perform(self._kube, fleet, action)
+        if await self._publish(plan.policy):
+            for action in plan.actions:
+                if action.stage is Stage.RETIRE:
+                    await perform(self._kube, fleet, action)
+        if plan.status is not None:
+            metadata = {"name": fleet.name, "namespace": fleet.namespace, "uid": fleet.uid}
+            manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": plan.status}
+            await self._kube.apply(manifest, "/status")
+        await write_events(self._kube, fleet, plan.events, now)
+
+    async def _publish(self, policy: FleetPolicy | None) -> bool:
+        """Whether Redis has the policy now."""
+        if policy is None:
+            return True
+        try:
+            await self._queue.publish_policy(policy)
+        except QueueError:
+            _log.warning("policy not published: Redis does not answer", extra={"fleet": policy.fleet})
+            return False
+        _log.info("policy published", extra={"fleet": policy.fleet, "tracks": dict(policy.tracks)})
+        return True

@@ -1,0 +1,222 @@
+"""What a user sees of the operator: fleets come, change, break, go; nothing is written without need."""
+
+import copy
+import json
+import secrets
+import socket
+import time
+
+import pytest
+
+from videofleet import ids
+from videofleet.beacons import WorkerBeacon, WorkerFault, WorkerState
+from videofleet.jobs import JobState, NewJob, VideoRequest
+from videofleet_operator.kube.errors import Refused
+
+
+def changed(spec, **fields):
+    return copy.deepcopy(spec) | fields
+
+
+async def started(world, wait_until, name="tiny"):
+    """A fleet that is Ready, and its UID."""
+    world.operator.start()
+    await world.apply(name=name)
+    await wait_until(lambda: world.is_settled(name))
+    return await world.uid(name)
+
+
+async def test_a_fleet_comes_and_goes(world, wait_until):
+    uid = await started(world, wait_until)
+    status = (await world.get())["status"]
+    revision = status["revisions"]["target"]
+    assert set(await world.children()) == {
+        "Service/tiny",
+        "ServiceAccount/tiny-worker",
+        *(f"{kind}/tiny-{revision}" for kind in ("ControllerRevision", "ConfigMap", "Deployment")),
+    }
+    assert (status["replicas"], status["readyReplicas"], status["observedGeneration"]) == (1, 1, 1)
+    events = (await world.kube.list("Event", "studio"))["items"]
+    assert {"RevisionStarted", "RevisionStable", "WorkersReady"} <= {event["reason"] for event in events}
+    generator = await world.get()
+    assert "finalizers" not in generator["metadata"]
+    assert "annotations" not in generator["metadata"]
+
+    policy = await world.queue.policy(uid)
+    request = VideoRequest(prompt="x", seed=1, tier=policy.tiers[0])
+    job = ids.job_id(uid, time.time_ns() // 1_000_000, secrets.token_bytes(10))
+    await world.queue.submit(NewJob(id=job, fleet_uid=uid, tenant="t", request=request))
+    await world.delete()
+    await wait_until(lambda: is_cancelled(world, job))
+    assert (await world.queue.get(job)).error_code == "fleet_deleted"
+    await wait_until(lambda: has_no_children(world))
+    assert world.operator.stop() == 0
+
+
+async def is_cancelled(world, job):
+    return (await world.queue.get(job)).state is JobState.CANCELLED
+
+
+async def has_no_children(world):
+    pods = (await world.kube.list("Pod", "studio"))["items"]
+    return not pods and not await world.children()
+
+
+async def is_closed(world, uid):
+    return (await world.queue.policy(uid)).closed == "fleet_deleted"
+
+
+async def test_a_deletion_that_nobody_saw_closes_the_fleet_later(world, wait_until):
+    uid = await started(world, wait_until)
+    await world.apply(name="other")
+    await wait_until(lambda: world.is_settled("other"))
+    world.operator.stop()
+    await world.delete()
+    world.operator.start()
+    await wait_until(lambda: is_closed(world, uid))
+    assert (await world.queue.policy(await world.uid("other"))).closed is None
+
+
+async def test_nothing_is_written_while_nothing_changes(world, wait_until, http):
+    await started(world, wait_until)
+    world.operator.stop()
+    before = versions(world)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        world.operator.port = free.getsockname()[1]
+    for _ in range(2):  # each start is a resync
+        world.operator.start()
+        await wait_until(lambda: reconciles(http, world.operator.port))
+        assert "PATCH" not in await metrics(http, world.operator.port)
+        world.operator.stop()
+    assert versions(world) == before
+
+
+def versions(world):
+    resources = [("apps", "deployments"), ("apps", "controllerrevisions"), ("videofleet.dev", "videogenerators")]
+    resources += [("", plural) for plural in ("configmaps", "services", "serviceaccounts", "events", "pods")]
+    found = [one["metadata"] for resource in resources for one in world.api.store.listed(resource)]
+    return {meta["uid"]: meta["resourceVersion"] for meta in found}
+
+
+async def metrics(http, port):
+    try:
+        async with http.get(f"http://127.0.0.1:{port}/metrics") as response:
+            return await response.text()
+    except OSError:
+        return ""
+
+
+async def reconciles(http, port):
+    """Whether at least two reconciles went well and nothing waits."""
+    text = await metrics(http, port)
+    counts = [
+        line.split()[-1] for line in text.splitlines() if line.startswith("videofleet_operator_reconcile_seconds_count")
+    ]
+    return counts and float(counts[0]) >= 2 and "videofleet_operator_workqueue_depth 0.0" in text
+
+
+async def test_a_new_revision_replaces_the_old_one_once_it_is_warm(world, wait_until):
+    await started(world, wait_until)
+    old = (await world.get())["status"]["revisions"]["stable"]
+    spec = (await world.get())["spec"]
+    await world.apply(changed(spec, warmup={"maxRuns": 2}))
+    await wait_until(lambda: world.is_settled())
+    new = (await world.get())["status"]["revisions"]["stable"]
+    assert new != old
+    children = await world.children()
+    assert [children[f"Deployment/tiny-{rev}"]["spec"]["replicas"] for rev in (old, new)] == [0, 1]
+    labels = [
+        children[f"Deployment/tiny-{rev}"]["metadata"]["labels"].get("videofleet.dev/track") for rev in (old, new)
+    ]
+    assert labels == [None, "stable"]
+
+
+async def test_a_broken_revision_is_told_within_ten_seconds_and_the_old_one_serves(world, wait_until):
+    uid = await started(world, wait_until)
+    old = (await world.get())["status"]["revisions"]["stable"]
+    spec = (await world.get())["spec"]
+    waiting = {"state": {"waiting": {"reason": "PodInitializing"}}}
+    world.node.broken = Broken({old}, waiting)
+    await world.apply(changed(spec, model=spec["model"] | {"source": "pvc://models/gone"}))
+    new = await wait_until(lambda: target_other_than(world, old))
+    worker = await wait_until(lambda: worker_of(world, new))
+    at = time.monotonic()
+    await world.queue.put_beacon(
+        uid,
+        WorkerBeacon(
+            worker=worker,
+            revision=new,
+            state=WorkerState.FAILED,
+            reason=WorkerFault.MODEL_NOT_FOUND,
+            message="no model_index.json",
+        ),
+    )
+    await wait_until(lambda: degraded_by(world, "ModelNotFound"))
+    assert time.monotonic() - at < 10
+    assert (await world.condition("Ready"))[0] == "True"
+    assert f"Revision {old} keeps serving" in (await world.condition("Degraded"))[2]
+    assert set((await world.queue.policy(uid)).tracks) == {old}
+
+
+class Broken(dict):
+    """Every revision but the healthy ones is broken."""
+
+    def __init__(self, healthy, look):
+        super().__init__()
+        self.healthy, self.look = healthy, look
+
+    def __contains__(self, revision):
+        return revision not in self.healthy
+
+    def get(self, revision, default=None):
+        return self.look if revision in self else default
+
+
+async def target_other_than(world, old):
+    target = (await world.get())["status"]["revisions"].get("target")
+    return target if target != old else None
+
+
+async def worker_of(world, revision):
+    pods = (await world.kube.list("Pod", "studio"))["items"]
+    names = [p["metadata"]["name"] for p in pods if p["metadata"]["labels"]["videofleet.dev/revision"] == revision]
+    return names[0] if names else None
+
+
+async def degraded_by(world, reason):
+    return (await world.condition("Degraded"))[:2] == ("True", reason)
+
+
+async def test_words_of_a_dying_worker_are_read_from_the_pod_when_redis_is_down(world, wait_until, redis_server):
+    world.operator = type(world.operator)(
+        world.operator.folder, world.operator.kubeconfig, redis_server.url, world.operator.installation
+    )
+    redis_server.kill()
+    said = json.dumps({"reason": "ModelCorrupt", "message": "shard 2 is truncated"})
+    ended = {"exitCode": 1, "reason": "Error", "message": said}
+    look = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended}}
+    world.node.broken = Broken(set(), look)
+    world.operator.start()
+    await world.apply()
+    await wait_until(lambda: degraded_by(world, "ModelCorrupt"))
+    world.node.broken = {}
+    await wait_until(lambda: degraded_by(world, "QueueUnreachable"))
+    assert (await world.condition("Ready"))[0] == "True"
+    redis_server.start()
+    await wait_until(lambda: is_healthy(world))
+    world.operator.kill()
+
+
+async def is_healthy(world):
+    return (await world.condition("Degraded"))[0] == "False"
+
+
+async def test_a_spec_that_breaks_a_rule_is_refused_with_path_and_remedy(world):
+    await world.apply()
+    spec = (await world.get())["spec"]
+    spec["tiers"][0]["width"] = 100
+    with pytest.raises(
+        Refused, match=r"spec\.tiers.*wan2.2-t2v-a14b: width and height of every tier must be multiples of 16"
+    ):
+        await world.apply(spec)

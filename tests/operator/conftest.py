@@ -1,0 +1,184 @@
+"""A cluster in memory for the pure core: it executes plans and plays Deployment controller, kubelet and Redis."""
+
+import copy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from videofleet.beacons import WorkerBeacon
+from videofleet.jobs import QueueStats
+from videofleet.policy import FleetPolicy
+from videofleet_operator.installation import Installation
+from videofleet_operator.manifests.names import REVISION_LABEL
+from videofleet_operator.observed import DeploymentSeen, FleetSeen, Observed, PodSeen, QueueSeen, RevisionSeen
+from videofleet_operator.plan.actions import Action, Apply, Delete, MarkTrack, Scale, Stage
+from videofleet_operator.plan.fleet import Plan, plan_fleet
+
+UID = "11111111-2222-3333-4444-555555555555"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SPEC = {
+    "model": {"architecture": "wan2.2-t2v-a14b", "source": "pvc://models/tiny"},
+    "tiers": [{"name": "small", "width": 128, "height": 128, "numFrames": 17, "numInferenceSteps": 4}],
+    "output": {"store": "videos"},
+}
+
+INSTALLATION = Installation("main", ("studio",), "worker:1", "videofleet-redis", {"videos": None})
+
+
+@dataclass
+class SimulatedCluster:
+    """Level-triggered like the real thing: `tick` observes, plans, executes; `settle` does so until nothing changes."""
+
+    spec: Any = field(default_factory=lambda: copy.deepcopy(SPEC))
+    generation: int = 1
+    status: dict[str, Any] = field(default_factory=dict)
+    now: datetime = START
+    revisions: dict[str, RevisionSeen] = field(default_factory=dict)
+    deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    config_maps: set[str] = field(default_factory=set)
+    service: dict[str, Any] | None = None
+    service_account: dict[str, Any] | None = None
+    pods: dict[str, PodSeen] = field(default_factory=dict)
+    beacons: list[WorkerBeacon] = field(default_factory=list)
+    policy: FleetPolicy | None = None
+    waiting: int = 0
+    redis_is_up: bool = True
+    broken: set[str] = field(default_factory=set)  # revisions whose workers never become ready
+    faults: dict[str, dict[str, Any]] = field(default_factory=dict)  # how their pods look, by revision
+    writes: int = 0
+    events: list[str] = field(default_factory=list)
+    installation: Installation = INSTALLATION
+
+    def change(self, **fields: Any) -> None:
+        """Replaces top-level fields of the spec."""
+        self.spec = copy.deepcopy(self.spec) | fields
+        self.generation += 1
+
+    def observe(self) -> Observed:
+        stats = QueueStats(waiting=self.waiting, running=0, oldest_wait_s=0)
+        return Observed(
+            fleet=FleetSeen(
+                "studio", "tiny", UID, self.generation, copy.deepcopy(self.spec), copy.deepcopy(self.status)
+            ),
+            revisions=tuple(self.revisions.values()),
+            deployments=tuple(
+                DeploymentSeen(name, seen["stable"], seen["wanted"], self.count(name), self.count(name, True))
+                for name, seen in self.deployments.items()
+            ),
+            config_maps=frozenset(self.config_maps),
+            service=self.service,
+            service_account=self.service_account,
+            pods=tuple(self.pods.values()),
+            queue=QueueSeen(stats, tuple(self.beacons), self.policy) if self.redis_is_up else None,
+        )
+
+    def count(self, revision: str, ready: bool = False) -> int:
+        return sum(pod.revision == revision and (pod.is_ready or not ready) for pod in self.pods.values())
+
+    def plan(self) -> Plan:
+        return plan_fleet(self.observe(), self.installation, self.now)
+
+    def tick(self, crash_after: int | None = None) -> Plan:
+        """One reconcile; `crash_after` n writes it dies."""
+        plan = self.plan()
+        for write in self._writes_of(plan)[:crash_after]:
+            write()
+            self.writes += 1
+        return plan
+
+    def _writes_of(self, plan: Plan) -> list[Any]:
+        def publish() -> None:
+            self.policy = plan.policy
+
+        def write_status() -> None:
+            self.status = plan.status or {}
+
+        builds = [action for action in plan.actions if action.stage is Stage.BUILD]
+        retires = [action for action in plan.actions if action.stage is Stage.RETIRE]
+        writes = [lambda action=action: self.perform(action) for action in builds]
+        if plan.policy and self.redis_is_up:
+            writes.append(publish)
+        if not plan.policy or self.redis_is_up:
+            writes += [lambda action=action: self.perform(action) for action in retires]
+        self.events += [event.reason for event in plan.events]
+        return writes + ([write_status] if plan.status else [])
+
+    def perform(self, action: Action) -> None:
+        match action:
+            case Apply(manifest=manifest):
+                self._apply(manifest)
+            case Scale(deployment=name, replicas=replicas):
+                self.deployments[name.split("-")[-1]]["wanted"] = replicas
+            case MarkTrack(deployment=name, is_stable=is_stable):
+                self.deployments[name.split("-")[-1]]["stable"] = is_stable
+            case Delete(kind="Deployment", name=name):
+                del self.deployments[name.split("-")[-1]]
+            case Delete(kind="ConfigMap", name=name):
+                self.config_maps.remove(name)
+            case Delete(name=name):
+                del self.revisions[name.split("-")[-1]]
+
+    def _apply(self, manifest: dict[str, Any]) -> None:
+        revision = manifest["metadata"]["labels"].get(REVISION_LABEL)
+        match manifest["kind"]:
+            case "ControllerRevision":
+                self.revisions[revision] = RevisionSeen(revision, manifest["revision"], manifest["data"])
+            case "Deployment":
+                assert revision not in self.deployments, "a template never changes"
+                self.deployments[revision] = {"wanted": manifest["spec"]["replicas"], "stable": False}
+            case "ConfigMap":
+                assert manifest["metadata"]["name"] not in self.config_maps, "it is immutable"
+                self.config_maps.add(manifest["metadata"]["name"])
+            case "Service":
+                self.service = manifest
+            case "ServiceAccount":
+                self.service_account = manifest
+
+    def run_pods(self) -> None:
+        """Deployment controller and kubelet: as many pods as wanted, warm unless their revision is broken."""
+        for revision, seen in self.deployments.items():
+            names = [f"tiny-{revision}-{index}" for index in range(seen["wanted"])]
+            for name in names:
+                is_ready = revision not in self.broken
+                look = {} if is_ready else self.faults.get(revision, {})
+                self.pods[name] = PodSeen(name, revision, is_ready, **look)
+        live = {f"tiny-{rev}-{i}" for rev, seen in self.deployments.items() for i in range(seen["wanted"])}
+        self.pods = {name: pod for name, pod in self.pods.items() if name in live}
+
+    def settle(self) -> None:
+        """Until a tick changes nothing; fails when it never ends."""
+        for _ in range(20):
+            before = self.writes
+            self.run_pods()
+            self.now += timedelta(seconds=1)
+            self.tick()
+            if self.writes == before:
+                return
+        raise AssertionError("does not converge")
+
+    def condition(self, kind: str) -> tuple[str, str, str]:
+        """status, reason, message."""
+        found = next(c for c in self.status["conditions"] if c["type"] == kind)
+        return found["status"], found["reason"], found["message"]
+
+    @property
+    def target(self) -> str:
+        return self.status["revisions"]["target"]
+
+    @property
+    def stable(self) -> str | None:
+        return self.status["revisions"].get("stable")
+
+    def look(self, revision: str, **fields: Any) -> None:
+        """Changes what the pods of a revision look like."""
+        for name, pod in self.pods.items():
+            if pod.revision == revision:
+                self.pods[name] = replace(pod, **fields)
+
+
+@pytest.fixture(scope="session")
+def new_cluster() -> type[SimulatedCluster]:
+    """Makes clusters; session-wide, so that properties can use it."""
+    return SimulatedCluster

@@ -1,0 +1,191 @@
+"""The loop is WanPipeline's, to the bit; and what the loop adds: steps one can stop between, and faults with a name."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from videofleet.architectures import Architecture
+from videofleet.beacons import WorkerFault
+from videofleet.jobs import Progress, VideoRequest
+from videofleet.tiers import Tier
+from videofleet.workerspec import Dtype, Warmup, WorkerSpec
+from videofleet_worker.compute.denoise import NotFinite, advance, begin
+from videofleet_worker.compute.generate import generate
+from videofleet_worker.compute.loading import load
+from videofleet_worker.compute.warmup import warm_tier
+from videofleet_worker.faults import Fault
+
+A14B, TI2V_5B = Architecture.WAN22_T2V_A14B, Architecture.WAN22_TI2V_5B
+TIER = Tier(name="preview", width=64, height=64, num_frames=9, num_inference_steps=4, fps=16)
+SpecWith = Callable[..., WorkerSpec]
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def pipe(models: dict[Architecture, Path], spec_with: SpecWith) -> Any:
+    return load(models[A14B], spec_with())
+
+
+def by_pipeline(pipe: Any, request: VideoRequest) -> np.ndarray:
+    """What `pipe()` itself makes of the request, as uint8 frames."""
+    scales = {
+        "guidance_scale": request.guidance_scale,
+        "guidance_scale_2": request.guidance_scale_2,
+    }
+    video = pipe(
+        request.prompt,
+        negative_prompt=request.negative_prompt,
+        height=request.tier.height,
+        width=request.tier.width,
+        num_frames=request.tier.num_frames,
+        num_inference_steps=request.tier.num_inference_steps,
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+        output_type="np",
+        **{name: scale for name, scale in scales.items() if scale is not None},
+    ).frames[0]
+    return np.asarray((video * 255).round().astype(np.uint8))
+
+
+def by_us(
+    pipe: Any, request: VideoRequest, path: Path, between: Callable[[Progress], None] | None = None
+) -> np.ndarray:
+    clip = generate(pipe, request, path, between or (lambda _: None))
+    shape = (clip.frames.num_frames, clip.frames.height, clip.frames.width, 3)
+    return np.fromfile(path, dtype=np.uint8).reshape(shape)
+
+
+REQUESTS = {
+    "defaults": {},
+    "negative prompt, two scales": {"negative_prompt": "blurry", "guidance_scale": 4.0, "guidance_scale_2": 2.5},
+    "no guidance": {"guidance_scale": 1.0},
+}
+
+
+@pytest.mark.parametrize("changes", REQUESTS.values(), ids=REQUESTS.keys())
+@pytest.mark.parametrize("dtype", Dtype)
+@pytest.mark.parametrize("architecture", Architecture)
+def test_frames_are_bit_equal_to_the_pipelines(
+    architecture: Architecture,
+    dtype: Dtype,
+    changes: dict[str, Any],
+    models: dict[Architecture, Path],
+    spec_with: SpecWith,
+    tmp_path: Path,
+) -> None:
+    if architecture is TI2V_5B:
+        changes = {key: value for key, value in changes.items() if key != "guidance_scale_2"}
+    pipe = load(models[architecture], spec_with(architecture=architecture, dtype=dtype))
+    request = VideoRequest(prompt="a red car at night", seed=11, tier=TIER, **changes)
+    assert np.array_equal(by_us(pipe, request, tmp_path / "clip.rgb"), by_pipeline(pipe, request))
+
+
+def test_both_experts_work_on_either_side_of_the_boundary(pipe: Any) -> None:
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER.model_copy(update={"num_inference_steps": 20})))
+    assert job.experts == ("transformer",) * 7 + ("transformer_2",) * 13
+
+
+def test_the_same_seed_gives_the_same_frames_and_another_seed_others(pipe: Any, tmp_path: Path) -> None:
+    first, again, other = (
+        by_us(pipe, VideoRequest(prompt="x", seed=seed, tier=TIER), tmp_path / "clip.rgb") for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("stage", ["denoising", "decoding"])
+def test_a_stopped_job_leaves_nothing_behind(pipe: Any, stage: str, tmp_path: Path) -> None:
+    request = VideoRequest(prompt="x", seed=1, tier=TIER)
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == stage and progress.step > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        by_us(pipe, request, tmp_path / "stopped.rgb", stop)
+    assert list(tmp_path.glob("*.rgb")) == []
+    assert np.array_equal(by_us(pipe, request, tmp_path / "next.rgb"), by_pipeline(pipe, request))
+
+
+@pytest.mark.parametrize(("component", "place"), [("transformer", "step 1"), ("transformer_2", "step 3")])
+def test_nan_is_found_at_its_step_and_expert(
+    component: str, place: str, model: Path, poison: Callable[[str], None], spec_with: SpecWith
+) -> None:
+    poison(component)
+    pipe = load(model, spec_with())
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER))
+    with pytest.raises(NotFinite, match=rf"after {place} of 4 \({component}\)"):
+        while job.step < job.steps:
+            advance(pipe, job)
+
+
+def test_nan_in_the_decoder_is_found(
+    model: Path, poison: Callable[[str], None], spec_with: SpecWith, tmp_path: Path
+) -> None:
+    poison("vae")
+    pipe = load(model, spec_with())
+    with pytest.raises(NotFinite, match="vae"):
+        by_us(pipe, VideoRequest(prompt="x", seed=1, tier=TIER), tmp_path / "clip.rgb")
+
+
+def test_dtypes_are_as_the_spec_says(pipe: Any) -> None:
+    assert pipe.transformer.blocks[0].attn1.to_q.weight.dtype == torch.float16
+    assert pipe.transformer_2.scale_shift_table.dtype == torch.float32, "diffusers keeps it"
+    assert pipe.text_encoder.dtype == torch.bfloat16
+    assert pipe.vae.dtype == torch.float32
+
+
+@pytest.mark.parametrize("component", ["transformer", "text_encoder", "vae"])
+def test_a_tensor_that_no_file_has_is_a_corrupt_model(component: str, model: Path, spec_with: SpecWith) -> None:
+    file = next((model / component).glob("*.safetensors"))
+    tensors = load_file(file)
+    del tensors[sorted(tensors)[-1]]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(Fault, match="ModelCorrupt.*lacks"):
+        load(model, spec_with())
+
+
+def test_a_tensor_of_another_shape_is_a_corrupt_model(model: Path, spec_with: SpecWith) -> None:
+    file = model / "transformer/diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["proj_out.weight"] = tensors["proj_out.weight"][:, :8].contiguous()
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(Fault, match="ModelCorrupt"):
+        load(model, spec_with())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_said(models: dict[Architecture, Path], spec_with: SpecWith) -> None:
+    with pytest.raises(Fault, match="torch sees no GPU"):
+        load(models[A14B], spec_with(gpus=1))
+
+
+def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(pipe: Any, tmp_path: Path) -> None:
+    seen: list[int] = []
+    tier = TIER.model_copy(update={"num_inference_steps": 20})
+    settings = Warmup(max_runs=3, stable_within=0.0, timeout_s=60)
+    warmed = warm_tier(
+        pipe, tier, settings, tmp_path, lambda p: seen.append(p.step) if p.stage == "denoising" else None
+    )
+    assert seen == [0, 1, 7, 8] * 3
+    assert warmed.runs == 3
+    assert warmed.seconds_per_step > 0
+    assert Path(warmed.frames.path).stat().st_size == 9 * 64 * 64 * 3
+
+
+def test_warm_up_ends_once_times_agree(pipe: Any, tmp_path: Path) -> None:
+    settings = Warmup(max_runs=9, stable_within=1e9, timeout_s=60)
+    assert warm_tier(pipe, TIER, settings, tmp_path, lambda _: None).runs == 2

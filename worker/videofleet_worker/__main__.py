@@ -1,0 +1,15 @@
+"""`videofleet-worker`: entry of the supervisor.
+
+Imports nothing until it is called: a compute process imports the main module of its parent once more.
+"""
+
+
+def main() -> None:
+    """Runs the worker; the exit code is 0 after a drain and 1 after a fault."""
+    from videofleet_worker.supervisor import run
+
+    raise SystemExit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The attempts in this worker's hands: one in compute, those before it on their way into the store.
+
+Invariant: every attempt ends by exactly one of succeed, fail, cancelled, give_back, or by silence when the lease was
+lost. An attempt that breaks never takes the worker with it.
+"""
+
+import asyncio
+import logging
+import traceback
+from pathlib import Path
+from typing import Final
+
+from videofleet.jobs import Claim, ErrorCode, JobState
+from videofleet.queue import JobQueue
+from videofleet_worker import protocol
+from videofleet_worker.delivery import Delivery
+from videofleet_worker.engine import ComputeDied, Engine
+from videofleet_worker.lease import HeldJob, StopReason
+from videofleet_worker.metrics import Metrics
+from videofleet_worker.status import Status
+
+log = logging.getLogger(__name__)
+
+MOST_DELIVERIES: Final = 2  # each keeps a clip in scratch; with more waiting, compute waits too
+
+Outcome = protocol.Outcome | ComputeDied
+
+
+class Attempts:
+    """Runs claims to their end."""
+
+    def __init__(
+        self, queue: JobQueue, engine: Engine, delivery: Delivery, status: Status, metrics: Metrics, scratch: Path
+    ) -> None:
+        self._queue = queue
+        self._engine = engine
+        self._delivery = delivery
+        self._status = status
+        self._metrics = metrics
+        self._scratch = scratch
+        self._running: dict[asyncio.Task[None], HeldJob] = {}
+
+    @property
+    def held(self) -> list[HeldJob]:
+        """Jobs whose leases this worker keeps."""
+        return list(self._running.values())
+
+    async def compute(self, claim: Claim) -> None:
+        """Begins an attempt; returns when compute is free again, while encoding and upload go on."""
+        held = HeldJob(self._queue, claim)
+        computed = asyncio.Event()
+        task = asyncio.create_task(self._run(held, computed))
+        self._running[task] = held
+        task.add_done_callback(self._ended)
+        await computed.wait()
+
+    async def has_room(self, leave_off: asyncio.Event) -> None:
+        """Waits until few enough clips are on their way, or until somebody says to leave off."""
+        leaving = asyncio.create_task(leave_off.wait())
+        while len(self._running) >= MOST_DELIVERIES and not leave_off.is_set():
+            await asyncio.wait({*self._running, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+
+    async def all_ended(self, timeout_s: float) -> None:
+        """Waits for the last one; those that take longer are left to their leases."""
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=timeout_s)
+        leftover = set(self._running)
+        for task in leftover:
+            task.cancel()
+        await asyncio.gather(*leftover, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        held = self._running.pop(task)
+        self._metrics.delivering.set(len(self._running))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The lease lapses and another worker tries. The message is left out: it could quote a prompt.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("attempt broke", extra={"job": held.job, "error": type(error).__name__, "where": where})
+
+    async def _run(self, held: HeldJob, computed: asyncio.Event) -> None:
+        log.info("claimed", extra={"job": held.job, "attempt": held.claim.attempt})
+        self._status.job = held.job
+        async with held:
+            try:
+                outcome = await self._generate(held)
+            finally:
+                self._status.job = None
+                computed.set()
+            self._metrics.delivering.set(len(self._running))
+            word = await self._conclude(held, outcome)
+        self._metrics.jobs.labels(word).inc()
+        log.info(word, extra={"job": held.job, "attempt": held.claim.attempt, "seconds": round(held.held_s, 3)})
+
+    async def _generate(self, held: HeldJob) -> Outcome:
+        frames = self._scratch / f"{held.job}-{held.claim.attempt}.rgb"
+        generating = asyncio.create_task(self._engine.generate(held.job, held.claim.job.request, frames, held.report))
+        stopping = asyncio.create_task(held.stopped.wait())
+        try:
+            await asyncio.wait({generating, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if held.stopped.is_set():
+                self._engine.stop_job(held.job)
+            return await generating
+        except ComputeDied as died:
+            frames.unlink(missing_ok=True)
+            return died
+        finally:
+            stopping.cancel()
+
+    async def _conclude(self, held: HeldJob, outcome: Outcome) -> str:
+        """Ends the attempt. Returns: the word for it."""
+        if held.stop_reason is not None:
+            if isinstance(outcome, protocol.Generated):
+                _discard(outcome.frames)
+            return await self._abandon(held, held.stop_reason)
+        match outcome:
+            case protocol.Generated():
+                tier = held.claim.job.request.tier.name
+                self._metrics.seconds_per_step.labels(tier).observe(outcome.seconds_per_step)
+                return await self._deliver(held, outcome)
+            case protocol.Failed(code=code, message=message, retry=retry):
+                return await self._fail(held, code, message, retry=retry)
+            case _:
+                return await self._fail(held, ErrorCode.GENERATION_FAILED, _death(outcome), retry=True)
+
+    async def _deliver(self, held: HeldJob, generated: protocol.Generated) -> str:
+        delivering = asyncio.create_task(self._delivery.deliver(held, generated))
+        stopping = asyncio.create_task(held.stopped.wait())
+        try:
+            await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if delivering.done():
+                return _word(delivering.result())
+        except Exception as error:  # a full disk, a store that stays away: this attempt's trouble, not the worker's
+            return await self._fail(
+                held, ErrorCode.GENERATION_FAILED, f"storing the video failed: {type(error).__name__}", retry=True
+            )
+        finally:
+            stopping.cancel()
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
+        return await self._abandon(held, held.stop_reason or StopReason.LOST)
+
+    async def _abandon(self, held: HeldJob, reason: StopReason) -> str:
+        if reason is StopReason.CANCELLED:
+            await held.settle(lambda: self._queue.cancelled(held.claim))
+        elif reason is StopReason.DRAINED:
+            await held.settle(lambda: self._queue.give_back(held.claim))
+        return reason
+
+    async def _fail(self, held: HeldJob, code: ErrorCode, message: str, *, retry: bool) -> str:
+        log.warning("attempt failed", extra={"job": held.job, "code": code, "error": message})
+        return _word(await held.settle(lambda: self._queue.fail(held.claim, code, message, retry=retry)))
+
+
+def _word(state: JobState | None) -> str:
+    """How metrics and log call an ending."""
+    if state is None:
+        return StopReason.LOST
+    return "retried" if state is JobState.QUEUED else str(state)
+
+
+def _discard(frames: protocol.FramesFile) -> None:
+    Path(frames.path).unlink(missing_ok=True)
+
+
+def _death(outcome: Outcome) -> str:
+    return str(outcome) if isinstance(outcome, ComputeDied) else "compute stopped without being asked"

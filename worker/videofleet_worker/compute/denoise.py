@@ -1,0 +1,133 @@
+"""The denoise loop: WanPipeline.__call__ cut at its steps, with all state of a request in one object.
+
+Invariant: bit-equal to the pipeline for the same components, request and seed. Between two steps the caller may report,
+stop or hand over, which the pipeline's own loop cannot do. One job's state is its latents, its copy of the scheduler
+(UniPC keeps a history of model outputs) and its embeddings; nothing of a job stays on the pipeline.
+"""
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from diffusers import WanPipeline
+
+from videofleet.jobs import VideoRequest
+
+DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
+MAX_SEQUENCE_LENGTH: Final = 512  # the pipeline's default; padding is attended to, so it changes the video
+
+
+class NotFinite(Exception):
+    """NaN or infinity appeared; the message names the place."""
+
+
+@dataclass
+class Denoising:
+    """One request between two steps. `experts[i]` names the component that does step i."""
+
+    latents: torch.Tensor
+    scheduler: Any
+    experts: tuple[str, ...]
+    prompt_embeds: torch.Tensor
+    negative_prompt_embeds: torch.Tensor | None  # None: no classifier-free guidance
+    guidance: dict[str, float]  # expert → scale
+    step: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps in all."""
+        return len(self.experts)
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
+def begin(pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0) -> Denoising:
+    """Encodes the prompt and draws the noise; `first_step` other than 0 is for warming a later expert.
+
+    Noise comes from a CPU generator, as diffusers' documents advise: the same seed on every kind of device.
+    """
+    guidance_scale = DEFAULT_GUIDANCE_SCALE if request.guidance_scale is None else request.guidance_scale
+    low_noise_scale = guidance_scale if request.guidance_scale_2 is None else request.guidance_scale_2
+    device = pipe.transformer.device
+    embeds, negative_embeds = pipe.encode_prompt(
+        request.prompt,
+        request.negative_prompt,
+        do_classifier_free_guidance=guidance_scale > 1.0,
+        max_sequence_length=MAX_SEQUENCE_LENGTH,
+        device=device,
+    )
+    dtype = pipe.transformer.dtype
+    scheduler = copy.deepcopy(pipe.scheduler)
+    scheduler.set_timesteps(request.tier.num_inference_steps, device=device)
+    scheduler.set_begin_index(first_step)
+    latents = pipe.prepare_latents(
+        1,
+        pipe.transformer.config.in_channels,
+        request.tier.height,
+        request.tier.width,
+        request.tier.num_frames,
+        torch.float32,
+        device,
+        torch.Generator("cpu").manual_seed(request.seed),
+    )
+    return Denoising(
+        latents=latents,
+        scheduler=scheduler,
+        experts=_experts(pipe, scheduler.timesteps),
+        prompt_embeds=embeds.to(dtype),
+        negative_prompt_embeds=None if negative_embeds is None else negative_embeds.to(dtype),
+        guidance={"transformer": guidance_scale, "transformer_2": low_noise_scale},
+        step=first_step,
+    )
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
+def advance(pipe: WanPipeline, job: Denoising) -> None:
+    """One denoising step. Raises: NotFinite, naming step and expert."""
+    expert = job.experts[job.step]
+    timestep = job.scheduler.timesteps[job.step]
+    prediction = _predict(pipe, job, expert, timestep, "cond", job.prompt_embeds)
+    if job.negative_prompt_embeds is not None:
+        baseline = _predict(pipe, job, expert, timestep, "uncond", job.negative_prompt_embeds)
+        prediction = baseline + job.guidance[expert] * (prediction - baseline)
+    job.latents = job.scheduler.step(prediction, timestep, job.latents, return_dict=False)[0]
+    job.step += 1
+    if not torch.isfinite(job.latents.sum()):  # NaN and infinity survive a sum, which is 40 times cheaper
+        raise NotFinite(f"NaN or infinity in the latents after step {job.step} of {job.steps} ({expert})")
+
+
+def _predict(
+    pipe: WanPipeline, job: Denoising, expert: str, timestep: torch.Tensor, branch: str, embeds: torch.Tensor
+) -> torch.Tensor:
+    model = getattr(pipe, expert)
+    context = model.cache_context(
+        branch,
+        step_index=job.step,
+        sigma=float(job.scheduler.sigmas[job.step]),
+        num_inference_steps=job.steps,
+    )
+    with context:
+        output: torch.Tensor = model(
+            hidden_states=job.latents.to(pipe.transformer.dtype),
+            timestep=_model_timestep(pipe, job.latents, timestep),
+            encoder_hidden_states=embeds,
+            return_dict=False,
+        )[0]
+    return output
+
+
+def _model_timestep(pipe: WanPipeline, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    """A14B takes one timestep a sample, TI2V-5B one for every token."""
+    if not pipe.config.expand_timesteps:
+        return timestep.expand(latents.shape[0])
+    mask = torch.ones(latents.shape[2:], dtype=torch.float32, device=latents.device)
+    return (mask[:, ::2, ::2] * timestep).flatten().unsqueeze(0).expand(latents.shape[0], -1)
+
+
+def _experts(pipe: WanPipeline, timesteps: torch.Tensor) -> tuple[str, ...]:
+    """High-noise steps belong to `transformer`, those below the boundary to `transformer_2`."""
+    if pipe.config.boundary_ratio is None:
+        return ("transformer",) * len(timesteps)
+    boundary = pipe.config.boundary_ratio * pipe.scheduler.config.num_train_timesteps
+    return tuple("transformer" if t >= boundary else "transformer_2" for t in timesteps.tolist())

@@ -1,0 +1,82 @@
+"""One request from prompt to a frames file, with a word to the caller between two steps.
+
+The caller's `between` raises to stop the work; it runs before each denoising step and after each decoded latent frame,
+so that nothing is decoded for a job that was stopped.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import WanPipeline
+
+from videofleet.jobs import Progress, VideoRequest
+from videofleet.tiers import Tier
+from videofleet_worker.compute.decode import decoded_frames
+from videofleet_worker.compute.denoise import Denoising, advance, begin
+from videofleet_worker.protocol import FramesFile
+
+Between = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A finished clip and what it cost."""
+
+    frames: FramesFile
+    seconds_per_step: float
+    decode_s: float
+
+
+def generate(pipe: WanPipeline, request: VideoRequest, path: Path, between: Between) -> Clip:
+    """Makes the video's frames. Raises: NotFinite, what `between` raises and what torch raises."""
+    steps = request.tier.num_inference_steps
+    between(Progress(stage="encoding_prompt", step=0, steps=steps))
+    job = begin(pipe, request)
+    seconds = []
+    while job.step < job.steps:
+        between(Progress(stage="denoising", step=job.step, steps=steps))
+        seconds.append(timed_step(pipe, job))
+    between(Progress(stage="decoding", step=steps, steps=steps))
+    return decode_to_file(
+        pipe,
+        job.latents,
+        request.tier,
+        path,
+        seconds_per_step=sum(seconds) / len(seconds),
+        between=lambda: between(Progress(stage="decoding", step=steps, steps=steps)),
+    )
+
+
+def timed_step(pipe: WanPipeline, job: Denoising) -> float:
+    """One step; seconds. The finite check in it waits for the device, so the time is the step's own."""
+    begun = time.perf_counter()
+    advance(pipe, job)
+    return time.perf_counter() - begun
+
+
+def decode_to_file(
+    pipe: WanPipeline,
+    latents: torch.Tensor,
+    tier: Tier,
+    path: Path,
+    *,
+    seconds_per_step: float,
+    between: Callable[[], None],
+) -> Clip:
+    """Decodes latents into `path`, which is removed when that does not end well."""
+    begun = time.perf_counter()
+    count = 0
+    try:
+        with path.open("wb") as file:
+            for chunk in decoded_frames(pipe, latents):
+                file.write(chunk.data)
+                count += len(chunk)
+                between()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    frames = FramesFile(path=str(path), width=tier.width, height=tier.height, num_frames=count, fps=tier.fps)
+    return Clip(frames, seconds_per_step, decode_s=time.perf_counter() - begun)

@@ -1,0 +1,51 @@
+"""Every metric of the worker, by name. One registry for each worker, so that tests may have several."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from videofleet.beacons import WorkerState
+
+STEP_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 2, 4, 6, 8, 12, 16, 20, 30, 60)
+CLIP_BUCKETS_S = (0.1, 0.3, 1, 3, 10, 30, 100, 300)
+
+
+class Metrics:
+    """What Prometheus may know of one worker."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.jobs = Counter(
+            "videofleet_worker_jobs",
+            "Attempts by outcome: succeeded, retried, failed, cancelled, lost or given_back.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.seconds_per_step = Histogram(
+            "videofleet_worker_seconds_per_step",
+            "Mean seconds of a denoising step, one observation a job.",
+            ["tier"],
+            buckets=STEP_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.delivery_seconds = Histogram(
+            "videofleet_worker_delivery_seconds",
+            "From the last frame to the commit: encoding, upload, Redis.",
+            buckets=CLIP_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.delivering = Gauge(
+            "videofleet_worker_delivering", "Clips being encoded, uploaded or committed.", registry=self.registry
+        )
+        self.upload_retries = Counter(
+            "videofleet_worker_upload_retries", "Uploads that the store refused.", registry=self.registry
+        )
+        self.compute_restarts = Counter(
+            "videofleet_worker_compute_restarts", "Compute processes that died or hung.", registry=self.registry
+        )
+        self._state = Gauge(
+            "videofleet_worker_state", "1 for the state the worker is in.", ["state"], registry=self.registry
+        )
+
+    def set_state(self, current: WorkerState) -> None:
+        """Marks the state of the moment."""
+        for state in WorkerState:
+            self._state.labels(state).set(state is current)

@@ -1,0 +1,141 @@
+"""What supervisor and compute say to each other: one JSON object a line over a socket pair.
+
+Commands go down, events come up. Frames do not travel here; they lie in a file that an event names. Never pickle. A
+command carries a prompt, so messages are neither logged nor put into an exception.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from videofleet.beacons import WorkerFault, WorkerState
+from videofleet.jobs import ErrorCode, Progress, VideoRequest
+from videofleet.wire import Wire
+from videofleet.workerspec import WorkerSpec
+
+LINE_LIMIT_BYTES: Final = 4 << 20  # a prompt is short; anything longer is a bug
+
+
+class FramesFile(Wire):
+    """A clip in a file: num_frames × height × width × 3 bytes, RGB, nothing else."""
+
+    path: str
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+
+
+class Start(Wire):
+    """The first command: load this model and warm it."""
+
+    kind: Literal["start"] = "start"
+    model: str
+    spec: WorkerSpec
+    scratch: str
+
+
+class Generate(Wire):
+    """Make this video; one at a time."""
+
+    kind: Literal["generate"] = "generate"
+    job: str
+    request: VideoRequest = Field(repr=False)
+    frames_path: str
+
+
+class Stop(Wire):
+    """Stop working on this job within a step; unknown jobs are ignored."""
+
+    kind: Literal["stop"] = "stop"
+    job: str
+
+
+class Starting(Wire):
+    """How far loading and warming are."""
+
+    kind: Literal["starting"] = "starting"
+    state: WorkerState
+    detail: str
+
+
+class TierWarmed(Wire):
+    """One tier's times have settled; its last clip is there to be encoded."""
+
+    kind: Literal["tier_warmed"] = "tier_warmed"
+    tier: str
+    runs: int
+    seconds_per_step: float
+    decode_s: float
+    frames: FramesFile
+
+
+class Ready(Wire):
+    """All tiers are warm: jobs may come."""
+
+    kind: Literal["ready"] = "ready"
+
+
+class Faulted(Wire):
+    """The worker cannot serve; compute ends after this."""
+
+    kind: Literal["faulted"] = "faulted"
+    reason: WorkerFault
+    message: str
+
+
+class Progressed(Wire):
+    """A step further."""
+
+    kind: Literal["progressed"] = "progressed"
+    job: str
+    progress: Progress
+
+
+class Generated(Wire):
+    """The frames are there."""
+
+    kind: Literal["generated"] = "generated"
+    job: str
+    frames: FramesFile
+    seconds_per_step: float
+
+
+class Stopped(Wire):
+    """The job was stopped as asked; there are no frames."""
+
+    kind: Literal["stopped"] = "stopped"
+    job: str
+
+
+class Failed(Wire):
+    """The job failed, compute goes on."""
+
+    kind: Literal["failed"] = "failed"
+    job: str
+    code: ErrorCode
+    message: str
+    retry: bool
+
+
+Command = Start | Generate | Stop
+Event = Starting | TierWarmed | Ready | Faulted | Progressed | Generated | Stopped | Failed
+Outcome = Generated | Stopped | Failed
+
+_COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])
+_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def to_line(message: Command | Event) -> bytes:
+    """One message, newline included."""
+    return message.to_json().encode() + b"\n"
+
+
+def command_from(line: bytes) -> Command:
+    """The command in a line."""
+    return _COMMAND.validate_json(line)
+
+
+def event_from(line: bytes) -> Event:
+    """The event in a line."""
+    return _EVENT.validate_json(line)

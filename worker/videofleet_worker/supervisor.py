@@ -1,0 +1,234 @@
+"""The worker's life: check, load, warm, serve, drain. Composition root of the supervisor, which never imports torch.
+
+A fault ends it with exit code 1 and a reason; SIGTERM with 0. Compute may die as often as it likes while serving: it is
+started and warmed again, and the worker is not ready meanwhile. A death during that start is a fault.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from videofleet import logs
+from videofleet.beacons import TierTiming, WorkerFault, WorkerState
+from videofleet.queue import JobQueue
+from videofleet.store import ObjectStore, StoreError
+from videofleet_worker import health, protocol
+from videofleet_worker.attempts import Attempts
+from videofleet_worker.beacon import say_farewell, shine
+from videofleet_worker.claims import next_claim
+from videofleet_worker.delivery import Delivery
+from videofleet_worker.drain import Drain
+from videofleet_worker.engine import Engine
+from videofleet_worker.faults import Fault, write_termination_message
+from videofleet_worker.lease import HeldJob, StopReason
+from videofleet_worker.media import write_video
+from videofleet_worker.metrics import Metrics
+from videofleet_worker.model_folder import check_model_folder
+from videofleet_worker.settings import Settings
+from videofleet_worker.status import Status
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+STORE_START_S = 60.0  # how long the store may refuse before the worker gives up starting
+LAST_ENDINGS_S = 5.0  # for endings that Redis has not taken when time is up
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs a worker until it drains or faults. Returns: the exit code."""
+    settings = Settings.parse(argv)
+    logs.configure()
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    async with JobQueue.connect(settings.redis_url, settings.installation) as queue:
+        worker = Worker(settings, queue)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.begin_drain)
+        return await worker.run()
+
+
+class Worker:
+    """One worker over one queue. `run` returns its exit code."""
+
+    def __init__(self, settings: Settings, queue: JobQueue, engine: Engine | None = None) -> None:
+        self._settings = settings
+        self._queue = queue
+        self.status = Status(settings.worker, settings.spec.revision)
+        self.metrics = Metrics()
+        self.drain = Drain(settings.grace_period_s)
+        self.engine = engine or Engine(settings.spec, settings.model, settings.scratch)
+        self.port = 0  # of the HTTP server, once it runs
+        self._attempts: Attempts | None = None
+
+    async def run(self) -> int:
+        """Lives until drained (0) or at fault (1)."""
+        log.info("worker starts", extra={"revision": self._settings.spec.revision, "worker": self._settings.worker})
+        address = health.serving(
+            self.status,
+            self.metrics,
+            self._is_stuck,
+            address=self._settings.bind_address,
+            port=self._settings.port,
+        )
+        async with address as self.port:
+            beacon = asyncio.create_task(shine(self._queue, self._settings.fleet_uid, self.status))
+            try:
+                await self._live()
+            except Fault as fault:
+                self._record(fault)
+            finally:
+                await self.engine.stop()
+                beacon.cancel()
+                await asyncio.gather(beacon, return_exceptions=True)
+                await say_farewell(self._queue, self._settings.fleet_uid, self.status)
+        return 1 if self.status.fault else 0
+
+    @property
+    def held(self) -> list[HeldJob]:
+        """The jobs in this worker's hands."""
+        return self._attempts.held if self._attempts else []
+
+    def begin_drain(self) -> None:
+        """SIGTERM: claim nothing more, turn unready, and give back what would not be done in time."""
+        if self.drain.requested.is_set():
+            return
+        self.drain.begin()
+        self.status.enter(WorkerState.DRAINING, f"at most {self.drain.left_s:.0f} s left")
+        log.info("draining", extra={"seconds": round(self.drain.left_s)})
+        for held in self.held:
+            timing = self.status.warmed.get(held.claim.job.request.tier.name)
+            if not self.drain.has_time_for(held.progress, timing):
+                held.stop(StopReason.DRAINED)
+        asyncio.get_running_loop().call_later(self.drain.left_s, self._time_is_up)
+
+    async def _live(self) -> None:
+        self._prepare_scratch()
+        await asyncio.to_thread(check_model_folder, self._settings.model, self._settings.spec.architecture)
+        store = await self._unless_drained(self._opened_store())
+        if store is None:
+            return
+        delivery = Delivery(self._queue, store, self.metrics, self._settings.spec.revision)
+        self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, self._settings.scratch)
+        try:
+            while not self.drain.requested.is_set():
+                if await self._unless_drained(self._warm()):
+                    await self._serve(self._attempts)
+        finally:
+            wait_s = self.drain.left_s if self.drain.requested.is_set() else 0.0
+            await self._attempts.all_ended(wait_s + LAST_ENDINGS_S)
+
+    async def _warm(self) -> bool:
+        """Until every tier is proven. Raises: Fault."""
+        clips: list[protocol.TierWarmed] = []
+        self.status.enter(WorkerState.LOADING, "starting compute")
+        await self.engine.start(self.status.enter, clips.append)
+        for clip in clips:
+            self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
+        self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm")
+        log.info("ready", extra={"pid": self.engine.pid})
+        return True
+
+    async def _serve(self, attempts: Attempts) -> None:
+        """Until draining, or until compute dies."""
+        died = self.engine.died
+        while not (self.drain.requested.is_set() or died.is_set()):
+            await attempts.has_room(self.drain.requested)
+            claim = await next_claim(
+                self._queue,
+                fleet_uid=self._settings.fleet_uid,
+                worker=self._settings.worker,
+                revision=self._settings.spec.revision,
+                leave_off=self.drain.requested,
+                died=died.is_set,
+            )
+            if claim is not None:
+                await attempts.compute(claim)
+        if died.is_set() and not self.drain.requested.is_set():
+            self.metrics.compute_restarts.inc()
+            log.error("compute died; it is started and warmed again")
+
+    async def _unless_drained(self, work: Awaitable[T]) -> T | None:
+        """The work's result, or None once a drain has cancelled it."""
+        task = asyncio.ensure_future(work)
+        draining = asyncio.create_task(self.drain.requested.wait())
+        try:
+            await asyncio.wait({task, draining}, return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else None
+        finally:
+            for each in (task, draining):
+                each.cancel()
+            await asyncio.gather(task, draining, return_exceptions=True)
+
+    async def _opened_store(self) -> ObjectStore:
+        """The store, once it has taken and returned an object. Raises: Fault."""
+        give_up = time.monotonic() + STORE_START_S
+        while True:
+            try:
+                store = self._settings.store.open()
+                await self._try_store(store)
+                return store
+            except StoreError as error:
+                if time.monotonic() > give_up:
+                    raise Fault(
+                        WorkerFault.STORE_UNREACHABLE,
+                        f"{error}; check the url, the credentials and that the worker may write",
+                    ) from error
+                self.status.enter(WorkerState.LOADING, str(error))
+            await asyncio.sleep(1.0)
+
+    async def _try_store(self, store: ObjectStore) -> None:
+        probe = self._settings.scratch / "probe"
+        probe.write_text("VideoFleet writes this to see whether it may, and removes it.\n")
+        key = f".videofleet-probe/{self._settings.worker}"
+        await store.put_file(key, probe, "text/plain")
+        await store.remove(key)
+
+    def _prepare_scratch(self) -> None:
+        """An emptyDir outlives its container: clips of an earlier life go."""
+        self._settings.scratch.mkdir(parents=True, exist_ok=True)
+        for pattern in ("*.rgb", "*.mp4", "*.jpg"):
+            for file in self._settings.scratch.glob(pattern):
+                file.unlink(missing_ok=True)
+
+    def _time_is_up(self) -> None:
+        """Near the end of the grace period: whatever is still held goes back, and compute ends."""
+        for held in self.held:
+            held.stop(StopReason.DRAINED)
+        self._killing = asyncio.ensure_future(self.engine.kill())
+
+    def _record(self, fault: Fault) -> None:
+        self.status.fail(fault)
+        log.error("fault", extra={"reason": fault.reason, "fault": fault.message})
+        write_termination_message(self._settings.termination_log, fault)
+
+    def _is_stuck(self) -> bool:
+        """Compute has a job, is silent for far too long, and killing it did not help."""
+        return self.status.job is not None and self.engine.silent_s > 2 * self.engine.step_timeout_s
+
+
+def _encode_warmup(clip: protocol.TierWarmed) -> TierTiming:
+    """Encodes the clip as a job's would be: the last part of the path to be proven and timed."""
+    video = Path(clip.frames.path).with_suffix(".mp4")
+    begun = time.perf_counter()
+    try:
+        write_video(clip.frames, video, title="warm-up", comment="")
+    finally:
+        for file in (video, Path(clip.frames.path)):
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+    return TierTiming(
+        tier=clip.tier,
+        runs=clip.runs,
+        seconds_per_step=clip.seconds_per_step,
+        decode_s=clip.decode_s,
+        encode_s=time.perf_counter() - begun,
+    )
