@@ -1,12 +1,14 @@
-"""`videofleet-operator`: wires client, queue, loops and kopf together and runs until it is told to stop."""
+"""`videofleet-operator`: wires client, queue, watches and loops together and runs until it is told to stop."""
 
 import argparse
 import asyncio
 import logging
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
-import kopf
 from kubernetes.aio.config import ConfigException
 
 from videofleet import logs
@@ -14,7 +16,7 @@ from videofleet.queue import JobQueue
 from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.freshness import Freshness
-from videofleet_operator.handlers import operator_registry, operator_settings
+from videofleet_operator.handlers import GeneratorWatch
 from videofleet_operator.health import serve_health
 from videofleet_operator.installation import ConfigError, Installation, read_installation
 from videofleet_operator.kube.client import KubeClient
@@ -43,7 +45,10 @@ def main() -> None:
 
 
 async def run(installation: Installation, redis_url: str, port: int) -> None:
-    """Runs until SIGTERM or SIGINT, which kopf listens for."""
+    """Runs until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     freshness, known = Freshness(), KnownFleets()
     async with await KubeClient.connect() as kube, JobQueue.connect(redis_url, installation.name) as redis:
         closer = FleetCloser(redis, installation.namespaces)
@@ -57,29 +62,21 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
                 watch = ChildWatch(kube, kind, namespace, queue, freshness)
                 steps[watch.source] = watch.step
         async with serve_health(freshness, port):
-            loops = [asyncio.create_task(forever(name, step), name=name) for name, step in steps.items()]
-            loops.append(asyncio.create_task(queue.run(), name="workqueue"))
-            kopf_task = asyncio.create_task(
-                kopf.operator(
-                    registry=operator_registry(queue, known, closer),
-                    settings=operator_settings(),
-                    namespaces=installation.namespaces,
-                    standalone=True,
-                ),
-                name="kopf",
-            )
-            await _first_to_end(kopf_task, loops)
+            runs = [forever(name, step) for name, step in steps.items()]
+            runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, known, closer).run()]
+            await _until(stop, runs)
 
 
-async def _first_to_end(kopf_task: asyncio.Task[None], loops: list[asyncio.Task[None]]) -> None:
-    """Waits for kopf, which ends at a signal; a loop that ends before it is a bug and ends the process."""
-    await asyncio.wait([kopf_task, *loops], return_when=asyncio.FIRST_COMPLETED)
-    ended = [task for task in (kopf_task, *loops) if task.done()]
-    for task in (kopf_task, *loops):
+async def _until(stop: asyncio.Event, runs: list[Coroutine[Any, Any, None]]) -> None:
+    """Runs all of them until `stop`; one that ends before is a bug and ends the process."""
+    waiting = asyncio.create_task(stop.wait())
+    tasks = [asyncio.create_task(run) for run in runs]
+    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, *tasks):
         task.cancel()
-    await asyncio.gather(kopf_task, *loops, return_exceptions=True)
-    for task in ended:
-        task.result()
+    await asyncio.gather(waiting, *tasks, return_exceptions=True)
+    for ended in done:
+        ended.result()
 
 
 if __name__ == "__main__":

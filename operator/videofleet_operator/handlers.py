@@ -3,8 +3,11 @@
 An event puts a key on the queue. Events that change neither metadata nor spec, such as our own status writes, do not.
 """
 
+import asyncio
+import logging
 import os
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -14,6 +17,8 @@ from videofleet_operator.crd.manifest import GROUP, PLURAL, VERSION
 from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.workqueue import WorkQueue
+
+_log = logging.getLogger(__name__)
 
 
 class EndlessBackoffs:
@@ -42,30 +47,75 @@ def operator_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def operator_registry(queue: WorkQueue, known: KnownFleets, closer: FleetCloser) -> kopf.OperatorRegistry:
-    """kopf's registry with our two handlers."""
-    registry = kopf.OperatorRegistry()
-    generations: dict[str, Any] = {}
+class GeneratorWatch:
+    """Runs kopf in a thread and a loop of its own: what it cancels or raises when it ends is no business of ours.
 
-    @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        """KUBECONFIG if there is one, else the pod's ServiceAccount."""
-        if os.environ.get("KUBECONFIG"):
-            return kopf.login_with_kubeconfig(**kwargs)
-        return kopf.login_with_service_account(**kwargs)
+    kopf ends at any answer it does not expect, an expired watch among them; then it is started again. The resync
+    covers what happens in between.
+    """
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def on_generator(event: Any, namespace: str | None, name: str, uid: str, meta: Any, **_: Any) -> None:
-        key = (namespace or "", name)
-        if event["type"] == "DELETED":
-            generations.pop(uid, None)
-            known.forget(key, uid)
-            closer.note_deleted(uid)
+    def __init__(self, namespaces: tuple[str, ...], queue: WorkQueue, known: KnownFleets, closer: FleetCloser) -> None:
+        self._namespaces, self._queue, self._known, self._closer = namespaces, queue, known, closer
+        self._seen: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        for name in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # their failures are told below, in one line
+        logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+        stop = threading.Event()
+        registry = self._registry(asyncio.get_running_loop())
+        try:
+            for delay_s in EndlessBackoffs():
+                error = await asyncio.to_thread(_kopf_until_it_ends, registry, self._namespaces, stop)
+                _log.warning("the watch of VideoGenerators ended; it starts again", extra={"error": error})
+                await asyncio.sleep(delay_s)
+        finally:
+            stop.set()
+
+    def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(_login)
+
+        @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+        async def on_generator(event: Any, meta: Any, **_: Any) -> None:
+            loop.call_soon_threadsafe(self._hear, event["type"], dict(meta))
+
+        return registry
+
+    def _hear(self, kind: str | None, meta: dict[str, Any]) -> None:
+        key, uid = (meta["namespace"], meta["name"]), meta["uid"]
+        if kind == "DELETED":
+            self._seen.pop(uid, None)
+            self._known.forget(key, uid)
+            self._closer.note_deleted(uid)
             return
-        known.learn(key, uid)
-        seen = (meta.get("generation"), meta.get("deletionTimestamp"), dict(meta.get("annotations", {})))
-        if generations.get(uid) != seen:
-            generations[uid] = seen
-            queue.add(key)
+        self._known.learn(key, uid)
+        seen = (meta.get("generation"), meta.get("deletionTimestamp"), dict(meta.get("annotations") or {}))
+        if self._seen.get(uid) != seen:
+            self._seen[uid] = seen
+            self._queue.add(key)
 
-    return registry
+
+def _kopf_until_it_ends(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> str:
+    """Returns: why it ended, in words."""
+    try:
+        asyncio.run(
+            kopf.operator(
+                registry=registry,
+                settings=operator_settings(),
+                namespaces=namespaces,
+                standalone=True,
+                stop_flag=stop,
+            )
+        )
+    except Exception as error:  # whatever it was, the next one may do better
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return "stopped"
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """KUBECONFIG if there is one, else the pod's ServiceAccount."""
+    if os.environ.get("KUBECONFIG"):
+        return kopf.login_with_kubeconfig(**kwargs)
+    return kopf.login_with_service_account(**kwargs)

@@ -89,6 +89,8 @@ class WorkQueue:
     def _failed(self, key: Key, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay_s = min(_BACKOFF_MAX_S, _BACKOFF_S * 2 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
+        if isinstance(error, Conflict):
+            delay_s = min(delay_s, _BACKOFF_S)
         if isinstance(error, Throttled):
             delay_s = max(delay_s, error.retry_after_s)
         extra = {"fleet": "/".join(key), "failures": failures, "retry_in_s": round(delay_s, 2)}

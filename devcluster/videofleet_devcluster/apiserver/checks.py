@@ -34,12 +34,7 @@ _LABEL_VALUE_TEXT: Final = (
     "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 _LABEL_KINDS: Final = ("Namespace", "Service")  # their names are single DNS labels
-_FREE_KINDS: Final = (
-    "Role",
-    "RoleBinding",
-    "ClusterRole",
-    "ClusterRoleBinding",
-)  # path segments, e.g. system:node
+_FREE_KINDS: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")  # path segments, e.g. system:node
 
 
 def metadata_faults(kind: str, metadata: Object) -> Iterator[Cause]:
@@ -83,13 +78,7 @@ def _pod(obj: Object, old: Object | None) -> Iterator[Cause]:
     yield from _pod_spec(obj["spec"], "spec")
     if old is None:
         return
-    free = (
-        "tolerations",
-        "activeDeadlineSeconds",
-        "terminationGracePeriodSeconds",
-        "schedulingGates",
-        "nodeName",
-    )
+    free = ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates", "nodeName")
     before, after = ({k: v for k, v in o["spec"].items() if k not in free} for o in (old, obj))
     for spec in (before, after):
         spec["containers"] = [{**container, "image": ""} for container in spec["containers"]]

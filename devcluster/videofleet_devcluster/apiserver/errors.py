@@ -14,12 +14,7 @@ class ApiError(Exception):
     """A request that ends with a Status of kind Failure."""
 
     def __init__(
-        self,
-        code: int,
-        reason: str,
-        message: str,
-        details: Object | None = None,
-        headers: dict[str, str] | None = None,
+        self, code: int, reason: str, message: str, details: Object | None = None, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(message)
         self.code = code

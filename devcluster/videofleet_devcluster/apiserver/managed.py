@@ -4,6 +4,7 @@ An update takes what it changed away from everybody else. An apply owns what it 
 about values it would change, and removes what it said last time and nobody else owns.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,16 +126,14 @@ def _conflict(clashes: list[tuple[Object, Path]]) -> ApiError:
     causes = [
         Cause("FieldManagerConflict", f"conflict with {_described(entry)}", _readable(path)) for entry, path in clashes
     ]
-    plural = "s" if len(causes) > 1 else ""
-    told: dict[str, list[str]] = {}
-    for cause in causes:
-        told.setdefault(cause.message, []).append(cause.field)
     if len(causes) == 1:
-        text = f"{causes[0].message}: {causes[0].field}"
+        message = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
     else:
-        lines = (f"{message}:\n" + "\n".join(f"- {path}" for path in paths) for message, paths in told.items())
-        text = "\n".join(lines) if len(told) == 1 else "conflicts " + "\n".join(lines)
-    message = f"Apply failed with {len(causes)} conflict{plural}: {text}"
+        by_manager: dict[str, list[str]] = {}
+        for cause in causes:
+            by_manager.setdefault(cause.message.replace("conflict", "conflicts", 1), []).append(f"- {cause.field}")
+        told = "\n".join(line for who, paths in by_manager.items() for line in (f"{who}:", *paths))
+        message = f"Apply failed with {len(causes)} conflicts: {told}"
     return ApiError(409, "Conflict", message, {"causes": [cause.to_json() for cause in causes]})
 
 
@@ -154,7 +153,8 @@ def _readable(path: Path) -> str:
         if kind == "f:":
             text += f".{name}"
         elif kind == "k:":
-            text += "[" + name.strip("{}").replace('":', "=").replace('"', "", 1).replace(',"', ",") + "]"
+            keys = (f"{key}={json.dumps(value)}" for key, value in json.loads(name).items())
+            text += f"[{','.join(keys)}]"
         else:
             text += f"[={name}]"
     return text

@@ -172,7 +172,10 @@ class Removal:
             return
         for inner, found in self._content(resource, obj):
             self._delete_quietly(inner, key_of(found))
-        self._check_namespace(key[1]) if resource == NAMESPACES else self._check_definition(_defined(obj))
+        if resource == NAMESPACES:
+            self._check_namespace(key[1])
+        else:
+            self._check_definition(_defined(obj))
 
     def _content(self, resource: ResourceId, obj: Object) -> list[tuple[ResourceId, Object]]:
         if resource == NAMESPACES:

@@ -92,10 +92,7 @@ def _of(api: str, group: str, version: str, plural: str, kind: str, *short: str,
 
 _ALL: Final = ("all",)
 _RBAC: Final = ("rbac", "rbac.authorization.k8s.io", "v1")
-_POD_SUBRESOURCES: Final = {
-    "binding": ("", "v1", "Binding", ("create",)),
-    "log": ("", "v1", "Pod", ("get",)),
-}
+_POD_SUBRESOURCES: Final = {"binding": ("", "v1", "Binding", ("create",)), "log": ("", "v1", "Pod", ("get",))}
 _TOKEN: Final = {"token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",))}
 
 BUILT_IN: Final = (
@@ -228,9 +225,5 @@ def _custom_scale(paths: Object | None) -> Scale | None:
 def _whole_object(schema: Object) -> Object:
     """The structural schema with the three fields that every object has."""
     text = {"type": "string"}
-    properties = schema.get("properties", {}) | {
-        "apiVersion": text,
-        "kind": text,
-        "metadata": metadata_schema(),
-    }
+    properties = schema.get("properties", {}) | {"apiVersion": text, "kind": text, "metadata": metadata_schema()}
     return schema | {"type": "object", "properties": properties}

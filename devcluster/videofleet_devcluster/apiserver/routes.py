@@ -4,6 +4,7 @@ documents.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -50,7 +51,8 @@ class Routes:
         self._store = store
         self._registry = registry
         self._writes = writes
-        self._subresources = Subresources(writes, tokens, Authorizer(store))
+        self._authorizer = Authorizer(store)
+        self._subresources = Subresources(writes, tokens, self._authorizer)
         self._openapi = OpenApi(registry)
 
     async def answer(
@@ -131,15 +133,24 @@ class Routes:
         if info.verb == "update":
             return _json(self._writes.update(resource, key, _object(body), options), 200, options.warnings)
         if info.verb == "patch":
-            return self._patch(request, resource, key, body, options)
+            return self._patch(request, info, resource, key, body, options, user)
         if info.verb == "delete":
             return self._delete(resource, key, DeleteOptions.from_json(_object(body)), options, request)
         return self._delete_collection(request, resource, key, DeleteOptions.from_json(_object(body)), options)
 
     def _patch(
-        self, request: web.Request, resource: Resource, key: Key, body: Any, options: WriteOptions
+        self,
+        request: web.Request,
+        info: RequestInfo,
+        resource: Resource,
+        key: Key,
+        body: Any,
+        options: WriteOptions,
+        user: User,
     ) -> web.StreamResponse:
         if request.content_type == APPLY_PATCH:
+            if self._store.get(resource.id, key) is None and not info.subresource:
+                self._authorizer.check(user, replace(info, verb="create"))  # who applies a new object creates it
             obj, is_new = self._writes.apply(resource, key, _object(body), options)
             return _json(obj, 201 if is_new else 200, options.warnings)
         change = _change(request.content_type, body, resource)
@@ -158,13 +169,7 @@ class Routes:
         if not is_gone or returns_object(resource):
             return _json(obj)
         details = details_of(resource.plural, resource.group, key[1], uid=obj["metadata"]["uid"])
-        status = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": details,
-        }
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         return _json(status)
 
     def _delete_collection(
@@ -179,12 +184,7 @@ class Routes:
     # Subresources.
 
     async def _below(
-        self,
-        request: web.Request,
-        info: RequestInfo,
-        resource: Resource,
-        key: Key,
-        client: aiohttp.ClientSession,
+        self, request: web.Request, info: RequestInfo, resource: Resource, key: Key, client: aiohttp.ClientSession
     ) -> web.StreamResponse:
         found = discovery.subresources(resource).get(info.subresource)
         if found is None or info.tail:

@@ -15,7 +15,7 @@ from videofleet_devcluster.apiserver.errors import expired
 from videofleet_devcluster.apiserver.objects import Key, Object, key_of
 
 ResourceId = tuple[str, str]
-_LOG_LENGTH: Final = 8192  # events kept per resource; a slower watcher has to list again
+_LOG_LENGTH: Final = 4096  # events kept per resource; a slower watcher has to list again
 
 
 @dataclass

@@ -138,11 +138,7 @@ class Watch:
         metadata: Object = {"resourceVersion": str(version), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
-        bookmark = {
-            "kind": self._resource.kind,
-            "apiVersion": self._resource.group_version,
-            "metadata": metadata,
-        }
+        bookmark = {"kind": self._resource.kind, "apiVersion": self._resource.group_version, "metadata": metadata}
         return watch_line("BOOKMARK", bookmark)
 
 

@@ -143,10 +143,17 @@ class Writes:
         if name:
             metadata["name"] = name
         elif not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
+            metadata["name"] = self._free_name(resource, namespace, metadata["generateName"])
         if not metadata.get("name"):
             cause = Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
             raise invalid(resource.kind, resource.group, "", [cause])
+
+    def _free_name(self, resource: Resource, namespace: str, prefix: str) -> str:
+        """The prefix and five letters that no other object has."""
+        while True:
+            name = prefix + "".join(secrets.choice(_SUFFIX) for _ in range(5))
+            if self.store.get(resource.id, (namespace, name)) is None:
+                return name
 
     def _insert(
         self, resource: Resource, obj: Object, options: WriteOptions, managed_fields: list[Object] | None
@@ -295,13 +302,7 @@ class Writes:
         )  # fmt: skip
         if not status.get("conditions"):
             status["conditions"] = [
-                {
-                    "type": kind,
-                    "status": "True",
-                    "lastTransitionTime": timestamp(),
-                    "reason": reason,
-                    "message": text,
-                }
+                {"type": kind, "status": "True", "lastTransitionTime": timestamp(), "reason": reason, "message": text}
                 for kind, reason, text in names
             ]
         status["acceptedNames"] = clone(obj["spec"]["names"])

@@ -21,11 +21,7 @@ from videofleet_devcluster.apiserver.server import ApiServer
 def widget_definition() -> dict[str, Any]:
     """A CRD with everything that schemas can say here; the one of the recorded transcripts."""
     text = {"type": "string"}
-    condition = {
-        "type": "object",
-        "required": ["type", "status"],
-        "properties": {"type": text, "status": text},
-    }
+    condition = {"type": "object", "required": ["type", "status"], "properties": {"type": text, "status": text}}
     tier = {
         "type": "object",
         "required": ["name", "width"],
@@ -51,11 +47,7 @@ def widget_definition() -> dict[str, Any]:
             "wait": {"x-kubernetes-int-or-string": True},
         },
         "x-kubernetes-validations": [
-            {
-                "rule": "self.size <= self.maxSize",
-                "message": "size must not exceed maxSize",
-                "fieldPath": ".size",
-            },
+            {"rule": "self.size <= self.maxSize", "message": "size must not exceed maxSize", "fieldPath": ".size"},
             {
                 "rule": "self.model == oldSelf.model || self.size == 0",
                 "messageExpression": "'model may change only at size 0, not at ' + string(self.size)",
@@ -81,11 +73,7 @@ def widget_definition() -> dict[str, Any]:
         "storage": True,
         "subresources": {"status": {}},
         "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "required": ["spec"],
-                "properties": {"spec": spec, "status": status},
-            }
+            "openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {"spec": spec, "status": status}}
         },
         "additionalPrinterColumns": [
             {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},

@@ -54,6 +54,15 @@ async def test_resource_names_and_subresources(account, api):
     assert (await account("GET", f"{path}/a")).status == 403
 
 
+async def test_applying_a_new_object_needs_create_as_well(account, api):
+    await allow(api, apiGroups=[""], resources=["configmaps"], verbs=["patch"])
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}}
+    refused = await account.apply(f"{MAPS}/a", body, "m")
+    assert (refused.status, "cannot create resource" in refused.body["message"]) == (403, True)
+    await api("POST", MAPS, body)
+    assert (await account.apply(f"{MAPS}/a", body, "m")).status == 200
+
+
 async def test_cluster_roles_hold_everywhere(account, api):
     role = {"metadata": {"name": "all"}, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}
     await api("POST", f"{RBAC}/clusterroles", role)

@@ -1,12 +1,16 @@
 """The real clients against the server: kubernetes.aio, kopf's way of watching, the Helm engine."""
 
 import asyncio
+import json
 import textwrap
 
+import kopf
 import pytest
 from kubernetes import aio
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic import DynamicClient
+
+WIDGETS = "/apis/wire.example.com/v1alpha1/namespaces/default/widgets"
 
 
 @pytest.fixture
@@ -51,20 +55,50 @@ async def test_dynamic_client_applies_custom_resources(client, widgets, make):
 
 async def test_watching_with_the_client(client):
     core = aio.client.CoreV1Api(client)
-    watch = aio.watch.Watch()
     seen = []
 
     async def follow():
-        async for event in watch.stream(core.list_namespaced_config_map, "default", timeout_seconds=10):
-            seen.append((event["type"], event["object"].metadata.name))
-            if event["type"] == "DELETED":
-                return
+        async with aio.watch.Watch() as watch:
+            async for event in watch.stream(core.list_namespaced_config_map, "default", timeout_seconds=10):
+                seen.append((event["type"], event["object"].metadata.name))
+                if event["type"] == "DELETED":
+                    watch.stop()
 
     task = asyncio.create_task(follow())
     await core.create_namespaced_config_map("default", {"metadata": {"name": "a"}})
     await core.delete_namespaced_config_map("a", "default")
     await asyncio.wait_for(task, 10)
     assert seen[-1] == ("DELETED", "a")
+
+
+async def test_kopf_sees_every_change(server, widgets, make, tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "kubeconfig")))
+    registry = kopf.OperatorRegistry()
+    seen: asyncio.Queue[tuple[str | None, str]] = asyncio.Queue()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs):
+        return kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event("wire.example.com", "v1alpha1", "widgets", registry=registry)
+    async def changed(type, name, **_):  # noqa: A002 - kopf's word
+        await seen.put((type, name))
+
+    await widgets("POST", WIDGETS, make.widget("before"))
+    stop = asyncio.Event()
+    operator = kopf.operator(
+        registry=registry, namespaces=["default"], standalone=True, stop_flag=stop, memo=kopf.Memo()
+    )
+    task = asyncio.create_task(operator)
+    try:
+        assert await asyncio.wait_for(seen.get(), 20) == (None, "before")
+        await widgets("POST", WIDGETS, make.widget("after"))
+        assert await asyncio.wait_for(seen.get(), 20) == ("ADDED", "after")
+        await widgets("DELETE", f"{WIDGETS}/before")
+        assert await asyncio.wait_for(seen.get(), 20) == ("DELETED", "before")
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 20)
 
 
 CHART = {
@@ -93,8 +127,6 @@ CHART = {
 @pytest.fixture
 def chart(tmp_path, make):
     """A small chart with a CRD."""
-    import json
-
     folder = tmp_path / "tiny"
     for name, text in CHART.items():
         file = folder / name

@@ -75,6 +75,13 @@ async def test_conflicts_name_the_other_manager(api, make):
     assert owners == {"m1": False, "m2": True}
 
 
+async def test_several_conflicts_are_listed(api):
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1", "y": "1"}}
+    await api.apply(f"{MAPS}/a", body, "m1")
+    refused = await api.apply(f"{MAPS}/a", body | {"data": {"x": "2", "y": "2"}}, "m2")
+    assert refused.body["message"] == 'Apply failed with 2 conflicts: conflicts with "m1":\n- .data.x\n- .data.y'
+
+
 async def test_an_ordinary_update_takes_ownership(api, make):
     await api.apply(f"{DEPLOYMENTS}/d", make.deployment(replicas=1), "m1")
     await api("PATCH", f"{DEPLOYMENTS}/d?fieldManager=hand", {"spec": {"replicas": 5}}, kind=MERGE)

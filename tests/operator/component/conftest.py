@@ -20,7 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from videofleet.queue import JobQueue
 from videofleet_devcluster.apiserver.server import ApiServer
 from videofleet_operator.kube.client import KubeClient
-from videofleet_operator.kube.errors import NotFound
+from videofleet_operator.kube.errors import KubeError
 from videofleet_operator.kube.paths import RBAC_RULES, collection, item
 
 ROOT = Path(__file__).parents[3]
@@ -55,8 +55,8 @@ class FakeNode:
             for deployment in self._api.store.listed(("apps", "deployments")):
                 try:
                     await self._step(deployment)
-                except NotFound:
-                    continue  # it went meanwhile
+                except KubeError:
+                    continue  # like the real ones it just tries again
             await asyncio.sleep(0.02)
 
     async def _step(self, deployment: dict[str, Any]) -> None:
@@ -187,7 +187,10 @@ class World:
 
     async def condition(self, kind: str, name: str = "tiny") -> tuple[str, str, str]:
         """status, reason, message; only of the present generation."""
-        found = await self.get(name)
+        return self.condition_of(await self.get(name), kind)
+
+    @staticmethod
+    def condition_of(found: dict[str, Any], kind: str) -> tuple[str, str, str]:
         for condition in found.get("status", {}).get("conditions", []):
             if condition["type"] == kind and condition["observedGeneration"] == found["metadata"]["generation"]:
                 return condition["status"], condition["reason"], condition["message"]
@@ -199,8 +202,8 @@ class World:
         revisions = found.get("status", {}).get("revisions", {})
         policy = await self.queue.policy(found["metadata"]["uid"])
         return (
-            (await self.condition("Ready", name))[0] == "True"
-            and (await self.condition("Progressing", name))[0] == "False"
+            self.condition_of(found, "Ready")[0] == "True"
+            and self.condition_of(found, "Progressing")[0] == "False"
             and revisions.get("stable") == revisions.get("target")
             and policy is not None
             and set(policy.tracks) == {revisions["target"]}
@@ -261,6 +264,8 @@ async def world(tmp_path: Path, redis_url: str, installation: str) -> AsyncItera
     async with JobQueue.connect(redis_url, installation) as queue:
         yield World(api, kube, queue, node, operator)
     operator.kill()
+    if running.done():
+        running.result()  # the node must not have died
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await kube.__aexit__()

@@ -1,4 +1,4 @@
-"""SIGKILL before and after every write of a create, a rollout and a deletion: the end is the same, nothing is left over."""
+"""SIGKILL before and after every write of a create, a rollout and a deletion: the end is the same and tidy."""
 
 import asyncio
 import json
@@ -107,6 +107,15 @@ class Life:
 
     async def live(self, die_at: str, wait_until) -> bool:
         """Whether the crash happened."""
+        try:
+            await self.whole_life(die_at, wait_until)
+        finally:
+            self.doomed.kill(self.child)
+            await self.queue.close()
+        assert "Traceback" not in self.operator.log.read_text(), die_at
+        return self.has_crashed
+
+    async def whole_life(self, die_at: str, wait_until) -> None:
         world = self.world
         await world.kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
         self.child = self.doomed.start(self.operator, die_at)
@@ -120,10 +129,6 @@ class Life:
         uid = await world.uid()
         await world.delete()
         await wait_until(self.stepping(lambda: self.is_gone(uid)), 30)
-        self.doomed.kill(self.child)
-        await self.queue.close()
-        assert "Traceback" not in self.operator.log.read_text(), die_at
-        return self.has_crashed
 
     def stepping(self, check):
         """The check, after starting the operator again if it has died."""
