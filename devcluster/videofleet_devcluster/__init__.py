@@ -1,1 +1,3 @@
-"""As much of Kubernetes as kubectl, Helm, kopf and VideoFleet touch, on one machine, without containers."""
+"""As much of Kubernetes as kubectl, Helm, kopf and VideoFleet touch, on one machine, without root or
+containers.
+"""

@@ -44,6 +44,12 @@ def test_mount_paths_are_rewritten_at_path_boundaries(text: str, expected: str) 
     assert rewriter(Path("/r"), ["/data", "/data/deep", "/etc/v"])(text) == expected
 
 
+def test_a_path_is_rewritten_once_even_when_the_root_lies_below_a_mount() -> None:
+    rewrite = rewriter(Path("/tmp/state/root"), ["/tmp"])
+    assert rewrite("--scratch=/tmp/x") == "--scratch=/tmp/state/root/tmp/x"
+    assert rewrite(rewrite("--scratch=/tmp/x")) == "--scratch=/tmp/state/root/tmp/x"
+
+
 POD: dict[str, Any] = {
     "metadata": {"name": "p", "namespace": "n", "uid": "U", "labels": {"l": "1"}, "annotations": {}},
     "spec": {"nodeName": "node"},

@@ -162,9 +162,7 @@ class Fleet:
     ) -> AsyncIterator[Worker]:
         """A running worker in this process, ready or failed; its compute is a process of its own."""
         settings = self.settings(spec or worker_spec(), **changes)
-        engine = Engine(
-            settings.spec, settings.model, settings.scratch, min_step_timeout_s=min_step_timeout_s
-        )
+        engine = Engine(settings.spec, settings.model, settings.scratch, min_step_timeout_s=min_step_timeout_s)
         worker = Worker(settings, self.queue, engine)
         life = asyncio.create_task(worker.run())
         try:

@@ -60,7 +60,9 @@ def by_pipeline(pipe: Any, request: VideoRequest) -> np.ndarray:
     return np.asarray((video * 255).round().astype(np.uint8))
 
 
-def by_us(pipe: Any, request: VideoRequest, path: Path, between: Callable[[Progress], None] | None = None) -> np.ndarray:
+def by_us(
+    pipe: Any, request: VideoRequest, path: Path, between: Callable[[Progress], None] | None = None
+) -> np.ndarray:
     clip = generate(pipe, request, path, between or (lambda _: None))
     shape = (clip.frames.num_frames, clip.frames.height, clip.frames.width, 3)
     return np.fromfile(path, dtype=np.uint8).reshape(shape)
@@ -175,7 +177,9 @@ def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(pipe: Any, 
     seen: list[int] = []
     tier = TIER.model_copy(update={"num_inference_steps": 20})
     settings = Warmup(max_runs=3, stable_within=0.0, timeout_s=60)
-    warmed = warm_tier(pipe, tier, settings, tmp_path, lambda p: seen.append(p.step) if p.stage == "denoising" else None)
+    warmed = warm_tier(
+        pipe, tier, settings, tmp_path, lambda p: seen.append(p.step) if p.stage == "denoising" else None
+    )
     assert seen == [0, 1, 7, 8] * 3
     assert warmed.runs == 3
     assert warmed.seconds_per_step > 0

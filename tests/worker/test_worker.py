@@ -250,9 +250,7 @@ async def test_a_warm_up_without_end_is_a_fault(fleet: Fleet, spec_with: Callabl
     assert fleet.termination["reason"] == WorkerFault.WARMUP_TIMEOUT
 
 
-async def test_compute_that_dies_while_starting_is_a_fault(
-    fleet: Fleet, spec_with: Callable[..., WorkerSpec]
-) -> None:
+async def test_compute_that_dies_while_starting_is_a_fault(fleet: Fleet, spec_with: Callable[..., WorkerSpec]) -> None:
     worker = Worker(fleet.settings(spec_with()), fleet.queue)
     life = asyncio.create_task(worker.run())
     await fleet.until(lambda: worker.status.state is WorkerState.WARMING, "it warms")

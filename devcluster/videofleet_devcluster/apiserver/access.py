@@ -1,7 +1,8 @@
 """Who is asking (bearer tokens) and whether they may (RBAC), worded as Kubernetes words refusals.
 
-The administrator is in system:masters and may do everything. Pods' tokens stand for their ServiceAccount as long as
-that very account (by UID) exists. No token at all is system:anonymous, who may only ask for health and version.
+The administrator is in system:masters and may do everything. Pods' tokens stand for their ServiceAccount as
+long as that very account (by UID) exists. No token at all is system:anonymous, who may only ask for health
+and version.
 """
 
 import secrets
@@ -56,9 +57,7 @@ class Tokens:
         if found is None:
             raise not_found("serviceaccounts", "", account)
         token = secrets.token_urlsafe(32)
-        self._accounts[token] = _AccountToken(
-            namespace, account, found["metadata"]["uid"], time.time() + lifetime_s
-        )
+        self._accounts[token] = _AccountToken(namespace, account, found["metadata"]["uid"], time.time() + lifetime_s)
         return token
 
     def user(self, authorization: str | None) -> User:
@@ -109,7 +108,8 @@ class Authorizer:
         if _AUTHENTICATED in user.groups and info.verb == "get" and _under(info.path, _DISCOVERY_PATHS):
             return True  # system:discovery
         return any(
-            _has(rule.get("verbs"), info.verb) and any(_path_fits(p, info.path) for p in rule.get("nonResourceURLs", ()))
+            _has(rule.get("verbs"), info.verb)
+            and any(_path_fits(pattern, info.path) for pattern in rule.get("nonResourceURLs", ()))
             for rule in self._rules(user, "")
         )  # fmt: skip
 
@@ -186,7 +186,6 @@ def _forbidden(user: User, info: RequestInfo) -> ApiError:
     where = f'in the namespace "{info.namespace}"' if info.namespace else "at the cluster scope"
     what = f'resource "{info.full_resource}" in API group "{info.group}" {where}'
     named = f' "{info.name}"' if info.name else ""
-    message = (
-        f'{qualified(info.resource, info.group)}{named} is forbidden: User "{user.name}" cannot {info.verb} {what}'
-    )
+    subject = f"{qualified(info.resource, info.group)}{named}"
+    message = f'{subject} is forbidden: User "{user.name}" cannot {info.verb} {what}'
     return ApiError(403, "Forbidden", message, details_of(info.resource, info.group, info.name))

@@ -12,7 +12,7 @@ _RANGE: Final = ipaddress.ip_network("127.10.0.0/16")
 
 
 def assign_address(service: Object, others: Iterable[Object]) -> None:
-    """Writes clusterIP and clusterIPs into a new Service. Raises: ApiError 422 when the wanted one cannot be had."""
+    """Writes clusterIP and clusterIPs into a new Service. Raises: ApiError 422 when one is taken."""
     spec = service["spec"]
     if spec["type"] == "ExternalName":
         return

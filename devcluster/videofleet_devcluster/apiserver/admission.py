@@ -79,7 +79,10 @@ def _refuse_wrong_types(resource: Resource, found: list[Cause]) -> None:
     """Built-in kinds are decoded into Go structs: a wrong type fails there, before validation."""
     for cause in found:
         if cause.reason == TYPE_INVALID:
-            actual, expected = cause.message.split('"')[1], cause.message.split("must be of type ")[1].split(":")[0]
+            actual, expected = (
+                cause.message.split('"')[1],
+                cause.message.split("must be of type ")[1].split(":")[0],
+            )
             where = f"Go struct field {resource.kind}.{cause.field} of type {expected}"
             raise bad_request(f"{_unhandled(resource)}: json: cannot unmarshal {actual} into {where}")
 

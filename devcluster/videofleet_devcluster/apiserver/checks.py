@@ -1,4 +1,5 @@
-"""Rules of built-in kinds and of metadata that no schema states: names, immutability, selectors that must match.
+"""Rules of built-in kinds and of metadata that no schema states: names, immutability, selectors that must
+match.
 
 Only those whose breach would pass here and fail on Kubernetes for what this product writes.
 """
@@ -17,22 +18,28 @@ _SUBDOMAIN: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _DNS_LABEL: Final = re.compile(_LABEL)
 _LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _SUBDOMAIN_TEXT: Final = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 _LABEL_TEXT: Final = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
-    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
 _LABEL_VALUE_TEXT: Final = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
-    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+    "regex used for validation "
+    "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 _LABEL_KINDS: Final = ("Namespace", "Service")  # their names are single DNS labels
-_FREE_KINDS: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")  # path segments, e.g. system:node
+_FREE_KINDS: Final = (
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+)  # path segments, e.g. system:node
 
 
 def metadata_faults(kind: str, metadata: Object) -> Iterator[Cause]:
@@ -66,9 +73,7 @@ def _workload(obj: Object, old: Object | None) -> Iterator[Cause]:
     if not wanted and not spec["selector"].get("matchExpressions"):
         yield _invalid("spec.selector", spec["selector"], "empty selector is invalid for deployment")
     if any(labels.get(name) != value for name, value in wanted.items()):
-        yield _invalid(
-            "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
-        )
+        yield _invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     if old is not None and old["spec"]["selector"] != spec["selector"]:
         yield _invalid("spec.selector", spec["selector"], "field is immutable")
     yield from _pod_spec(spec["template"]["spec"], "spec.template.spec")
@@ -78,7 +83,13 @@ def _pod(obj: Object, old: Object | None) -> Iterator[Cause]:
     yield from _pod_spec(obj["spec"], "spec")
     if old is None:
         return
-    free = ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates", "nodeName")
+    free = (
+        "tolerations",
+        "activeDeadlineSeconds",
+        "terminationGracePeriodSeconds",
+        "schedulingGates",
+        "nodeName",
+    )
     before, after = ({k: v for k, v in o["spec"].items() if k not in free} for o in (old, obj))
     for spec in (before, after):
         spec["containers"] = [{**container, "image": ""} for container in spec["containers"]]
@@ -86,8 +97,8 @@ def _pod(obj: Object, old: Object | None) -> Iterator[Cause]:
         text = (
             "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
             "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
-            "negative)"
+            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+            "previously negative)"
         )
         yield Cause("FieldValueForbidden", text, "spec")
 

@@ -1,4 +1,5 @@
-"""What Kubernetes fills in on built-in kinds beyond their schemas: pods, workloads, services, claims, secrets.
+"""What Kubernetes fills in on built-in kinds beyond their schemas: pods, workloads, services, claims,
+secrets.
 
 Only defaults that somebody here reads or that make a second apply a change. Changes the object it is given.
 """

@@ -1,6 +1,7 @@
 """Schemas of the built-in kinds, from the definitions that kubernetes-validate ships.
 
-They say which fields exist, how lists merge and what belongs together; nothing here is typed in by hand. Loaded once.
+They say which fields exist, how lists merge and what belongs together; nothing here is typed in by hand.
+Loaded once.
 """
 
 import json
@@ -37,7 +38,7 @@ def documents() -> dict[str, Object]:
 
 @cache
 def _resolved() -> dict[str, Object]:
-    """The definitions with every reference replaced by the very object it names (cyclic where Kubernetes is)."""
+    """The definitions with every reference replaced by the object it names (cyclic where Kubernetes is)."""
     schemas: dict[str, Object] = json.loads(json.dumps(documents()))
     for name, schema in schemas.items():
         if name.rsplit(".", 1)[1] in _OPEN_ENDED:

@@ -1,4 +1,4 @@
-"""Discovery, in the old form (groups and resource lists) and the aggregated one (APIGroupDiscoveryList v2)."""
+"""Discovery, in the old form (groups and resource lists) and the aggregated (APIGroupDiscoveryList v2)."""
 
 from collections.abc import Iterator
 
@@ -49,7 +49,12 @@ def resource_list(registry: Registry, group_name: str, version: str) -> Object |
         return None
     entries = [entry for resource in resources for entry in _entries(resource)]
     group_version = f"{group_name}/{version}" if group_name else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries}
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": group_version,
+        "resources": entries,
+    }
 
 
 def _entries(resource: Resource) -> Iterator[Object]:
@@ -66,7 +71,11 @@ def _entries(resource: Resource) -> Iterator[Object]:
         entry["categories"] = list(resource.categories)
     yield entry
     for name, (group_name, version, kind, verbs) in subresources(resource).items():
-        below: Object = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
+        below: Object = {
+            "name": f"{resource.plural}/{name}",
+            "singularName": "",
+            "namespaced": resource.namespaced,
+        }
         if (group_name, kind) != (resource.group, resource.kind):
             below |= {"group": group_name, "version": version}
         yield below | {"kind": kind, "verbs": list(verbs)}
@@ -85,11 +94,19 @@ def subresources(resource: Resource) -> dict[str, tuple[str, str, str, tuple[str
 def aggregated(registry: Registry, *, core: bool) -> Object:
     """GET /api or /apis in one document."""
     items = [
-        {"metadata": {"name": name} if name else {}, "versions": [_version(v, r) for v, r in versions.items()]}
+        {
+            "metadata": {"name": name} if name else {},
+            "versions": [_version(v, r) for v, r in versions.items()],
+        }
         for name, versions in registry.groups().items()
         if (name == "") == core
     ]
-    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    }
 
 
 def _version(version: str, resources: list[Resource]) -> Object:

@@ -1,6 +1,7 @@
 """Every refusal this server knows, as the Status that Kubernetes would send.
 
-The wording is Kubernetes'; clients and people match on it. Raised anywhere, turned into a response once, in the server.
+The wording is Kubernetes'; clients and people match on it. Raised anywhere, turned into a response once, in
+the server.
 """
 
 from dataclasses import dataclass
@@ -63,9 +64,7 @@ def qualified(plural: str, group: str) -> str:
 
 def not_found(plural: str, group: str, name: str) -> ApiError:
     """404 for an object."""
-    return ApiError(
-        404, "NotFound", f'{qualified(plural, group)} "{name}" not found', details_of(plural, group, name)
-    )
+    return ApiError(404, "NotFound", f'{qualified(plural, group)} "{name}" not found', details_of(plural, group, name))
 
 
 def no_such_path() -> ApiError:
@@ -81,9 +80,7 @@ def already_exists(plural: str, group: str, name: str) -> ApiError:
 
 def conflict(plural: str, group: str, name: str, why: str = "") -> ApiError:
     """409 on a stale resourceVersion or another precondition."""
-    why = why or (
-        "the object has been modified; please apply your changes to the latest version and try again"
-    )
+    why = why or ("the object has been modified; please apply your changes to the latest version and try again")
     message = f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}'
     return ApiError(409, "Conflict", message, details_of(plural, group, name))
 

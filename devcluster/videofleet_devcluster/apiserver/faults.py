@@ -1,6 +1,8 @@
-"""Faults on demand: what goes wrong, for which requests and how often. The tests' way to break things on purpose.
+"""Faults on demand: what goes wrong, for which requests and how often. The tests' way to break things on
+purpose.
 
-A rule is consulted once per matching request and used up after `count` of them. Nothing matches until a rule is added.
+A rule is consulted once per matching request and used up after `count` of them. Nothing matches until a rule
+is added.
 """
 
 import fnmatch

@@ -1,7 +1,7 @@
 """Sets of field paths as FieldsV1 tries: `{"f:spec": {"f:replicas": {}}}`, and the difference of two objects.
 
-A node is a member of the set when it is empty or holds "."; other nodes only lead to members. Pure functions, but
-`graft` and `cut` change the trie they are given.
+A node is a member of the set when it is empty or holds "."; other nodes only lead to members. Pure functions,
+but `graft` and `cut` change the trie they are given.
 """
 
 from collections.abc import Iterator
@@ -27,17 +27,13 @@ def fields_of(value: Any, schema: Schema, *, containers: bool = False) -> Trie:
     if isinstance(value, list) and structure.list_type(schema) == "map":
         inner = structure.items(schema)
         keyed = structure.keyed(schema, value)
-        return dot | {
-            key: {".": {}} | fields_of(item, inner, containers=containers) for key, item in keyed.items()
-        }
+        return dot | {key: {".": {}} | fields_of(item, inner, containers=containers) for key, item in keyed.items()}
     if isinstance(value, list) and structure.list_type(schema) == "set":
         return dot | {key: {} for key in structure.keyed(schema, value)}
     return {}
 
 
-def difference(
-    old: Any, new: Any, schema: Schema, path: Path = ()
-) -> Iterator[tuple[Path, Trie | None]]:
+def difference(old: Any, new: Any, schema: Schema, path: Path = ()) -> Iterator[tuple[Path, Trie | None]]:
     """What changed: a path with the set of new fields under it, or with None where something is gone."""
     if old == new:
         return

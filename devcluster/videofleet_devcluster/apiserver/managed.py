@@ -1,7 +1,7 @@
 """metadata.managedFields: who owns which field, after ordinary writes and after server-side apply.
 
-An update takes what it changed away from everybody else. An apply owns what it says, conflicts with others about
-values it would change, and removes what it said last time and nobody else owns.
+An update takes what it changed away from everybody else. An apply owns what it says, conflicts with others
+about values it would change, and removes what it said last time and nobody else owns.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from videofleet_devcluster.apiserver.objects import Object, clone, timestamp
 from videofleet_devcluster.apiserver.structure import Schema
 
 _SYSTEM: Final = frozenset(
-    {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink",
-     "deletionTimestamp", "deletionGracePeriodSeconds"}
+    {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
+     "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"}
 )  # fmt: skip  # nobody owns these
 
 
@@ -139,7 +139,7 @@ def _conflict(clashes: list[tuple[Object, Path]]) -> ApiError:
 
 
 def _described(entry: Object) -> str:
-    """The manager as Kubernetes names it: one that applied by its name, one that updated with the way it did."""
+    """The manager as Kubernetes names it: an applier by name, an updater with the way it wrote."""
     if entry["operation"] == "Apply":
         return f'"{entry["manager"]}"'
     through = f" with subresource {entry['subresource']!r}".replace("'", '"') if entry.get("subresource") else ""
@@ -185,7 +185,7 @@ def _merge_lists(live: dict[str, Any], config: dict[str, Any], schema: Schema) -
 
 
 def remove_dropped(value: Any, before: Trie, now: Trie, others: list[Trie], schema: Schema) -> None:
-    """Removes from a merged value, on fresh containers along the way, what was applied before and is owned no more."""
+    """Removes what was applied before and is owned no more; containers on the way are copied, not changed."""
     for element in [element for element in before if element != "."]:
         below = before[element]
         theirs = [trie[element] for trie in others if element in trie]

@@ -1,4 +1,4 @@
-"""Media types: which body a request may have, which form of answer it accepts. JSON and YAML, never protobuf."""
+"""Media types: which body a request may have and which answer it accepts."""
 
 import json
 from typing import Any, Final
@@ -7,6 +7,7 @@ import yaml
 from aiohttp import web
 
 from videofleet_devcluster.apiserver.errors import bad_request, not_acceptable, unsupported_media_type
+from videofleet_devcluster.apiserver.protobuf import MEDIA_TYPE, decode_protobuf
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -17,7 +18,7 @@ _BODIES: Final = ("application/json", "application/yaml")
 _JSON: Final = ("application/json", "application/*", "*/*")
 
 
-class _JsonLikeLoader(yaml.CSafeLoader):  # type: ignore[misc]  # the stub knows the C loader only as Any
+class _JsonLikeLoader(yaml.CSafeLoader):
     """YAML without timestamps: they stay text, as in JSON."""
 
 
@@ -33,6 +34,8 @@ async def read_body(request: web.Request) -> Any:
     raw = await request.read()
     if not raw:
         return {}
+    if request.content_type == MEDIA_TYPE and (decoded := decode_protobuf(raw)) is not None:
+        return decoded
     if request.headers.get("Content-Type") and request.content_type not in accepted:
         raise unsupported_media_type(", ".join(accepted))
     try:
@@ -47,7 +50,7 @@ async def read_body(request: web.Request) -> Any:
 
 
 def wants_table(accept: str) -> bool:
-    """Whether the client prefers a Table to the objects. Raises: ApiError 406 when it accepts nothing we have."""
+    """Whether the client prefers a Table to the objects. Raises: ApiError 406 when neither will do."""
     types = [part.strip() for part in accept.split(",") if part.strip()] or ["*/*"]
     for media_type in types:
         name, *parameters = (part.strip() for part in media_type.split(";"))

@@ -1,7 +1,8 @@
 """Kubernetes objects as plain JSON dicts, and the few things everybody does with them.
 
-Invariant of this package: an object that reached the store is never changed in place. Whoever wants another one clones
-it, changes the clone and puts that; so lists, watch events and caches share references without copying.
+Invariant of this package: an object that reached the store is never changed in place. Whoever wants another
+one clones it, changes the clone and puts that; so lists, watch events and caches share references without
+copying.
 """
 
 from datetime import UTC, datetime

@@ -10,7 +10,15 @@ from videofleet_devcluster.apiserver.errors import ApiError, bad_request, not_fo
 from videofleet_devcluster.apiserver.objects import Key, Object
 from videofleet_devcluster.apiserver.store import Store
 
-_PASSED_ON: Final = ("follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "tailLines", "timestamps")
+_PASSED_ON: Final = (
+    "follow",
+    "limitBytes",
+    "previous",
+    "sinceSeconds",
+    "sinceTime",
+    "tailLines",
+    "timestamps",
+)
 
 
 async def stream_logs(

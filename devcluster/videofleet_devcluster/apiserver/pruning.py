@@ -1,4 +1,5 @@
-"""Unknown fields and defaults of an object, by its schema: what a decoder would drop, complain about or fill in.
+"""Unknown fields and defaults of an object, by its schema: what a decoder would drop, complain about or fill
+in.
 
 Changes the object it is given; nothing else.
 """

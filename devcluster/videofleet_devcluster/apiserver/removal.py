@@ -1,7 +1,7 @@
 """How objects go away: finalizers, grace of pods, owners' dependents, namespaces and CRDs with their content.
 
-Background semantics: the owner goes first, its dependents a moment later. Everything runs on the event loop, in steps
-scheduled one after another, so that a deletion of thousands does not hold it.
+Background semantics: the owner goes first, its dependents a moment later. Everything runs on the event loop,
+in steps scheduled one after another, so that a deletion of thousands does not hold it.
 """
 
 import asyncio
@@ -92,7 +92,8 @@ class Removal:
             ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
         ):
             if wanted is not None and wanted != actual:
-                why = f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {actual}"
+                found = f"{label} in precondition: {wanted}, {label} in object meta: {actual}"
+                why = f"Precondition failed: {found}"
                 raise conflict(resource[1], resource[0], metadata["name"], why)
 
     def _mark(self, resource: ResourceId, obj: Object, grace_s: int) -> Object:
@@ -123,7 +124,7 @@ class Removal:
             self._check_definition(resource)
 
     def _check_owners(self, uid: str) -> None:
-        """Deletes an object all of whose owners are gone; one with an owner left only loses the dead references."""
+        """Deletes an object all of whose owners are gone; one with an owner left loses dead references."""
         place = self._store.locate(uid)
         obj = self._store.get(*place) if place else None
         if place is None or obj is None:
@@ -154,7 +155,7 @@ class Removal:
         """Namespaces and CRDs stay, terminating, until their content is gone."""
         if is_deleting(obj):
             return obj
-        marked = clone(obj)
+        marked: Object = clone(obj)
         marked["metadata"]["deletionTimestamp"] = timestamp()
         if resource == NAMESPACES:
             marked["status"] = {**marked.get("status", {}), "phase": "Terminating"}

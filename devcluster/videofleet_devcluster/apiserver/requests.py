@@ -13,7 +13,7 @@ _BY_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 @dataclass(frozen=True)
 class RequestInfo:
-    """One request. For a path outside of the resources `resource` is empty and `verb` is the lower-case method."""
+    """One request. Outside of the resources `resource` is empty and `verb` is the lower-case method."""
 
     verb: str
     path: str

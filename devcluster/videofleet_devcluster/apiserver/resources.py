@@ -1,6 +1,7 @@
 """Which kinds this server serves, and what each of them can do.
 
-The built-in ones are a table; CustomResourceDefinitions add theirs while the server runs. What is not here is 404.
+The built-in ones are a table; CustomResourceDefinitions add theirs while the server runs. What is not here is
+404.
 """
 
 from dataclasses import dataclass, field, replace
@@ -105,7 +106,10 @@ BUILT_IN: Final = (
     _core("nodes", "Node", "no", namespaced=False, has_status=True),
     _core("persistentvolumeclaims", "PersistentVolumeClaim", "pvc", has_status=True),
     _core("persistentvolumes", "PersistentVolume", "pv", namespaced=False, has_status=True),
-    _core("pods", "Pod", "po", categories=_ALL, has_status=True, has_generation=True, subresources=_POD_SUBRESOURCES),
+    _core(
+        "pods", "Pod", "po",
+        categories=_ALL, has_status=True, has_generation=True, subresources=_POD_SUBRESOURCES,
+    ),
     _core("secrets", "Secret"),
     _core("serviceaccounts", "ServiceAccount", "sa", subresources=_TOKEN),
     _core("services", "Service", "svc", categories=_ALL, has_status=True),
@@ -124,7 +128,10 @@ BUILT_IN: Final = (
         "policy", "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb",
         has_status=True, has_generation=True,
     ),
-    _of("networking", "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol", has_generation=True),
+    _of(
+        "networking", "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol",
+        has_generation=True,
+    ),
     _of(*_RBAC, "roles", "Role"),
     _of(*_RBAC, "rolebindings", "RoleBinding"),
     _of(*_RBAC, "clusterroles", "ClusterRole", namespaced=False),
@@ -221,5 +228,9 @@ def _custom_scale(paths: Object | None) -> Scale | None:
 def _whole_object(schema: Object) -> Object:
     """The structural schema with the three fields that every object has."""
     text = {"type": "string"}
-    properties = schema.get("properties", {}) | {"apiVersion": text, "kind": text, "metadata": metadata_schema()}
+    properties = schema.get("properties", {}) | {
+        "apiVersion": text,
+        "kind": text,
+        "metadata": metadata_schema(),
+    }
     return schema | {"type": "object", "properties": properties}

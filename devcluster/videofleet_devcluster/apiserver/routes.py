@@ -1,4 +1,6 @@
-"""From a RequestInfo to an answer: reads, watches, writes and subresources of the served resources, and the documents."""
+"""From a RequestInfo to an answer: reads, watches, writes and subresources of the served resources, and the
+documents.
+"""
 
 import json
 from collections.abc import Callable
@@ -94,9 +96,7 @@ class Routes:
         listed = [_seen_as(resource, obj) for obj in found]
         return _json(head | {"metadata": {"resourceVersion": version}, "items": listed})
 
-    async def _watch(
-        self, request: web.Request, resource: Resource, key: Key, *, as_table: bool
-    ) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, resource: Resource, key: Key, *, as_table: bool) -> web.StreamResponse:
         fields = request.query.get("fieldSelector", "")
         if key[1]:
             fields = f"metadata.name={key[1]}"
@@ -158,7 +158,13 @@ class Routes:
         if not is_gone or returns_object(resource):
             return _json(obj)
         details = details_of(resource.plural, resource.group, key[1], uid=obj["metadata"]["uid"])
-        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": details,
+        }
         return _json(status)
 
     def _delete_collection(

@@ -17,11 +17,11 @@ _SET: Final = re.compile(r"^(\S+)\s+(in|notin)\s+\(([^)]*)\)$")
 _EQUALITY: Final = re.compile(r"^([^=!\s]+)\s*(==|=|!=)\s*(.*)$")
 _NAME: Final = re.compile(r"^(!?)\s*([A-Za-z0-9][-A-Za-z0-9_./]*)$")
 _FIELDS: Final = {
-    "pods": ("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-             "status.phase", "status.podIP", "status.nominatedNodeName"),
+    "pods": ("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+             "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName"),
     "events": ("involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-               "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
-               "reportingComponent", "source", "type"),
+               "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
+               "reason", "reportingComponent", "source", "type"),
     "nodes": ("spec.unschedulable",),
     "namespaces": ("status.phase",),
     "secrets": ("type",),
@@ -85,4 +85,3 @@ def _text_at(obj: Any, steps: list[str]) -> str:
     if isinstance(obj, bool):
         return "true" if obj else "false"
     return "" if obj is None else str(obj)
-

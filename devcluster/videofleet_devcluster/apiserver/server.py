@@ -1,6 +1,8 @@
-"""The server itself: TLS with a throw-away CA, and the way of every request through authentication, faults and routes.
+"""The server itself: TLS with a throw-away CA, and the way of every request through authentication, faults
+and routes.
 
-State lives in memory and ends with the process. Invariant: whatever happens to a request, the client gets a Status.
+State lives in memory and ends with the process. Invariant: whatever happens to a request, the client gets a
+Status.
 """
 
 import asyncio
@@ -76,7 +78,12 @@ class ApiServer:
     async def stop(self) -> None:
         """Closes every connection and forgets everything."""
         if self._runner is not None:
+            handlers = self._runner.server.connections if self._runner.server else []
+            transports = [handler.transport for handler in handlers if handler.transport is not None]
             await self._runner.cleanup()
+            for transport in transports:  # a client that keeps its end open would hold ours in the TLS farewell
+                transport.abort()
+            await asyncio.sleep(0)
         if self._client is not None:
             await self._client.close()
 
@@ -110,6 +117,8 @@ class ApiServer:
             return _refusal(ApiError(413, "RequestEntityTooLarge", message))
         except (ConnectionResetError, asyncio.CancelledError):
             raise  # the client is gone
+        except _Dropped:
+            return web.Response()  # goes nowhere
         except Exception:
             _log.exception("a request failed", extra={"method": request.method, "path": request.path})
             return _refusal(ApiError(500, "InternalError", "Internal error occurred: see the log of the API server"))
@@ -127,8 +136,12 @@ class ApiServer:
         return response
 
 
+class _Dropped(Exception):
+    """A fault has closed the connection."""
+
+
 async def _strike_before(rule: FaultRule, request: web.Request) -> None:
-    """What a fault does before the request is applied. Raises: ApiError, ConnectionResetError."""
+    """What a fault does before the request is applied. Raises: ApiError, _Dropped."""
     if rule.action is FaultAction.DELAY:
         await asyncio.sleep(rule.delay_s)
     elif rule.action is FaultAction.DROP:
@@ -157,7 +170,7 @@ def _injected(rule: FaultRule) -> ApiError:
 def _drop(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError("a fault was injected on purpose")
+    raise _Dropped
 
 
 def _refusal(error: ApiError) -> web.Response:

@@ -1,7 +1,7 @@
 """The objects, one resourceVersion sequence over all of them, and a log of what happened for watchers.
 
-It knows nothing of HTTP, schemas or policy. Invariants: versions only grow; an event's object is the object at that
-version; the log of a resource is gapless back to `oldest`, and whoever asks for more is told Expired.
+It knows nothing of HTTP, schemas or policy. Invariants: versions only grow; an event's object is the object
+at that version; the log of a resource is gapless back to `oldest`, and whoever asks for more is told Expired.
 """
 
 import asyncio
@@ -98,7 +98,7 @@ class Log:
 
 
 class Store:
-    """All objects of the cluster, by resource, namespace and name, by UID, and by the UIDs of their owners."""
+    """All objects of the cluster, by resource, namespace and name, by UID, and by their owners."""
 
     def __init__(self) -> None:
         self.version = 0

@@ -1,4 +1,5 @@
-"""How a schema structures values: which child has which schema, which maps are atomic, what tells list items apart.
+"""How a schema structures values: which child has which schema, which maps are atomic, what tells list items
+apart.
 
 Works on built-in and custom schemas alike. An unknown schema is None: maps merge, lists are atomic.
 """
@@ -23,7 +24,8 @@ def child(schema: Schema, name: str) -> Schema:
 
 def items(schema: Schema) -> Schema:
     """The schema of list items."""
-    return schema.get("items") if schema else None
+    found: Schema = schema.get("items") if schema else None
+    return found
 
 
 def is_atomic_map(schema: Schema) -> bool:
@@ -33,7 +35,7 @@ def is_atomic_map(schema: Schema) -> bool:
 
 def list_type(schema: Schema) -> str:
     """`map`, `set` or `atomic`."""
-    return (schema or {}).get("x-kubernetes-list-type", "atomic")
+    return str((schema or {}).get("x-kubernetes-list-type", "atomic"))
 
 
 def item_key(schema: Schema, item: Any) -> str:

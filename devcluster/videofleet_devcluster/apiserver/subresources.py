@@ -1,4 +1,6 @@
-"""What lies below a resource and is no status: scale, binding of pods, tokens of ServiceAccounts, access reviews."""
+"""What lies below a resource and is no status: scale, binding of pods, tokens of ServiceAccounts, access
+reviews.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

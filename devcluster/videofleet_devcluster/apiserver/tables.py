@@ -20,7 +20,13 @@ def table(resource: Resource, objects: list[Object], version: str, include: str,
     columns = _columns(resource)
     rows = [_row(obj, columns, include) for obj in objects]
     definitions = [
-        {"name": name, "type": kind, "format": "name" if name == "Name" else "", "description": "", "priority": priority}
+        {
+            "name": name,
+            "type": kind,
+            "format": "name" if name == "Name" else "",
+            "description": "",
+            "priority": priority,
+        }
         for name, kind, priority, _ in columns
     ]
     body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version}}

@@ -1,6 +1,7 @@
 """Structural validation of a value against a Kubernetes schema, worded as Kubernetes words it.
 
-One function per keyword family; all faults are reported, in the order of the fields' names, not only the first.
+One function per keyword family; all faults are reported, in the order of the fields' names, not only the
+first.
 """
 
 import json

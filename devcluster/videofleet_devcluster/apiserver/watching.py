@@ -1,6 +1,7 @@
 """Watches: from a version or from the current state, by selector, with bookmarks and streaming lists.
 
-A watcher sees every change once and in order. One that asks for a version that is no longer in the log gets 410.
+A watcher sees every change once and in order. One that asks for a version that is no longer in the log gets
+410.
 """
 
 import asyncio
@@ -110,7 +111,7 @@ class Watch:
         return b"".join(lines)
 
     def _line(self, event: Event) -> bytes:
-        """The event as this watcher sees it: an object that enters or leaves the selector is added or deleted."""
+        """The event as this watcher sees it: what enters or leaves the selector is added or deleted."""
         if self._namespace and event.object["metadata"].get("namespace") != self._namespace:
             return b""
         if self._selector is None:
@@ -137,7 +138,11 @@ class Watch:
         metadata: Object = {"resourceVersion": str(version), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
-        bookmark = {"kind": self._resource.kind, "apiVersion": self._resource.group_version, "metadata": metadata}
+        bookmark = {
+            "kind": self._resource.kind,
+            "apiVersion": self._resource.group_version,
+            "metadata": metadata,
+        }
         return watch_line("BOOKMARK", bookmark)
 
 

@@ -1,7 +1,7 @@
 """Create, update, patch and delete: the way of every write from a decoded request to the store.
 
-Invariants: one write is one synchronous step, so nobody sees half of it; a write that changes nothing keeps the
-resourceVersion; `status` changes only through its subresource, `generation` only with the rest.
+Invariants: one write is one synchronous step, so nobody sees half of it; a write that changes nothing keeps
+the resourceVersion; `status` changes only through its subresource, `generation` only with the rest.
 """
 
 import secrets
@@ -76,8 +76,8 @@ class Writes:
     def apply(self, resource: Resource, key: Key, config: Object, options: WriteOptions) -> tuple[Object, bool]:
         """Server-side apply; returns the object and whether it is new. Raises: ApiError."""
         if not options.manager:
-            raise bad_request("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for "
-                              "apply patch")  # fmt: skip
+            cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
         options.warnings += admission.decode(resource, config, options.field_validation)
         self._place(resource, key[0], config["metadata"], name=key[1])
         if config["metadata"].pop("managedFields", None):
@@ -89,9 +89,7 @@ class Writes:
             raise not_found(resource.plural, resource.group, key[1])
         if live is not None and wanted_version not in (None, live["metadata"]["resourceVersion"]):
             raise conflict(resource.plural, resource.group, key[1])
-        merged = clone(
-            managed.apply(live, config, resource.schema, options.manager_of(resource), force=options.force)
-        )
+        merged = clone(managed.apply(live, config, resource.schema, options.manager_of(resource), force=options.force))
         if live is None:
             managed_fields = merged["metadata"].pop("managedFields")
             return self._insert(resource, merged, options, managed_fields=managed_fields), True
@@ -109,9 +107,7 @@ class Writes:
             raise invalid(resource.kind, resource.group, key[1], [cause])
         return self._replace(resource, live, obj, options)
 
-    def patch(
-        self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions
-    ) -> Object:
+    def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions) -> Object:
         """Changes a copy of the object and puts that in its place. Raises: ApiError."""
         live = self._live(resource, key)
         patched = change(clone(live))
@@ -201,9 +197,10 @@ class Writes:
             return
         namespace, account = obj["metadata"]["namespace"], obj["spec"]["serviceAccountName"]
         if self.store.get(("", "serviceaccounts"), (namespace, account)) is None:
-            why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
-            message = f'pods "{obj["metadata"]["name"]}" is forbidden: {why}'
-            raise ApiError(403, "Forbidden", message, details_of("pods", "", obj["metadata"]["name"]))
+            why = f'{namespace}/{account}: serviceaccount "{account}" not found'
+            name = obj["metadata"]["name"]
+            message = f'pods "{name}" is forbidden: error looking up service account {why}'
+            raise ApiError(403, "Forbidden", message, details_of("pods", "", name))
 
     def _applicable(self, resource: Resource, config: Object, subresource: str) -> Object:
         """The part of an applied configuration that the path may change."""
@@ -238,9 +235,7 @@ class Writes:
         if resource.has_generation and _spec_of(resource, obj) != _spec_of(resource, live):
             metadata["generation"] = before.get("generation", 0) + 1
         if not applied:
-            metadata["managedFields"] = managed.after_update(
-                live, obj, resource.schema, options.manager_of(resource)
-            )
+            metadata["managedFields"] = managed.after_update(live, obj, resource.schema, options.manager_of(resource))
         if _is_same(live, obj):
             return live
         if options.dry_run:
@@ -285,8 +280,7 @@ class Writes:
         if added:
             told = "[]string{" + ", ".join(f'"{name}"' for name in added) + "}"
             text = (
-                "Forbidden: no new finalizers can be added if the object is being deleted, "
-                f"found new finalizers {told}"
+                f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {told}"
             )
             cause = Cause("FieldValueForbidden", text, "metadata.finalizers")
             raise invalid(resource.kind, resource.group, obj["metadata"]["name"], [cause])
@@ -301,7 +295,13 @@ class Writes:
         )  # fmt: skip
         if not status.get("conditions"):
             status["conditions"] = [
-                {"type": kind, "status": "True", "lastTransitionTime": timestamp(), "reason": reason, "message": text}
+                {
+                    "type": kind,
+                    "status": "True",
+                    "lastTransitionTime": timestamp(),
+                    "reason": reason,
+                    "message": text,
+                }
                 for kind, reason, text in names
             ]
         status["acceptedNames"] = clone(obj["spec"]["names"])
@@ -338,7 +338,5 @@ def _is_same(live: Object, obj: Object) -> bool:
     before, after = live["metadata"], obj["metadata"]
     if {**before, "managedFields": 0} != {**after, "managedFields": 0}:
         return False
-    strip = [
-        [{**entry, "time": ""} for entry in metadata.get("managedFields", ())] for metadata in (before, after)
-    ]
+    strip = [[{**entry, "time": ""} for entry in metadata.get("managedFields", ())] for metadata in (before, after)]
     return strip[0] == strip[1]

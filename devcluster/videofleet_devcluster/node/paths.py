@@ -23,5 +23,10 @@ def rewriter(root: Path, mount_paths: list[str]) -> Callable[[str], str]:
     if not mount_paths:
         return lambda text: text
     longest_first = sorted((path.rstrip("/") for path in mount_paths), key=len, reverse=True)
-    pattern = re.compile(_BEFORE + "(" + "|".join(map(re.escape, longest_first)) + ")" + _AFTER)
-    return lambda text: pattern.sub(lambda match: str(root) + match.group(1), text)
+    # The root itself matches first and stays: a text may pass here twice, and the root may lie below a mountPath.
+    pattern = re.compile(_BEFORE + "(" + "|".join(map(re.escape, (str(root), *longest_first))) + ")" + _AFTER)
+
+    def real(match: re.Match[str]) -> str:
+        return match.group() if match.group() == str(root) else str(root) + match.group()
+
+    return lambda text: pattern.sub(real, text)
