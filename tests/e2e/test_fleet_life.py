@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def conditions(system: Any) -> dict[str, dict[str, str]]:
-    fleet = json.loads(system.kubectl("get", "vg", "tiny", "-o", "json"))
+    fleet = json.loads(system.kubectl("get", "vg", "tiny", "-o", "json", "--show-managed-fields"))
     return {
         item["type"]: item
         for item in fleet["status"]["conditions"]
@@ -33,9 +33,9 @@ def with_model(system: Any, source: str) -> str:
 
 def test_applying_again_changes_nothing(system: Any) -> None:
     system.kubectl("apply", "--server-side", "--field-manager=videofleet-cli", "-f", str(EXAMPLE))
-    first = json.loads(system.kubectl("get", "vg", "tiny", "-o", "json"))
+    first = json.loads(system.kubectl("get", "vg", "tiny", "-o", "json", "--show-managed-fields"))
     system.kubectl("apply", "--server-side", "--field-manager=videofleet-cli", "-f", str(EXAMPLE))
-    again = json.loads(system.kubectl("get", "vg", "tiny", "-o", "json"))
+    again = json.loads(system.kubectl("get", "vg", "tiny", "-o", "json", "--show-managed-fields"))
     assert again["metadata"]["generation"] == first["metadata"]["generation"] == 1
     managers = {entry["manager"]: entry for entry in again["metadata"]["managedFields"]}
     assert "f:spec" not in managers["videofleet"]["fieldsV1"], "the operator never writes spec"
@@ -100,3 +100,10 @@ def test_deletion_cancels_what_waits_and_leaves_no_process(system: Any, eventual
     assert 400 <= status < 500, problem
     left = system.kubectl("get", "deployments,controllerrevisions,configmaps,services,pods", "-o", "name")
     assert "tiny" not in left
+
+
+def test_the_same_name_can_come_back(system: Any) -> None:
+    assert "created" in system.kubectl("apply", "-f", str(EXAMPLE))
+    assert "unchanged" in system.kubectl("apply", "-f", str(EXAMPLE))
+    system.kubectl("wait", "--for=condition=Ready", "vg/tiny", "--timeout=120s")
+    assert "unchanged" in system.kubectl("apply", "-f", str(EXAMPLE)), "neither defaults nor status drift"
