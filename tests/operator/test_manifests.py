@@ -89,6 +89,7 @@ def test_arguments_of_a_worker_with_a_secret_store():
         "--installation=main",
         "--fleet-uid=11111111-2222-3333-4444-555555555555",
         "--scratch=/tmp/videofleet",
+        "--grace-period-s=1800",
         "--termination-log=/dev/termination-log",
     ]
 

@@ -185,6 +185,7 @@ async def test_a_drain_gives_back_what_does_not_fit(fleet: Fleet) -> None:
         await fleet.denoising(job)
         worker.begin_drain()
         await fleet.in_state(job, JobState.QUEUED)
+    assert (await fleet.queue.get(job)).state is JobState.QUEUED, "with one attempt allowed, a drain spends none"
 
 
 async def test_a_drain_while_loading_ends_at_once(fleet: Fleet, spec_with: Callable[..., WorkerSpec]) -> None:

@@ -1,8 +1,7 @@
 """The worker's pod template, `restricted` by the Pod Security Standards whatever the spec says.
 
-The container's root is read-only; it writes to /tmp (scratch), and to the store's claim when the store is
-one. Secrets are mounted files, never environment. The template of a revision is made once and never
-changes.
+The container's root is read-only; it writes to /tmp (scratch), and to the store's claim when the store is one. Secrets
+are mounted files, never environment. The template of a revision is made once and never changes.
 """
 
 from typing import Any, Final
@@ -92,6 +91,7 @@ def _args(fleet: FleetSeen, revision: ResolvedRevision) -> list[str]:
         f"--installation={revision.installation}",
         f"--fleet-uid={fleet.uid}",
         f"--scratch={_SCRATCH}",
+        f"--grace-period-s={revision.termination_grace_s}",
         "--termination-log=/dev/termination-log",
     ]
 

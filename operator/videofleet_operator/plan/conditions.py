@@ -1,15 +1,15 @@
 """Ready, Progressing, Degraded and Stalled, as kstatus reads them.
 
-| situation                                      | Ready            | Progressing        | Degraded     |
-Stalled | | first worker starting                          | False WarmingUp  | True WarmingUp     | False
-| False   | | … and cannot                                   | False, the cause | the cause          | True
-| by kind | | stable has a warm worker                       | True             | False              | False
-| False   | | a new revision warms up beside it              | True             | True RollingOut    | False
-| False   | | … and cannot                                   | True             | the cause          | True
-| by kind | | stable has no warm worker though wanted        | False, the cause | True               | True
-| by kind | | the spec breaks a rule                         | False            | False              | True
-| True    | | Redis does not answer                          | as above         | as above           | True
-| –       |
+| situation                               | Ready            | Progressing     | Degraded | Stalled |
+|-----------------------------------------|------------------|-----------------|----------|---------|
+| first worker starting                   | False WarmingUp  | True WarmingUp  | False    | False   |
+| … and cannot                            | False, the cause | the cause       | True     | by kind |
+| stable has a warm worker                | True             | False           | False    | False   |
+| a new revision warms up beside it       | True             | True RollingOut | False    | False   |
+| … and cannot                            | True             | the cause       | True     | by kind |
+| stable has no warm worker though wanted | False, the cause | True            | True     | by kind |
+| the spec breaks a rule                  | False            | False           | True     | True    |
+| Redis does not answer                   | as above         | as above        | True     | –       |
 
 "by kind": a fault that needs a person stalls, and nothing progresses; one that may pass by itself does not.
 """
