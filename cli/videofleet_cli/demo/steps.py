@@ -17,6 +17,7 @@ class Steps:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._live = Console(file=console.file, highlight=False)  # wraps, where the other lets the terminal do it
         self._began_s = time.monotonic()
 
     @property
@@ -32,7 +33,7 @@ class Steps:
                 self._console.print(f"… {title}", markup=False)
                 yield self._lines()
                 return
-            with self._console.status(escape(title)) as status:
+            with self._live.status(escape(title)) as status:
                 yield lambda words: status.update(f"{escape(title)}\n  [dim]{escape(words)}")
 
     @contextmanager
