@@ -2,10 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from videofleet_cli import screen
@@ -26,7 +26,7 @@ def jobs(
     if as_json:
         screen.print_json(videos)
     elif videos:
-        screen.out.print(_table(videos, time.time()))
+        screen.print_columns(list(_rows(videos, time.time())))
     else:
         screen.out.print('No jobs yet. Make one: videofleet submit "a red panda on a skateboard" -o panda.mp4')
 
@@ -36,19 +36,16 @@ async def _videos(address: Address, limit: int) -> list[Video]:
         return await gateway.videos(limit)
 
 
-def _table(videos: list[Video], now_s: float) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("JOB", "STATUS", "DONE", "MODEL", "TIER", "AGE", "ERROR"):
-        table.add_column(column, no_wrap=column != "ERROR", justify="right" if column == "DONE" else "left")
+def _rows(videos: list[Video], now_s: float) -> Iterator[tuple[str | Text, ...]]:
+    yield "JOB", "STATUS", "DONE", "MODEL", "TIER", "AGE", "ERROR"
     for video in videos:
         fault = video.get("error") or {}
-        table.add_row(
-            Text(video["id"]),
+        yield (
+            video["id"],
             Text(video["status"], style=_COLOURS.get(video["status"], "")),
             f"{video['progress']} %",
-            Text(video["model"]),
-            Text(str(video.get("tier", video["size"]))),
+            video["model"],
+            str(video.get("tier", video["size"])),
             screen.ago(now_s - video["created_at"]),
-            Text(f"{fault['code']}: {fault['message']}" if fault else ""),
+            f"{fault['code']}: {fault['message']}" if fault else "",
         )
-    return table

@@ -1,13 +1,14 @@
 """What people see: results on stdout, progress and complaints on stderr. Bars only where there is a terminal."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 out: Final = Console(highlight=False, soft_wrap=True)
 err: Final = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -40,7 +41,7 @@ def progress(console: Console, title: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[detail]}"),
     )
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(title, total=100, detail="")
         yield lambda detail, percent: bars.update(task, detail=detail, completed=percent)
 
@@ -55,6 +56,18 @@ def _lines(console: Console, title: str) -> Report:
             console.print(f"{title}: {detail} ({percent} %)", markup=False)
 
     return report
+
+
+def print_columns(rows: Sequence[Sequence[str | Text]], indent: int = 0) -> None:
+    """Aligned columns as kubectl prints them: whole words whatever the width, so that an id can be copied or cut."""
+    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = Text(" " * indent)
+        for cell, width in zip(row, widths, strict=True):
+            line.append_text(cell).append(" " * (width - cell.cell_len + 3))
+        line.rstrip()
+        out.print(line)
 
 
 def ago(seconds: float) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from videofleet_cli import screen
@@ -55,7 +54,7 @@ def show(fleet: Object) -> None:
     screen.out.print(f"  workers   {told.get('readyReplicas', 0)} warm of {told.get('replicas', 0)}")
     screen.out.print(f"  queue     {waiting}")
     screen.out.print(f"  revision  {_revision(revisions)}")
-    screen.out.print(_conditions(told.get("conditions", [])))
+    screen.print_columns([_condition(condition) for condition in told.get("conditions", [])], indent=2)
 
 
 def _revision(revisions: dict[str, str]) -> str:
@@ -65,17 +64,10 @@ def _revision(revisions: dict[str, str]) -> str:
     return stable if target in ("", stable) else f"{stable} serves, {target} on its way"
 
 
-def _conditions(conditions: list[Object]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
-    for condition in conditions:
-        good = (condition["type"], condition["status"]) in _GOOD
-        table.add_row(
-            condition["type"],
-            Text(condition["status"], style="green" if good else "yellow"),
-            Text(condition["reason"]),
-            Text(condition["message"]),
-        )
-    return table
+def _condition(condition: Object) -> tuple[str | Text, ...]:
+    good = (condition["type"], condition["status"]) in _GOOD
+    state = Text(condition["status"], style="green" if good else "yellow")
+    return condition["type"], state, condition["reason"], condition["message"]
 
 
 def _summary(fleet: Object) -> Object:

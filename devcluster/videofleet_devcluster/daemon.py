@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
+from videofleet_devcluster.node.temporary import forget_below
+
 _START_S: Final = 30.0
 _STOP_S: Final = 30.0
 _KEPT: Final = "logs"
@@ -102,6 +104,7 @@ def lock(folder: Path) -> IO[str]:
 
 def clean(folder: Path) -> None:
     """Removes everything but the logs and the lock."""
+    forget_below(folder)
     for path in folder.iterdir():
         if path.name in (_KEPT, "lock"):
             continue

@@ -69,7 +69,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,
-            env=environment | {"HOME": str(tmp_path), "COLUMNS": "300"} | variables,
+            env=environment | {"HOME": str(tmp_path), "COLUMNS": "80"} | variables,
         )
         running.append(Command(process))
         return running[-1]

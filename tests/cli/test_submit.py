@@ -1,6 +1,8 @@
 """`videofleet submit`, `wait` and `jobs` against a real gateway: what is printed, what is saved, how they exit."""
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,10 @@ async def test_help_names_the_program_and_its_exit_codes(start: Start) -> None:
     done = await (await start("--help")).done()
     assert done.code == 0
     assert "130 Ctrl-C" in " ".join(done.out.split())
+
+
+async def test_kubectl_plugin_has_its_own_name(tmp_path: Path) -> None:
+    code = "import sys; sys.argv = ['/bin/kubectl-videofleet', '--help']; from videofleet_cli.main import main; main()"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert "Usage: kubectl videofleet" in out.decode()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from typer.testing import CliRunner
 
+from videofleet_cli.dev import app
 from videofleet_devcluster import daemon
 from videofleet_devcluster.client import CLAIMS, PODS, connected
 
@@ -68,15 +71,27 @@ async def run_family(kubeconfig: Path, mark: Path) -> None:
         await until(bound)
 
 
+def dev(*argv: str) -> Any:
+    """Runs `videofleet dev …`."""
+    return CliRunner().invoke(app, list(argv))
+
+
 def test_up_and_down_leave_only_logs(folder: Path, tmp_path: Path) -> None:
-    state = daemon.start(folder, tmp_path / "models", gpus=0)
+    up = ("up", "--state", str(folder), "--models", str(tmp_path / "models"))
+    first = dev(*up)
+    assert first.exit_code == 0
+    assert "for demo and tests, not Kubernetes" in first.output
+    state = daemon.State.read(folder)
+    assert state is not None
     asyncio.run(run_family(Path(state.kubeconfig), folder / "mark"))
-    with pytest.raises(daemon.DaemonError, match=r"already uses .* stop it with `videofleet dev down`"):
-        daemon.start(folder, tmp_path / "models", gpus=0)
-    assert daemon.stop(folder) is True
+    second = dev(*up)
+    assert second.exit_code == 1
+    assert "already uses" in second.output
+    assert "videofleet dev down" in second.output
+    assert dev("down", "--state", str(folder)).output == "Stopped.\n"
     assert not is_used(folder)
     assert [path.name for path in folder.iterdir()] == ["logs"]
-    assert daemon.stop(folder) is False
+    assert "No development cluster runs" in dev("down", "--state", str(folder)).output
 
 
 def test_nothing_outlives_a_killed_cluster_and_the_next_one_starts(folder: Path, tmp_path: Path) -> None:
@@ -90,6 +105,8 @@ def test_nothing_outlives_a_killed_cluster_and_the_next_one_starts(folder: Path,
 
     asyncio.run(until(alone))
     assert daemon.start(folder, tmp_path / "models", gpus=0).pid != state.pid
+    aliases = [path.readlink() for path in Path(tempfile.gettempdir()).glob("vf-*") if path.is_symlink()]
+    assert not any(target.is_relative_to(folder) for target in aliases)
 
 
 async def test_redis_survives_kill_with_its_data(world: Any) -> None:
@@ -111,26 +128,47 @@ async def test_redis_survives_kill_with_its_data(world: Any) -> None:
     assert world.cluster.redis.pid != killed
 
 
-async def test_a_node_of_its_own_joins_and_leaves_nothing(world: Any, tmp_path: Path) -> None:
-    argv = ["dev", "node", "--kubeconfig", str(world.cluster.kubeconfig), "--name", "other", "--gpus", "2"]
-    code = "import sys; from videofleet_cli.dev import app; app(sys.argv[2:])"
-    node = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", code, *argv, "--state", str(tmp_path / "other")), stderr=asyncio.subprocess.DEVNULL
-    )
-    gpu = {"limits": {"nvidia.com/gpu": "1"}}
-    visible = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); import time; time.sleep(600)"
+class OtherNode:
+    """`videofleet dev node` as a process, joined to the world's cluster with two GPUs."""
+
+    def __init__(self, world: Any, folder: Path) -> None:
+        self.folder = folder
+        argv = ["dev", "node", "--kubeconfig", str(world.cluster.kubeconfig), "--name", "other", "--gpus", "2"]
+        code = "import sys; from videofleet_cli.dev import app; app(sys.argv[2:])"
+        self._argv = (sys.executable, "-c", code, *argv, "--state", str(folder))
+
+    async def start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(*self._argv, stderr=asyncio.subprocess.DEVNULL)
+
+    async def is_gone(self) -> bool:
+        return not is_used(self.folder)
+
+
+SHOW_GPUS = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(600)"
+
+
+async def test_a_node_joins_gives_out_gpus_and_goes_on_after_a_kill(world: Any, tmp_path: Path) -> None:
+    other = OtherNode(world, tmp_path / "other")
+    first = await other.start()
     for name in ("a", "b"):
-        await world.pod(name, "python3", "-c", visible, resources=gpu)
+        gpu = {"limits": {"nvidia.com/gpu": "1"}}
+        await world.pod(name, "python3", "-c", SHOW_GPUS, str(other.folder), resources=gpu)
     pods = [await world.until_pod(name, lambda p: p["status"]["phase"] == "Running") for name in ("a", "b")]
     assert [pod["spec"]["nodeName"] for pod in pods] == ["other", "other"]
 
-    async def devices() -> bool:
+    async def own_devices() -> bool:
         return {await world.logs(name) for name in ("a", "b")} == {"0\n", "1\n"}
 
-    await world.until(devices)
-    node.send_signal(signal.SIGTERM)
-    assert await node.wait() == 0
-    assert not is_used(tmp_path / "other")
+    await world.until(own_devices)
+    first.kill()
+    await first.wait()
+    await until(other.is_gone)
+    second = await other.start()
+    restarted = await world.until_pod("a", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
+    assert restarted["metadata"]["uid"] == pods[0]["metadata"]["uid"]
+    second.send_signal(signal.SIGTERM)
+    assert await second.wait() == 0
+    assert await other.is_gone()
 
 
 def test_a_cluster_that_cannot_start_says_where_to_look(folder: Path, tmp_path: Path) -> None:

@@ -96,11 +96,13 @@ async def test_a_rollout_that_does_not_move_exceeds_its_deadline(world: Any) -> 
     spec["template"]["spec"]["containers"][0]["readinessProbe"] = never
     await world.create(DEPLOYMENTS, "d", spec=spec)
 
-    async def given_up() -> bool:
-        d = await world.client.get(DEPLOYMENTS, "default", "d")
-        return (condition_of(d, "Progressing") or {}).get("reason") == "ProgressDeadlineExceeded"
+    async def given_up() -> Any:
+        progressing = condition_of(await world.client.get(DEPLOYMENTS, "default", "d"), "Progressing") or {}
+        return progressing if progressing.get("reason") == "ProgressDeadlineExceeded" else None
 
-    await world.until(given_up)
+    progressing = await world.until(given_up)
+    assert progressing["status"] == "False"
+    assert progressing["message"].endswith("has timed out progressing.")
 
 
 async def test_a_pod_without_room_waits_and_says_why(world: Any) -> None:

@@ -160,6 +160,8 @@ async def test_two_pods_share_a_claimed_folder(world: Any) -> None:
     env = [{"name": "AT", "value": "/data"}]
     await world.pod("b", "python3", "-c", read, spec=volumes, volumeMounts=mounts, env=env)
     await world.until_pod("b", lambda p: p["status"]["phase"] == "Succeeded")
+    (folder,) = (world.folder / "volumes").iterdir()
+    assert (folder / "x").read_text() == "hello"
     await world.client.delete(CLAIMS, "default", "shared")
 
     async def folder_gone() -> bool:
@@ -182,6 +184,10 @@ async def test_a_missing_secret_is_reported_and_heals(world: Any) -> None:
         return text in await world.events("FailedMount")
 
     await world.until(told)
+    await world.pod("unmounted", *SLEEP, spec=volumes, volumeMounts=mounts)
+    await world.until_pod("unmounted", lambda p: p["status"].get("podIP"))
+    await world.client.delete(PODS, "default", "unmounted")
+    await world.until_gone(PODS, "unmounted", limit_s=0.9)
     pod = await world.client.get(PODS, "default", "volume")
     assert (pod["status"]["phase"], main(pod)["state"]["waiting"]["reason"]) == ("Pending", "ContainerCreating")
     await world.create(SECRETS, "later", data={"url": base64.b64encode(b"1").decode()})

@@ -5,6 +5,7 @@ Everything happens in a folder of the test's own; a process that mentions it aft
 
 import os
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import av
 import pytest
 
+ROOT = Path(__file__).parents[2]
 FIRST_TIER = (128, 128, 17)  # of examples/tiny.yaml
 Run = Callable[..., tuple[int, str]]
 
@@ -117,3 +119,21 @@ def test_interrupted_demo_takes_all_down(tmp_path: Path) -> None:
     assert process.returncode == 130, seen + words
     assert "Traceback" not in words
     assert left_behind(tmp_path) == []
+
+
+def test_a_step_that_fails_says_what_is_known(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "build" / "models", tmp_path / "models")
+    weights = tmp_path / "models" / "tiny-a14b" / "transformer_2" / "diffusion_pytorch_model.safetensors"
+    os.truncate(weights, 1000)
+    code, words = run(*demo_arguments(tmp_path), f"--models={tmp_path}/models")
+    assert code == 1
+    assert "error: Warming the fleet: tiny is stalled: ModelCorrupt: transformer_2/" in words
+    assert "devcluster.log" in words
+    assert "Traceback" not in words
+    assert left_behind(tmp_path) == []
+
+
+def test_without_a_model_it_says_how_to_build_one(run: Run, tmp_path: Path) -> None:
+    code, words = run(*demo_arguments(tmp_path), f"--models={tmp_path}")
+    assert code == 2
+    assert "make model" in words

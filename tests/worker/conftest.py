@@ -3,11 +3,10 @@
 import asyncio
 import importlib.util
 import json
-import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -98,7 +97,7 @@ def worker_spec(**changes: Any) -> WorkerSpec:
     return WorkerSpec.model_validate(values | changes)
 
 
-async def until(condition: Callable[[], Awaitable[bool] | bool], what: str, timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool] | bool], what: str, timeout_s: float = 60.0) -> None:
     """Waits until the condition holds."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -224,7 +223,6 @@ async def fleet(
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps take milliseconds; more threads would only wait for each other."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    yield
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from videofleet.architectures import Architecture
-from videofleet.beacons import WorkerFault
 from videofleet.jobs import Progress, VideoRequest
 from videofleet.tiers import Tier
 from videofleet.workerspec import Dtype, Warmup, WorkerSpec
-from videofleet_worker.compute.denoise import NotFinite, advance, begin
+from videofleet_worker.compute.denoise import Denoising, NotFinite, advance, begin
 from videofleet_worker.compute.generate import generate
 from videofleet_worker.compute.loading import load
 from videofleet_worker.compute.warmup import warm_tier
@@ -120,6 +119,11 @@ def test_a_stopped_job_leaves_nothing_behind(pipe: Any, stage: str, tmp_path: Pa
     assert np.array_equal(by_us(pipe, request, tmp_path / "next.rgb"), by_pipeline(pipe, request))
 
 
+def all_steps(pipe: Any, job: Denoising) -> None:
+    while job.step < job.steps:
+        advance(pipe, job)
+
+
 @pytest.mark.parametrize(("component", "place"), [("transformer", "step 1"), ("transformer_2", "step 3")])
 def test_nan_is_found_at_its_step_and_expert(
     component: str, place: str, model: Path, poison: Callable[[str], None], spec_with: SpecWith
@@ -128,8 +132,7 @@ def test_nan_is_found_at_its_step_and_expert(
     pipe = load(model, spec_with())
     job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER))
     with pytest.raises(NotFinite, match=rf"after {place} of 4 \({component}\)"):
-        while job.step < job.steps:
-            advance(pipe, job)
+        all_steps(pipe, job)
 
 
 def test_nan_in_the_decoder_is_found(
@@ -154,7 +157,7 @@ def test_a_tensor_that_no_file_has_is_a_corrupt_model(component: str, model: Pat
     tensors = load_file(file)
     del tensors[sorted(tensors)[-1]]
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(Fault, match="ModelCorrupt.*lacks"):
+    with pytest.raises(Fault, match=r"ModelCorrupt.*lacks"):
         load(model, spec_with())
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from videofleet.beacons import WorkerFault, WorkerState
 from videofleet.jobs import ErrorCode, JobState
+from videofleet.queue import JobQueue
 from videofleet.workerspec import Warmup, WorkerSpec
 from videofleet_worker.supervisor import Worker
 
@@ -108,10 +109,10 @@ async def test_cancel_stops_a_job_within_a_step(fleet: Fleet) -> None:
     async with fleet.worker() as worker:
         job = await fleet.submit(fleet.slow)
         await fleet.denoising(job)
+        held = worker.held[0]
         await fleet.queue.cancel(job, ErrorCode.CANCELLED_BY_USER)
-        ended = await fleet.ended(job)
-        assert ended.state is JobState.CANCELLED
-        assert ended.progress.step < fleet.slow.num_inference_steps / 2
+        assert (await fleet.ended(job)).state is JobState.CANCELLED
+        assert held.progress.step < fleet.slow.num_inference_steps / 2
         assert (await fleet.ended(await fleet.submit())).state is JobState.SUCCEEDED
         assert worker.status.is_ready
     assert len(fleet.videos) == 1
@@ -206,6 +207,22 @@ async def test_a_lost_lease_drops_the_attempt(fleet: Fleet, redis_url: str) -> N
         assert (await fleet.ended(await fleet.submit())).state is JobState.SUCCEEDED
     assert (await fleet.queue.get(job)).state is JobState.CANCELLED
     assert [video.parts[-3] for video in fleet.videos] != [job]
+
+
+async def test_redis_that_dies_during_a_job_costs_nothing(fleet: Fleet, redis_server: Any, installation: str) -> None:
+    async with JobQueue.connect(redis_server.url, installation) as queue:
+        fleet.queue, fleet.redis_url = queue, redis_server.url
+        await fleet.open()
+        async with fleet.worker() as worker:
+            job = await fleet.submit(fleet.preview.model_copy(update={"num_inference_steps": 60}))
+            await fleet.denoising(job)
+            redis_server.kill()
+            held = worker.held[0]
+            await fleet.until(lambda: held.is_settling, "the video waits for Redis")
+            assert worker.status.is_ready
+            redis_server.start()
+            ended = await fleet.ended(job)
+    assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
 
 
 async def test_a_store_that_is_away_is_waited_for(fleet: Fleet) -> None:

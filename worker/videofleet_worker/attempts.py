@@ -18,6 +18,7 @@ from videofleet_worker.engine import ComputeDied, Engine
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.status import Status
+from videofleet_worker.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -59,20 +60,16 @@ class Attempts:
         leaving = asyncio.create_task(leave_off.wait())
         while len(self._running) >= MOST_DELIVERIES and not leave_off.is_set():
             await asyncio.wait({*self._running, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
+        await end(leaving)
 
     async def all_ended(self, timeout_s: float) -> None:
         """Waits for the last one; those that take longer are left to their leases."""
         if self._running:
             await asyncio.wait(set(self._running), timeout=timeout_s)
-        leftover = set(self._running)
-        for task in leftover:
-            task.cancel()
-        await asyncio.gather(*leftover, return_exceptions=True)
+        await end(*self._running)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         held = self._running.pop(task)
-        self._metrics.delivering.set(len(self._running))
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease lapses and another worker tries. The message is left out: it could quote a prompt.
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -87,7 +84,6 @@ class Attempts:
             finally:
                 self._status.job = None
                 computed.set()
-            self._metrics.delivering.set(len(self._running))
             word = await self._conclude(held, outcome)
         self._metrics.jobs.labels(word).inc()
         log.info(word, extra={"job": held.job, "attempt": held.claim.attempt, "seconds": round(held.held_s, 3)})
@@ -105,7 +101,7 @@ class Attempts:
             frames.unlink(missing_ok=True)
             return died
         finally:
-            stopping.cancel()
+            await end(stopping)
 
     async def _conclude(self, held: HeldJob, outcome: Outcome) -> str:
         """Ends the attempt. Returns: the word for it."""
@@ -117,7 +113,8 @@ class Attempts:
             case protocol.Generated():
                 tier = held.claim.job.request.tier.name
                 self._metrics.seconds_per_step.labels(tier).observe(outcome.seconds_per_step)
-                return await self._deliver(held, outcome)
+                with self._metrics.delivering.track_inprogress():
+                    return await self._deliver(held, outcome)
             case protocol.Failed(code=code, message=message, retry=retry):
                 return await self._fail(held, code, message, retry=retry)
             case _:
@@ -135,9 +132,7 @@ class Attempts:
                 held, ErrorCode.GENERATION_FAILED, f"storing the video failed: {type(error).__name__}", retry=True
             )
         finally:
-            stopping.cancel()
-            delivering.cancel()
-            await asyncio.gather(delivering, return_exceptions=True)
+            await end(stopping, delivering)
         return await self._abandon(held, held.stop_reason or StopReason.LOST)
 
     async def _abandon(self, held: HeldJob, reason: StopReason) -> str:

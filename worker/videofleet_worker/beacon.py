@@ -23,7 +23,8 @@ async def shine(queue: JobQueue, fleet_uid: str, status: Status) -> None:
         with contextlib.suppress(QueueError):
             await queue.put_beacon(fleet_uid, status.beacon())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(status.changed.wait(), INTERVAL_S)
+            async with asyncio.timeout(INTERVAL_S):
+                await status.changed.wait()
 
 
 async def say_farewell(queue: JobQueue, fleet_uid: str, status: Status) -> None:

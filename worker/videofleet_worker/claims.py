@@ -34,5 +34,6 @@ async def next_claim(
             away_s = 0.0
         pause_s = (away_s or POLL_S) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(leave_off.wait(), pause_s)
+            async with asyncio.timeout(pause_s):
+                await leave_off.wait()
     return None

@@ -10,7 +10,7 @@ from typing import Final
 from videofleet.beacons import TierTiming
 from videofleet.jobs import Progress
 
-RESERVE_S: Final = 10.0  # before SIGKILL, to give jobs back and to close; a tenth of a shorter grace period
+RESERVE_S: Final = 10.0  # before SIGKILL, to give jobs back and to close; a fifth of a short grace period
 CAUTION: Final = 1.5  # times the estimate, since uploads and neighbours vary
 
 
@@ -18,7 +18,8 @@ class Drain:
     """Whether the worker is to leave, and how long it has."""
 
     def __init__(self, grace_period_s: float) -> None:
-        self._usable_s = grace_period_s - min(RESERVE_S, grace_period_s / 10)
+        self.reserve_s = min(RESERVE_S, grace_period_s / 5)
+        self._usable_s = grace_period_s - self.reserve_s
         self._deadline: float | None = None
         self.requested = asyncio.Event()
 

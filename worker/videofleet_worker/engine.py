@@ -9,6 +9,7 @@ import contextlib
 import logging
 import multiprocessing
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -21,12 +22,14 @@ from videofleet.workerspec import WorkerSpec
 from videofleet_worker import protocol
 from videofleet_worker.compute import entry
 from videofleet_worker.faults import Fault
+from videofleet_worker.tasks import end
 
 log = logging.getLogger(__name__)
 
 MIN_STEP_TIMEOUT_S: Final = 60.0
 STEP_TIMEOUT_FACTOR: Final = 20.0  # times what warm-up measured
 LETTING_GO_S: Final = 5.0  # from closing the channel to SIGKILL
+LONGEST_TMPDIR: Final = 70  # characters
 
 Say = Callable[[WorkerState, str], None]
 TierWarmed = Callable[[protocol.TierWarmed], None]
@@ -46,6 +49,7 @@ class Engine:
         self._model = model
         self._scratch = scratch
         self._min_step_timeout_s = min_step_timeout_s
+        _keep_socket_paths_short()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["videofleet_worker.compute.preload"])
         self._process: BaseProcess | None = None
@@ -89,7 +93,7 @@ class Engine:
             ) from error
         except ComputeDied as error:
             raise Fault(
-                WorkerFault.COMPUTE_CRASHED, f"{error} while it was starting; give the container more memory"
+                WorkerFault.COMPUTE_CRASHED, f"{error} while it was starting; its log says why, unless memory ran out"
             ) from error
 
     async def generate(
@@ -100,7 +104,8 @@ class Engine:
         self._heard_at = time.monotonic()
         while True:
             try:
-                event = await asyncio.wait_for(self._next_event(), self.step_timeout_s)
+                async with asyncio.timeout(self.step_timeout_s):
+                    event = await self._next_event()
             except TimeoutError as error:
                 await self.kill()
                 raise ComputeDied(f"compute was silent for {self.step_timeout_s:g} s and was killed") from error
@@ -154,15 +159,19 @@ class Engine:
 
     async def _launch(self) -> None:
         ours, theirs = socket.socketpair()
-        self._process = self._context.Process(target=entry.run, args=(theirs,), name="compute", daemon=True)
-        # The fork server answers only when torch is imported; the event loop must not wait for that.
-        await asyncio.to_thread(self._process.start)
-        theirs.close()
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=protocol.LINE_LIMIT_BYTES)
         self._events = asyncio.Queue()
         self.died = asyncio.Event()
-        self._heard_at = time.monotonic()
         self._listener = asyncio.create_task(self._listen(reader, self._events, self.died))
+        process = self._context.Process(target=entry.run, args=(theirs,), name="compute", daemon=True)
+        # The fork server answers only when torch is imported; the event loop must not wait for that.
+        starting = asyncio.create_task(asyncio.to_thread(process.start))
+        try:
+            await asyncio.shield(starting)
+        finally:  # a start cannot be called off, so a cancelled one is waited for and then ended like any other
+            await asyncio.wait({starting})
+            theirs.close()
+            self._process = process
 
     async def _listen(
         self, reader: asyncio.StreamReader, events: asyncio.Queue[protocol.Event | None], died: asyncio.Event
@@ -204,13 +213,17 @@ class Engine:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
         if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await end(self._listener)
         if self._process is not None and self._process.exitcode is not None:
             self._process.close()
         self._process = self._writer = self._listener = None
         self.died.set()
+
+
+def _keep_socket_paths_short() -> None:
+    """The fork server listens in the temporary folder, under a name that must not exceed 107 characters."""
+    if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
+        tempfile.tempdir = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
 
 
 def _exit_words(code: int | None) -> str:

@@ -15,6 +15,7 @@ from typing import Final, Self, TypeVar
 
 from videofleet.jobs import Claim, Progress
 from videofleet.queue import JobQueue, LeaseLost, QueueError
+from videofleet_worker.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class HeldJob:
         self.stopped = asyncio.Event()
         self._queue = queue
         self._news = asyncio.Event()
-        self._settling = False
+        self.is_settling = False  # the ending is on its way; beats have ended
         self._beater: asyncio.Task[None] | None = None
 
     @property
@@ -63,9 +64,7 @@ class HeldJob:
 
     async def __aexit__(self, *_: object) -> None:
         if self._beater is not None:
-            self._beater.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._beater
+            await end(self._beater)
 
     def report(self, progress: Progress) -> None:
         """The next beat carries this."""
@@ -80,7 +79,7 @@ class HeldJob:
 
     async def settle(self, ending: Callable[[], Awaitable[T]]) -> T | None:
         """Tries an ending until Redis answers. Returns: None when the lease was lost."""
-        self._settling = True
+        self.is_settling = True
         pause_s = BEAT_LEAST_S
         while True:
             try:
@@ -95,12 +94,12 @@ class HeldJob:
     async def _beat(self) -> None:
         """Beats when there is news, but not too often, and anyway before long."""
         interval_s = min(BEAT_MOST_S, self.claim.lease_ms / 6000)
-        while not self._settling:
+        while not self.is_settling:
             self._news.clear()
             try:
                 reply = await self._queue.beat(self.claim, self.progress)
             except LeaseLost:
-                if not self._settling:  # while settling, the ending itself says what became of the job
+                if not self.is_settling:  # while settling, the ending itself says what became of the job
                     self.stop(StopReason.LOST)
                 return
             except QueueError as error:
@@ -110,4 +109,5 @@ class HeldJob:
                     self.stop(StopReason.CANCELLED)
             await asyncio.sleep(BEAT_LEAST_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), interval_s - BEAT_LEAST_S)
+                async with asyncio.timeout(interval_s - BEAT_LEAST_S):
+                    await self._news.wait()

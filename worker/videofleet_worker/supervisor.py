@@ -9,9 +9,9 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from videofleet import logs
 from videofleet.beacons import TierTiming, WorkerFault, WorkerState
@@ -31,13 +31,13 @@ from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
 from videofleet_worker.status import Status
+from videofleet_worker.tasks import end
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 STORE_START_S = 60.0  # how long the store may refuse before the worker gives up starting
-LAST_ENDINGS_S = 5.0  # for endings that Redis has not taken when time is up
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -87,8 +87,7 @@ class Worker:
                 self._record(fault)
             finally:
                 await self.engine.stop()
-                beacon.cancel()
-                await asyncio.gather(beacon, return_exceptions=True)
+                await end(beacon)
                 await say_farewell(self._queue, self._settings.fleet_uid, self.status)
         return 1 if self.status.fault else 0
 
@@ -123,13 +122,15 @@ class Worker:
                 if await self._unless_drained(self._warm()):
                     await self._serve(self._attempts)
         finally:
+            # Endings that Redis has not taken when work is over get half of what is left.
             wait_s = self.drain.left_s if self.drain.requested.is_set() else 0.0
-            await self._attempts.all_ended(wait_s + LAST_ENDINGS_S)
+            await self._attempts.all_ended(wait_s + self.drain.reserve_s / 2)
 
     async def _warm(self) -> bool:
         """Until every tier is proven. Raises: Fault."""
         clips: list[protocol.TierWarmed] = []
-        self.status.enter(WorkerState.LOADING, "starting compute")
+        again = " again, because it died" if self.status.warmed else ""
+        self.status.enter(WorkerState.LOADING, f"starting compute{again}")
         await self.engine.start(self.status.enter, clips.append)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
@@ -156,17 +157,15 @@ class Worker:
             self.metrics.compute_restarts.inc()
             log.error("compute died; it is started and warmed again")
 
-    async def _unless_drained(self, work: Awaitable[T]) -> T | None:
+    async def _unless_drained(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The work's result, or None once a drain has cancelled it."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.create_task(work)
         draining = asyncio.create_task(self.drain.requested.wait())
         try:
             await asyncio.wait({task, draining}, return_when=asyncio.FIRST_COMPLETED)
             return await task if task.done() else None
         finally:
-            for each in (task, draining):
-                each.cancel()
-            await asyncio.gather(task, draining, return_exceptions=True)
+            await end(task, draining)
 
     async def _opened_store(self) -> ObjectStore:
         """The store, once it has taken and returned an object. Raises: Fault."""

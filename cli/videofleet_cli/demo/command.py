@@ -14,7 +14,7 @@ from videofleet_cli.demo import cluster
 from videofleet_cli.demo.access import Access
 from videofleet_cli.demo.diagnosis import findings
 from videofleet_cli.demo.installing import NAMESPACE
-from videofleet_cli.demo.project import find_project
+from videofleet_cli.demo.project import find_project, require_model
 from videofleet_cli.demo.steps import Steps
 from videofleet_cli.demo.story import Made, first_video
 from videofleet_cli.exits import CommandError
@@ -24,17 +24,20 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running; `videofleet dev down` stops it.")] = False,
     state: Annotated[Path | None, typer.Option(metavar="DIR", help="The cluster's folder [build/dev].")] = None,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the video goes [build/demo].")] = None,
+    models: Annotated[Path | None, typer.Option(metavar="DIR", help="Holds tiny-a14b [build/models].")] = None,
 ) -> None:
     """Start a development cluster, install the chart, make a video, take it all down."""
     project = find_project()
-    state = state or project.root / "build" / "dev"
-    output = output or project.root / "build" / "demo"
+    state = state or project.build / "dev"
+    output = output or project.build / "demo"
+    models = models or project.build / "models"
+    require_model(models)
     output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGHUP, _leave)
     steps = Steps(screen.out)
     with steps.step("Starting Redis and a development cluster"):
-        running = cluster.start(state, project.models)
+        running = cluster.start(state, models)
     kept = False
     try:
         made = asyncio.run(first_video(project, running.kubeconfig, running.redis_url(), output, steps))

@@ -32,9 +32,12 @@ async def findings(kubeconfig: Path, namespace: str) -> list[str]:
 
 async def _conditions(cluster: Cluster, namespace: str) -> AsyncIterator[str]:
     for fleet in await cluster.video_generators(namespace):
+        by_words: dict[str, list[str]] = {}  # the same cause often stands in several conditions
         for condition in fleet.get("status", {}).get("conditions", []):
-            words = f"{condition['type']}={condition['status']} {condition['reason']}: {condition['message']}"
-            yield f"VideoGenerator {fleet['metadata']['name']}: {words}"
+            words = f"{condition['reason']}: {condition['message']}"
+            by_words.setdefault(words, []).append(f"{condition['type']}={condition['status']}")
+        for words, types in by_words.items():
+            yield f"VideoGenerator {fleet['metadata']['name']}: {' '.join(types)} {words}"
 
 
 async def _pods(cluster: Cluster, namespace: str) -> AsyncIterator[str]:

@@ -23,17 +23,21 @@ class Project:
         return self.root / "examples" / "tiny.yaml"
 
     @property
-    def models(self) -> Path:
-        """The folder behind the claim `models`."""
-        return self.root / "build" / "models"
+    def build(self) -> Path:
+        """Where everything goes that is made."""
+        return self.root / "build"
 
 
 def find_project() -> Project:
-    """The clone, with a model in it. Raises: CommandError."""
+    """The clone. Raises: CommandError."""
     project = Project(Path(__file__).resolve().parents[3])
     if not (project.chart / "Chart.yaml").is_file():
         message = "the demo needs the chart and the examples: run it from a clone of the repository (make demo)"
         raise CommandError(message, Exit.REFUSED)
-    if not (project.models / "tiny-a14b" / "model_index.json").is_file():
-        raise CommandError(f"{project.models}/tiny-a14b is not there; build it first: make model", Exit.REFUSED)
     return project
+
+
+def require_model(models: Path) -> None:
+    """Raises: CommandError unless the example's model is in the folder."""
+    if not (models / "tiny-a14b" / "model_index.json").is_file():
+        raise CommandError(f"{models}/tiny-a14b is not there; build it first: make model", Exit.REFUSED)

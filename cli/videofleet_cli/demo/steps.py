@@ -33,7 +33,7 @@ class Steps:
                 yield self._lines()
                 return
             with self._console.status(escape(title)) as status:
-                yield lambda words: status.update(f"{escape(title)} [dim]{escape(words)}")
+                yield lambda words: status.update(f"{escape(title)}\n  [dim]{escape(words)}")
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Report]:

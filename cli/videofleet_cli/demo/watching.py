@@ -10,6 +10,7 @@ from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.kube import GROUP, PLURAL, VERSION, Cluster, Object, translated
 
 _POLL_S: Final = 0.25
+_CRASHES: Final = 2
 Say = Callable[[str], None]
 Look = Callable[[], Awaitable[tuple[bool, str]]]  # (is it done, what is going on)
 
@@ -23,9 +24,20 @@ async def deployments_available(cluster: Cluster, namespace: str, names: list[st
         found = {item.metadata.name: item for item in listed.items if item.metadata.name in names}
         ready = {name: item.status.available_replicas or 0 for name, item in found.items()}
         words = ", ".join(f"{name} {ready.get(name, 0)}/{_wanted(found.get(name))}" for name in names)
+        await _refuse_crash_loops(cluster, namespace)
         return all(name in found and ready[name] >= _wanted(found[name]) for name in names), words
 
     await _until(look, say, limit_s)
+
+
+async def _refuse_crash_loops(cluster: Cluster, namespace: str) -> None:
+    """A program that ends again and again will not get better by waiting. Raises: CommandError."""
+    pods: Any = await client.CoreV1Api(cluster.api).list_namespaced_pod(namespace)
+    for pod in pods.items:
+        for status in pod.status.container_statuses or []:
+            if status.restart_count >= _CRASHES and not status.ready:
+                message = f"{status.name} in pod {pod.metadata.name} ended {status.restart_count} times"
+                raise CommandError(message, Exit.FAILED)
 
 
 def _wanted(deployment: Any) -> int:

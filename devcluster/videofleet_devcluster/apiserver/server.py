@@ -31,6 +31,10 @@ from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
 
 _LARGEST_BODY_BYTES: Final = 3 << 20  # as etcd and the API server limit it
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
+_REASONS: Final = {
+    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired",
+    422: "Invalid", 429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout",
+}  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -163,8 +167,8 @@ def _strike_after(rule: FaultRule, request: web.Request) -> None:
 
 
 def _injected(rule: FaultRule) -> ApiError:
-    reasons = {409: "Conflict", 503: "ServiceUnavailable", 504: "Timeout"}
-    return ApiError(rule.status, reasons.get(rule.status, "InternalError"), "a fault was injected on purpose")
+    reason = _REASONS.get(rule.status, "InternalError")
+    return ApiError(rule.status, reason, "a fault was injected on purpose")
 
 
 def _drop(request: web.Request) -> None:

@@ -160,8 +160,9 @@ class Node:
         )
 
     def _take_gpus(self, pod: Object) -> list[int]:
-        """Devices of the pod's own; the scheduler has counted, so there are enough once ended pods are gone."""
-        taken = {number for numbers in self._gpus.values() for number in numbers}
+        """Devices of the pod's own; the scheduler has counted, so there are enough."""
+        using = (uid for uid, runner in self._runners.items() if phase_of(runner.pod) not in ("Succeeded", "Failed"))
+        taken = {number for uid in using for number in self._gpus[uid]}
         free = [number for number in range(int(self._capacity.get(_GPU, "0"))) if number not in taken]
         mine = free[: int(requests_of(pod).get(_GPU, 0))]
         self._gpus[pod["metadata"]["uid"]] = mine

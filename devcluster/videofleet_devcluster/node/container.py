@@ -143,7 +143,8 @@ class ContainerRunner:
                 await stop(self._child, 0)
             code = await self._space.processes.finished(self._child)
         finally:
-            kill_group(self._child)
+            if self._child.returncode is None:
+                kill_group(self._child)
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
         self.status.ready = self.status.started = False

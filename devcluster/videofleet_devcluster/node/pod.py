@@ -9,9 +9,10 @@ import contextlib
 import logging
 import math
 import shutil
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import aiohttp
 
@@ -52,6 +53,7 @@ class PodRunner:
         self._token = ""
         self._dirty, self._nudged = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._life: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
         self._grace_s = math.inf
         self.space = Workspace(
@@ -81,7 +83,7 @@ class PodRunner:
         """Begins in the background."""
         self._dirty.set()
         self._spawn(self._publish())
-        self._spawn(self._live())
+        self._life = self._spawn(self._live())
 
     def nudge(self) -> None:
         """Has missing references looked up again, and mounted files brought up to date."""
@@ -104,8 +106,9 @@ class PodRunner:
 
     async def _finish(self, grace_s: float, delete: bool) -> None:
         await self._stop(grace_s)
-        living = [task for task in self._tasks if task.get_name() == "live"]
-        await asyncio.wait(living, timeout=_RETRY_S) if living else None
+        self._nudged.set()  # in case it waits for something to mount
+        if self._life is not None:
+            await asyncio.wait([self._life], timeout=_RETRY_S)
         if delete:
             await self._write_status()
             with contextlib.suppress(ApiError, aiohttp.ClientError):
@@ -119,7 +122,8 @@ class PodRunner:
             await asyncio.to_thread(shutil.rmtree, self.space.logs, ignore_errors=True)
 
     async def _live(self) -> None:
-        await self._mounted()
+        if not await self._mounted():
+            return
         self._spawn(self._keep_mounted())
         for init in self.inits:
             if await init.run() != 0 or self._end is not None:
@@ -128,9 +132,9 @@ class PodRunner:
             for container in self.containers:
                 tasks.create_task(container.run())
 
-    async def _mounted(self) -> None:
-        """Mounts everything; waits for what is missing, as long as it takes."""
-        while True:
+    async def _mounted(self) -> bool:
+        """Mounts everything and waits for what is missing; False when the pod is to end meanwhile."""
+        while self._end is None:
             self._nudged.clear()
             try:
                 if not self._token:
@@ -141,9 +145,10 @@ class PodRunner:
             except (OSError, aiohttp.ClientError) as error:
                 self._tell("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
             else:
-                return
+                return True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), _RETRY_S)
+        return False
 
     async def _keep_mounted(self) -> None:
         """Brings files up to date when their objects change; a vanished object leaves the files."""
@@ -193,11 +198,11 @@ class PodRunner:
     def _tell(self, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         self._spawn(self._events.record(self.pod, PODS, severity, reason, message))
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
-        name = "live" if getattr(work, "__name__", "") == "_live" else None
-        task = asyncio.create_task(work, name=name)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

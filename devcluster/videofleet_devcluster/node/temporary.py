@@ -14,6 +14,13 @@ from typing import Final
 _SHORT: Final = 60  # characters; leaves room for /pymp-12345678/listener-12345678
 
 
+def forget_below(folder: Path) -> None:
+    """Removes the aliases that a killed node left of folders below this one."""
+    for alias in Path(tempfile.gettempdir()).glob("vf-*"):
+        if alias.is_symlink() and alias.readlink().is_relative_to(folder):
+            alias.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def short_name(folder: Path) -> Iterator[Path]:
     """The folder itself, or a symlink to it that lasts as long as the context."""

@@ -58,17 +58,15 @@ class Inbox:
         """Whether somebody asked to stop it."""
         return job in self._stopped
 
-    def forget(self, job: str) -> None:
-        """The job has ended; a later attempt begins anew."""
-        self._stopped.discard(job)
-
     def _read(self) -> None:
         for line in self._lines:
             command = protocol.command_from(line)
             if isinstance(command, protocol.Stop):
                 self._stopped.add(command.job)
-            else:
-                self._work.put(command)
+                continue
+            if isinstance(command, protocol.Generate):
+                self._stopped.discard(command.job)  # a stop that came too late meant an earlier attempt
+            self._work.put(command)
         os._exit(0)  # the supervisor is gone or has let go; nothing here is worth keeping
 
 
@@ -92,7 +90,6 @@ class Compute:
             work = self._inbox.next_work()
             if isinstance(work, protocol.Generate):
                 self._send(self._outcome(work))
-                self._inbox.forget(work.job)
 
     def _start(self, start: protocol.Start) -> None:
         self._say(WorkerState.LOADING, f"loading {Path(start.model).name} as {start.spec.dtype}")
