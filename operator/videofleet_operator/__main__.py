@@ -52,7 +52,7 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
     freshness, known = Freshness(), KnownFleets()
     async with await KubeClient.connect() as kube, JobQueue.connect(redis_url, installation.name) as redis:
         closer = FleetCloser(redis, installation.namespaces)
-        queue = WorkQueue(Reconciler(kube, redis, installation).reconcile)
+        queue = WorkQueue(Reconciler(kube, redis, installation, known, closer).reconcile)
         steps = {
             "resync": Resync(kube, installation.namespaces, known, closer, queue, freshness).step,
             "redis": RedisPoll(redis, known, closer, queue).step,

@@ -1,4 +1,4 @@
-"""Which fleets there are, as last heard: key → UID. Only a hint for the loops; nothing is decided by it."""
+"""Which fleets there are, as last heard: key → UID. UIDs are never used twice, so one that is gone is gone for good."""
 
 from videofleet_operator.workqueue import Key
 
@@ -21,6 +21,10 @@ class KnownFleets:
     def replace(self, fleets: dict[Key, str]) -> None:
         """A complete list was read."""
         self._uids = dict(fleets)
+
+    def uid(self, key: Key) -> str | None:
+        """The UID last heard of."""
+        return self._uids.get(key)
 
     def items(self) -> list[tuple[Key, str]]:
         """All of them now."""

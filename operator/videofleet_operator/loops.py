@@ -150,8 +150,8 @@ class RedisPoll:
 
     async def _look(self, key: Key, uid: str) -> None:
         stats, beacons = await asyncio.gather(self._redis.stats(uid), self._redis.beacons(uid))
-        said = [(one.worker, one.state, one.detail, one.reason, one.message) for one in beacons]
-        if self._beacons.get(uid) != said:
+        said = [(one.worker, one.state, one.reason, one.message, one.detail.partition(":")[0]) for one in beacons]
+        if self._beacons.get(uid) != said:  # steps, behind the colon, wait for the next look at the fleet
             self._beacons[uid] = said
             self._queue.add(key)
         figures, now = (rounded(stats.waiting), stats.running), time.monotonic()

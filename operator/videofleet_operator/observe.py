@@ -19,11 +19,13 @@ from videofleet_operator.observed import (
 
 
 async def observe_fleet(kube: KubeClient, queue: JobQueue, namespace: str, name: str) -> Observed | None:
-    """Everything about a fleet; None when there is no such VideoGenerator, or it is going. Raises: KubeError."""
+    """Everything about a fleet; None when its VideoGenerator is gone or going, for certain. Raises: KubeError."""
     try:
         generator = await kube.get(item("VideoGenerator", namespace, name))
-    except NotFound:
-        return None
+    except NotFound as error:
+        if error.is_object_missing:
+            return None
+        raise
     if "deletionTimestamp" in generator["metadata"]:
         return None
     fleet = fleet_seen(generator)

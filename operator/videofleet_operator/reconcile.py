@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from videofleet.policy import FleetPolicy
 from videofleet.queue import JobQueue, QueueError
 from videofleet_operator.crd.manifest import API_VERSION, KIND
+from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.events import write_events
 from videofleet_operator.execute import perform
+from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.installation import Installation
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.metrics import RECONCILE_SECONDS
@@ -27,10 +29,16 @@ _log = logging.getLogger(__name__)
 class Reconciler:
     """Brings one fleet closer to its spec each time it is called."""
 
-    def __init__(self, kube: KubeClient, queue: JobQueue, installation: Installation) -> None:
-        self._kube = kube
-        self._queue = queue
-        self._installation = installation
+    def __init__(
+        self,
+        kube: KubeClient,
+        queue: JobQueue,
+        installation: Installation,
+        known: KnownFleets,
+        closer: FleetCloser,
+    ) -> None:
+        self._kube, self._queue, self._installation = kube, queue, installation
+        self._known, self._closer = known, closer
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
@@ -43,8 +51,13 @@ class Reconciler:
             RECONCILE_SECONDS.labels(outcome).observe(time.monotonic() - start)
 
     async def _pass(self, namespace: str, name: str) -> float | None:
+        believed = self._known.uid((namespace, name))
         observed = await observe_fleet(self._kube, self._queue, namespace, name)
-        if observed is None:  # its children go with it; its queue is `deletions`' work
+        uid = observed.fleet.uid if observed else None
+        if believed is not None and believed != uid:  # its children go with it
+            self._known.forget((namespace, name), believed)
+            self._closer.note_deleted(believed)
+        if observed is None:
             return None
         now = datetime.now(UTC)
         plan = plan_fleet(observed, self._installation, now)

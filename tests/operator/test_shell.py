@@ -131,14 +131,21 @@ async def test_a_loop_survives_errors_of_the_api_server():
     [(404, NotFound), (409, Conflict), (410, Gone), (403, Refused), (422, Refused), (500, KubeUnavailable)],
 )
 def test_status_codes_become_errors(status, kind):
-    assert type(error_for(status, "x", None)) is kind
+    assert type(error_for(status, "GET /x", "x")) is kind
+
+
+def test_a_server_that_does_not_know_our_crd_yet_has_not_lost_our_objects():
+    missing = '{"kind": "Status", "details": {"name": "tiny", "kind": "videogenerators"}}'
+    assert error_for(404, "GET /x", missing).is_object_missing
+    assert not error_for(404, "GET /x", "404 page not found").is_object_missing
+    assert not error_for(404, "GET /x", '{"kind": "Status", "details": {}}').is_object_missing
 
 
 def test_retry_after_is_read():
-    throttled = error_for(429, "x", "7")
+    throttled = error_for(429, "GET /x", "x", "7")
     assert isinstance(throttled, Throttled)
     assert throttled.retry_after_s == 7
-    assert error_for(429, "x", "soon").retry_after_s == 1
+    assert error_for(429, "GET /x", "x", "soon").retry_after_s == 1
 
 
 def test_paths():

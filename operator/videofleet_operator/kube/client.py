@@ -14,7 +14,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from videofleet_operator.kube.errors import Gone, KubeError, KubeUnavailable, error_for
+from videofleet_operator.kube.errors import KubeError, KubeUnavailable, error_for
 from videofleet_operator.kube.paths import collection, item, resource_of
 from videofleet_operator.manifests.names import FIELD_MANAGER
 from videofleet_operator.metrics import API_CALLS
@@ -141,9 +141,8 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             API_CALLS.labels(verb, resource_of(path), "none").inc()
             raise KubeUnavailable(f"{method} {path}: {type(error).__name__}") from error
-        raise error_for(response.status, f"{method} {path}: {text}", response.headers.get("Retry-After"))
+        raise error_for(response.status, f"{method} {path}", text, response.headers.get("Retry-After"))
 
 
 def _watch_error(status: dict[str, Any]) -> KubeError:
-    code = int(status.get("code", 500))
-    return Gone(status.get("message", "")) if code == 410 else error_for(code, status.get("message", ""), None)
+    return error_for(int(status.get("code", 500)), "watch", str(status.get("message", "")))

@@ -9,6 +9,8 @@ KubeError
 └── Refused          any other 4xx: a bug of ours or a missing right; the message is the server's
 """
 
+import json
+
 
 class KubeError(Exception):
     """A call did not succeed."""
@@ -35,18 +37,32 @@ class Gone(KubeError):
 
 
 class NotFound(KubeError):
-    """No such object."""
+    """No such object, or no such resource: an API server that starts up may not know our CRD yet."""
+
+    def __init__(self, message: str, *, is_object_missing: bool = False) -> None:
+        self.is_object_missing = is_object_missing  # the server knows the resource and has no such object
+        super().__init__(message)
 
 
 class Refused(KubeError):
     """Invalid or forbidden."""
 
 
-def error_for(status: int, text: str, retry_after: str | None) -> KubeError:
-    """The error of an HTTP status ≥ 400."""
-    message = f"{status}: {text[:500]}"
+def _names_an_object(text: str) -> bool:
+    """Whether a 404 is a Status that says which object is missing, and not `404 page not found`."""
+    try:
+        return bool(json.loads(text)["details"]["name"])
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def error_for(status: int, call: str, text: str, retry_after: str | None = None) -> KubeError:
+    """The error of an HTTP status ≥ 400; `text` is the body."""
+    message = f"{call} {status}: {text[:500]}"
     if status == 429:
         seconds = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
         return Throttled(message, seconds)
-    kinds: dict[int, type[KubeError]] = {404: NotFound, 409: Conflict, 410: Gone}
+    if status == 404:
+        return NotFound(message, is_object_missing=_names_an_object(text))
+    kinds: dict[int, type[KubeError]] = {409: Conflict, 410: Gone}
     return kinds.get(status, KubeUnavailable if status >= 500 else Refused)(message)

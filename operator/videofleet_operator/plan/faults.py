@@ -139,7 +139,9 @@ _LOOKS: Final[tuple[Callable[[PodSeen, str], Fault | None], ...]] = (
 
 
 def _fault(reason: Reason | WorkerFault, detail: str) -> Fault:
-    """What was seen, then what to do."""
+    """What was seen, then what to do; a worker that says anything says both."""
     remedy = FAULT_REMEDIES[reason] if isinstance(reason, WorkerFault) else MEANINGS[reason]
     detail = detail.strip().rstrip(".")[:_TEXT_MAX]
+    if detail and isinstance(reason, WorkerFault):
+        return Fault(reason, f"{detail}.")
     return Fault(reason, f"{detail}. {remedy}" if detail else remedy)
