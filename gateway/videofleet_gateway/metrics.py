@@ -34,6 +34,12 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self.advice = Counter(
+            "videofleet_gateway_prompt_advice",
+            "Findings of the prompt checks, by code.",
+            ("code",),
+            registry=self.registry,
+        )
         self.event_listeners = Gauge(
             "videofleet_gateway_event_listeners",
             "Open streams of GET /v1/videos/{id}/events.",
