@@ -68,6 +68,7 @@ def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> lis
         _refuse_wrong_types(resource, found)
         if found:
             return found
+        fill_defaults(obj, resource.schema)
         fill_built_in(resource.kind, obj)
         found = list(built_in_faults(resource.kind, obj, old))
     else:
