@@ -80,6 +80,12 @@ def conflict(plural: str, group: str, name: str, why: str = "") -> ApiError:
     return ApiError(409, "Conflict", message, details_of(plural, group, name))
 
 
+def forbidden(plural: str, group: str, name: str, why: str, causes: list[Cause] | None = None) -> ApiError:
+    """403 by admission."""
+    details = details_of(plural, group, name, **({"causes": [cause.to_json() for cause in causes]} if causes else {}))
+    return ApiError(403, "Forbidden", f'{qualified(plural, group)} "{name}" is forbidden: {why}', details)
+
+
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
     """422 with one cause per wrong field."""
     told = str(causes[0]) if len(causes) == 1 else "[" + ", ".join(map(str, causes)) + "]"
