@@ -110,12 +110,6 @@ def unsupported_media_type(accepted: str) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message, {})
 
 
-def not_acceptable() -> ApiError:
-    """406."""
-    message = "only the following media types are accepted: application/json, application/yaml"
-    return ApiError(406, "NotAcceptable", message, {})
-
-
 def unauthorized() -> ApiError:
     """401."""
     return ApiError(401, "Unauthorized", "Unauthorized")

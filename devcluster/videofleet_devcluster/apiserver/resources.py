@@ -92,7 +92,11 @@ def _of(api: str, group: str, version: str, plural: str, kind: str, *short: str,
 
 _ALL: Final = ("all",)
 _RBAC: Final = ("rbac", "rbac.authorization.k8s.io", "v1")
-_POD_SUBRESOURCES: Final = {"binding": ("", "v1", "Binding", ("create",)), "log": ("", "v1", "Pod", ("get",))}
+_POD_SUBRESOURCES: Final = {
+    "binding": ("", "v1", "Binding", ("create",)),
+    "eviction": ("policy", "v1", "Eviction", ("create",)),
+    "log": ("", "v1", "Pod", ("get",)),
+}
 _TOKEN: Final = {"token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",))}
 
 BUILT_IN: Final = (
@@ -135,6 +139,10 @@ BUILT_IN: Final = (
     _of(*_RBAC, "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
     _of(
         "authorization", "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview",
+        namespaced=False, verbs=("create",),
+    ),
+    _of(
+        "authorization", "authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview",
         namespaced=False, verbs=("create",),
     ),
     Resource(

@@ -15,7 +15,7 @@ _STEP: Final = re.compile(
 )
 
 
-def table(resource: Resource, objects: list[Object], version: str, include: str, *, headers: bool = True) -> Object:
+def table(resource: Resource, objects: list[Object], metadata: Object, include: str) -> Object:
     """The v1 Table of objects. `include` is includeObject: Metadata, Object or None."""
     columns = _columns(resource)
     rows = [_row(obj, columns, include) for obj in objects]
@@ -29,8 +29,8 @@ def table(resource: Resource, objects: list[Object], version: str, include: str,
         }
         for name, kind, priority, _ in columns
     ]
-    body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version}}
-    return body | {"columnDefinitions": definitions if headers else None, "rows": rows}
+    body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+    return body | {"columnDefinitions": definitions, "rows": rows}
 
 
 def _row(obj: Object, columns: list["Column"], include: str) -> Object:

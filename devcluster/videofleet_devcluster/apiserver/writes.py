@@ -99,7 +99,7 @@ class Writes:
         """Replaces an object, or one subresource of it. Raises: ApiError."""
         options.warnings += admission.decode(resource, obj, options.field_validation)
         self._place(resource, key[0], obj["metadata"], name=key[1])
-        live = self._live(resource, key)
+        live = self.live(resource, key)
         version = obj["metadata"].get("resourceVersion")
         if not version and (resource.is_custom or resource.kind in _MUST_SAY_VERSION):
             text = "Invalid value: 0: must be specified for an update"
@@ -109,7 +109,7 @@ class Writes:
 
     def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions) -> Object:
         """Changes a copy of the object and puts that in its place. Raises: ApiError."""
-        live = self._live(resource, key)
+        live = self.live(resource, key)
         patched = change(clone(live))
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise bad_request("the patch leaves no object with metadata")
@@ -124,7 +124,8 @@ class Writes:
             raise ApiError(403, "Forbidden", message, details_of("namespaces", "", key[1]))
         return self.removal.delete(resource.id, key, delete, dry_run=options.dry_run)
 
-    def _live(self, resource: Resource, key: Key) -> Object:
+    def live(self, resource: Resource, key: Key) -> Object:
+        """The object as it is now. Raises: ApiError 404."""
         live = self.store.get(resource.id, key)
         if live is None:
             raise not_found(resource.plural, resource.group, key[1])
