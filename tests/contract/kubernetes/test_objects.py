@@ -252,7 +252,7 @@ async def test_a_collection_is_deleted_by_selector(given, when):
 async def test_a_version_from_the_future_is_refused(when):
     future = await when.lists("configmaps", resourceVersion=2**40)
     assert future.refusal[:2] == (504, "Timeout")
-    assert future["message"].startswith("Too large resource version: 1099511627776, current: ")
+    assert future["message"].startswith("Timeout: Too large resource version: 1099511627776, current: ")
 
 
 async def test_a_pod_is_bound_once_and_gets_its_grace(given, when):

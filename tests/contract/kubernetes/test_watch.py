@@ -115,7 +115,7 @@ async def test_streaming_lists_end_with_a_bookmark(given, when):
 
 
 async def test_initial_events_need_their_match(when):
-    refused = await when.lists("widgets", watch="true", sendInitialEvents="true")
+    refused = await when.lists("widgets", watch="true", sendInitialEvents="true", timeoutSeconds=1)
     assert refused.refusal[:2] == (422, "Invalid")
     assert "resourceVersionMatch" in refused["message"]
 
