@@ -60,9 +60,21 @@ _INITIAL_STATUS: Final[dict[str, Object]] = {
 }
 
 
-def initial_status(kind: str) -> Object:
+def initial_status(obj: Object) -> Object:
     """The status that a new object of a built-in kind with a status begins with."""
-    return dict(_INITIAL_STATUS.get(kind, {}))
+    status = _INITIAL_STATUS.get(obj["kind"], {})
+    return status | {"qosClass": _qos_class(obj["spec"])} if obj["kind"] == "Pod" else dict(status)
+
+
+def _qos_class(spec: Object) -> str:
+    """Guaranteed: every container limits cpu and memory, and asks for as much. BestEffort: none asks for any."""
+    told = [container["resources"] for container in [*spec["containers"], *spec.get("initContainers", ())]]
+    asked = [{name: part.get(name) or {} for name in ("limits", "requests")} for part in told]
+    kinds = ("cpu", "memory")
+    if not any(kind in amounts for part in asked for amounts in part.values() for kind in kinds):
+        return "BestEffort"
+    equal = all(part["limits"].get(kind) == part["requests"].get(kind) for part in asked for kind in kinds)
+    return "Guaranteed" if equal and all(kind in part["limits"] for part in asked for kind in kinds) else "Burstable"
 
 
 def fill_built_in(kind: str, obj: Object) -> None:

@@ -84,6 +84,23 @@ def kinds() -> dict[tuple[str, str], str]:
     return found
 
 
+def go_field(definition: str, path: str) -> tuple[str, str]:
+    """The Go struct that holds a scalar field, and the field's Go type: `DeploymentSpec`, `int32`.
+
+    >>> go_field("io.k8s.api.apps.v1.Deployment", "spec.template.spec.containers[0].name")
+    ('Container', 'string')
+    """
+    struct, schema = definition, documents()[definition]
+    for step in re.findall(r"[^.\[\]]+", path):
+        inner = schema.get("items", {}) if step.isdecimal() else schema.get("properties", {}).get(step, {})
+        target = inner.get("$ref") or (inner.get("allOf") or [{}])[0].get("$ref", "")
+        if target:
+            struct = target.removeprefix(_REF)
+        schema = documents()[struct] if target else inner
+    types = {"integer": schema.get("format", "int64"), "number": "float64", "boolean": "bool"}
+    return struct.rsplit(".", 1)[1], str(types.get(schema.get("type", ""), schema.get("type", "object")))
+
+
 def metadata_schema() -> Object:
     """The schema of ObjectMeta."""
     return _resolved()[_META + "ObjectMeta"]

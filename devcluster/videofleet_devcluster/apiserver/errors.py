@@ -104,6 +104,13 @@ def expired(version: int, oldest: int) -> ApiError:
     return ApiError(410, "Expired", f"too old resource version: {version} ({oldest})")
 
 
+def too_large_version(version: int, current: int) -> ApiError:
+    """504: a version that this server has not reached."""
+    message = f"Timeout: Too large resource version: {version}, current: {current}"
+    cause = Cause("ResourceVersionTooLarge", "Too large resource version", "")
+    return ApiError(504, "Timeout", message, {"causes": [cause.to_json()], "retryAfterSeconds": 1})
+
+
 def method_not_allowed() -> ApiError:
     """405."""
     message = "the server does not allow this method on the requested resource"

@@ -1,5 +1,6 @@
 """From a request on a served resource to an answer: reads, lists, watches, writes, and what lies below an object."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -137,7 +138,9 @@ class Routes:
     def _list(self, call: Call) -> web.Response:
         as_table = wants_table(call.request.headers.get("Accept", ""))
         limit, token = number(call.query, "limit"), call.query.get("continue", "")
-        chosen = call.selector()
+        chosen, version = call.selector(), number(call.query, "resourceVersion")
+        if version > self._store.version:
+            raise errors.too_large_version(version, self._store.version)
         if token:
             page = self._pages.following(token, limit)
         else:
@@ -248,5 +251,6 @@ def _delete_options(call: Call, body: Any, options: WriteOptions) -> DeleteOptio
 def _json(value: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
     response = web.Response(body=encoded(value), status=status, content_type="application/json")
     for warning in warnings or ():
-        response.headers.add("Warning", f'299 - "{warning}"'.replace('"unknown', "unknown").replace("\n", " "))
+        quoted = json.dumps(warning.replace("\n", " "), ensure_ascii=False)
+        response.headers.add("Warning", f"299 - {quoted}")
     return response

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from videofleet_devcluster.apiserver.errors import ApiError, Cause, expired
+from videofleet_devcluster.apiserver.errors import ApiError, Cause, expired, invalid, too_large_version
 from videofleet_devcluster.apiserver.faults import Dropped, FaultAction, FaultRule, Faults
 from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.requests import is_true, number
@@ -34,9 +34,13 @@ class WatchOptions:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "WatchOptions":
-        """Reads the parameters. Raises: ApiError 400."""
+        """Reads the parameters. Raises: ApiError 400, 422."""
         initial = is_true(query, "sendInitialEvents")
         version = number(query, "resourceVersion")
+        if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
+            text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            cause = Cause("FieldValueForbidden", text, "resourceVersionMatch")
+            raise invalid("ListOptions", "meta.k8s.io", "", [cause])
         return cls(
             since=None if initial else version or None,
             bookmarks=is_true(query, "allowWatchBookmarks"),
@@ -105,9 +109,7 @@ class Watch:
 
     def _position_after(self, version: int) -> int:
         if version > self._store.version:
-            text = f"Too large resource version: {version}, current: {self._store.version}"
-            cause = Cause("ResourceVersionTooLarge", "Too large resource version", "")
-            raise ApiError(504, "Timeout", f"Timeout: {text}", {"causes": [cause.to_json()], "retryAfterSeconds": 1})
+            raise too_large_version(version, self._store.version)
         return self._log.position_after(version)
 
     def _initial_state(self, version: int) -> bytes:
@@ -129,7 +131,7 @@ class Watch:
             return self._shared(event)
         if is_in:
             return self._encode("ADDED", event.object)
-        return self._encode("DELETED", event.object) if was_in else b""
+        return self._encode("DELETED", _as_it_was(event)) if was_in else b""
 
     def _shared(self, event: Event) -> bytes:
         if self._render is None and event.object["apiVersion"] == self._resource.group_version:
@@ -147,6 +149,13 @@ class Watch:
             metadata["annotations"] = annotations
         bookmark = {"kind": self._resource.kind, "apiVersion": self._resource.group_version, "metadata": metadata}
         return watch_line("BOOKMARK", bookmark)
+
+
+def _as_it_was(event: Event) -> Object:
+    """What the watcher loses: the last state it could see, in the version of the change."""
+    before = event.before if event.before is not None else event.object
+    version = event.object["metadata"]["resourceVersion"]
+    return before | {"metadata": before["metadata"] | {"resourceVersion": version}}
 
 
 async def _woken(waker: asyncio.Event, timeout_s: float) -> bool:

@@ -171,7 +171,7 @@ class Writes:
             managed_fields = managed.after_update(None, obj, resource.schema, options.manager_of(resource))
         metadata["managedFields"] = managed_fields
         if resource.has_status and not resource.is_custom and "status" not in obj:
-            obj["status"] = initial_status(resource.kind)
+            obj["status"] = initial_status(obj)
         self._finish_definition(resource, obj)
         if options.dry_run:
             return obj
