@@ -220,3 +220,19 @@ async def test_an_unreadable_payload_is_parked_and_the_rest_goes_on(
     assert {job.id for job in page} == {bad, good}
     await world.queue.remove(bad)
     assert await world.queue.dead(FLEET, "studio") == []
+
+
+async def test_the_place_in_line_counts_priorities_and_other_tenants_turns(world: World) -> None:
+    for _ in range(5):
+        await world.submit("flooder")
+    mine = await world.submit("modest")
+    assert await world.queue.ahead(mine) == 1
+    second = await world.submit("modest")
+    assert await world.queue.ahead(second) == 3
+    await world.submit("flooder", priority=Priority.INTERACTIVE)
+    assert await world.queue.ahead(mine) == 2
+    before = []
+    while (claim := await world.run_one()).job.id != mine:
+        before.append(claim.job.id)
+    assert len(before) == 2
+    assert await world.queue.ahead(mine) is None

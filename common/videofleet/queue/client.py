@@ -115,6 +115,13 @@ class JobQueue:
         """How jobs ended, by revision and tier."""
         return records.outcomes(await _answer(self._redis.hgetall(keys.outcomes(self._prefix(fleet_uid)))))
 
+    async def ahead(self, job_id: str) -> int | None:
+        """About how many waiting jobs come before this one, or None when it does not wait in line.
+
+        Exact while every job takes as long and nobody submits; the fair share of other tenants is counted in.
+        """
+        return cast(int | None, await self._run("ahead", self._fleet_of(job_id), job_id))
+
     async def beacons(self, fleet_uid: str) -> list[WorkerBeacon]:
         """Beacons of the last 30 s, by worker name."""
         rows = await self._run("beacons", fleet_uid, BEACON_FRESH_MS, BEACON_FORGET_MS)

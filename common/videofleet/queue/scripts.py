@@ -20,6 +20,7 @@ NAMES: Final = (
     "remove",
     "close",
     "stats",
+    "ahead",
     "put_beacon",
     "beacons",
 )
