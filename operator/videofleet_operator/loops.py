@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from videofleet.jobs import Outcomes
 from videofleet.queue import JobQueue, QueueError
 from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.fleets import KnownFleets
@@ -17,7 +18,7 @@ from videofleet_operator.freshness import Freshness
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import Gone, KubeError, Throttled
 from videofleet_operator.manifests.names import FLEET_LABEL, SELECT_WORKERS
-from videofleet_operator.metrics import REDIS_UP
+from videofleet_operator.metrics import FLEET_OUTCOMES, REDIS_UP
 from videofleet_operator.plan.status import QUEUE_WRITE_EVERY_S, rounded
 from videofleet_operator.workqueue import Key, WorkQueue
 
@@ -134,12 +135,16 @@ class RedisPoll:
         """One look at every fleet."""
         await self._closer.close_pending()
         is_up = True
+        outcomes: dict[str, list[Outcomes]] = {}
         for key, uid in self._known.items():
             try:
                 await self._look(key, uid)
+                outcomes["/".join(key)] = await self._redis.outcomes(uid)
             except QueueError:
                 is_up = False
                 break
+        else:
+            FLEET_OUTCOMES.by_fleet = outcomes
         REDIS_UP.set(is_up)
         if is_up != self._is_up:
             _log.warning("Redis is %s", "back" if is_up else "down; the last policy stays in force")

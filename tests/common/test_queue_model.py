@@ -388,8 +388,6 @@ def test_redis_does_what_the_model_says(redis_url: str, monkeypatch: pytest.Monk
         queue = JobQueue.connect(redis_url, "model")
         run_machine(
             lambda: Machine(redis_url, runner, queue),
-            settings=settings(
-                max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-            ),
+            settings=settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
         )
         runner.run(queue.close())

@@ -12,6 +12,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from videofleet.queue import Durability
 from videofleet.store import ObjectStore, StoreError
 from videofleet.workerspec import WorkerSpec
 
@@ -58,6 +59,7 @@ class Settings:
     termination_log: Path
     bind_address: str
     port: int
+    durability: Durability
     grace_period_s: float  # from SIGTERM to SIGKILL
 
     @classmethod
@@ -88,6 +90,7 @@ class Settings:
             termination_log=arguments.termination_log,
             bind_address=os.environ.get("BIND_ADDRESS") or "0.0.0.0",  # noqa: S104 - a pod's address is not known
             port=arguments.port,
+            durability=arguments.durability,
             grace_period_s=arguments.grace_period_s,
         )
 
@@ -118,5 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/videofleet"), help="folder for clips on their way")  # noqa: S108 - an emptyDir in the pod
     parser.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"))
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of /healthz, /readyz and /metrics")
+    parser.add_argument(
+        "--durability",
+        type=Durability,
+        choices=list(Durability),
+        default=Durability.AOF,
+        help="when an ending counts as kept: as the gateway's",
+    )
     parser.add_argument("--grace-period-s", type=float, default=1800.0, help="terminationGracePeriodSeconds of the pod")
     return parser

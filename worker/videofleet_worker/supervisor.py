@@ -48,7 +48,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: Settings) -> int:
-    async with JobQueue.connect(settings.redis_url, settings.installation) as queue:
+    async with JobQueue.connect(settings.redis_url, settings.installation, settings.durability) as queue:
         worker = Worker(settings, queue)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

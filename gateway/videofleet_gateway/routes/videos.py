@@ -18,6 +18,7 @@ from videofleet.policy import FleetPolicy
 from videofleet.queue import FleetClosed, FleetUnknown, JobNotFound, Submitted
 from videofleet_gateway import views
 from videofleet_gateway.body import read_fields
+from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
 from videofleet_gateway.paging import asked_page
@@ -63,11 +64,14 @@ async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[
     advice = [*judged.advice, *_lowered(judged, made, policy)]
     for each in advice:
         services.metrics.advice.labels(each.code).inc()
+    now_ms = int(time.time() * 1000)
     new = NewJob(
-        id=job_id(policy.fleet_uid, int(time.time() * 1000), secrets.token_bytes(10)),
+        id=job_id(policy.fleet_uid, now_ms, secrets.token_bytes(10)),
         fleet_uid=policy.fleet_uid,
         tenant=tenant,
         request=made.model_copy(update={"tier": policy.tiers[-1]}) if judged.lowest_tier else made,
+        priority=asked.priority,
+        deadline_ms=deadline_ms(asked.deadline, now_ms),
         idempotency_key=key,
         body_digest=asked.digest,
     )

@@ -4,6 +4,7 @@ Tiers, architecture and store are those of the revision that serves: a tier nobo
 """
 
 from videofleet.policy import FleetPolicy, Track
+from videofleet_operator.crd.quantities import duration_s
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen
@@ -20,6 +21,8 @@ def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRe
         tracks={serving.revision: Track.STABLE},
         max_depth=spec.queue.max_depth,
         max_attempts=spec.queue.max_attempts,
+        batch_max_wait_s=duration_s(spec.queue.batch_max_wait),
+        weights=dict(spec.queue.weights or {}),
         tenants=spec.access.tenants,
         store=worker.store,
         output_prefix=spec.output.prefix,
