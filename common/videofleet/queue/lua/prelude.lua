@@ -69,9 +69,18 @@ local function retry_or_bury(id, message)
   return requeue(id)
 end
 
+-- An attempt that moved the job's checkpoint on was not in vain: it is not counted, at most `cap` times a job.
+local function spare(id, cap)
+  if redis.call('HINCRBY', job_key(id), 'given_back', 1) <= cap then redis.call('HINCRBY', job_key(id), 'spent', -1) end
+end
+
 local function reap()
   local touched = redis.call('ZRANGEBYSCORE', RUNNING, '-inf', now_ms(), 'LIMIT', 0, 100)
-  for _, id in ipairs(touched) do retry_or_bury(id, 'its worker stopped renewing the lease') end
+  for _, id in ipairs(touched) do
+    local progress = field(id, 'progress')
+    if progress and cjson.decode(progress).advanced then spare(id, 20) end
+    retry_or_bury(id, 'its worker stopped renewing the lease')
+  end
   return touched
 end
 
