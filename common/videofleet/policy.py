@@ -29,6 +29,7 @@ class FleetPolicy(Wire):
     architecture: Architecture
     tiers: list[Tier]  # best first; the first is the default
     tracks: dict[str, Track]
+    epoch: int = 0  # of the leader that published it; a lower one is refused from then on
     max_depth: int  # waiting jobs; more are refused
     max_attempts: int
     tenants: list[str] | None = None  # who may submit; None: everyone with a key

@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -20,6 +22,7 @@ from videofleet_operator.handlers import GeneratorWatch
 from videofleet_operator.health import serve_health
 from videofleet_operator.installation import ConfigError, Installation, read_installation
 from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.leadership import LEASE_CALL_S, Leadership
 from videofleet_operator.loops import ChildWatch, RedisPoll, Resync, forever
 from videofleet_operator.reconcile import Reconciler
 from videofleet_operator.workqueue import WorkQueue
@@ -50,12 +53,18 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     freshness, known = Freshness(), KnownFleets()
-    async with await KubeClient.connect() as kube, JobQueue.connect(redis_url, installation.name) as redis:
-        closer = FleetCloser(redis, installation.namespaces)
-        queue = WorkQueue(Reconciler(kube, redis, installation, known, closer).reconcile)
+    async with (
+        await KubeClient.connect() as kube,
+        await KubeClient.connect(LEASE_CALL_S) as lease_client,
+        JobQueue.connect(redis_url, installation.name) as redis,
+    ):
+        leadership = Leadership(lease_client, *installation.lease, identity=_identity())
+        kube.fence = leadership.check
+        closer = FleetCloser(redis, installation.namespaces, leadership)
+        queue = WorkQueue(Reconciler(kube, redis, installation, known, closer, leadership).reconcile)
         steps = {
             "resync": Resync(kube, installation.namespaces, known, closer, queue, freshness).step,
-            "redis": RedisPoll(redis, known, closer, queue).step,
+            "redis": RedisPoll(redis, known, closer, queue, leadership).step,
         }
         for namespace in installation.namespaces:
             for kind in ("Deployment", "Pod"):
@@ -64,7 +73,16 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
         async with serve_health(freshness, port):
             runs = [forever(name, step) for name, step in steps.items()]
             runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, known, closer).run()]
-            await _until(stop, runs)
+            runs += [leadership.run(lambda: queue.add_all(key for key, _ in known.items()))]
+            try:
+                await _until(stop, runs)
+            finally:
+                await leadership.release()
+
+
+def _identity() -> str:
+    """The pod's name, so that a restarted container leads on at once; elsewhere something nobody else has."""
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
 
 
 async def _until(stop: asyncio.Event, runs: list[Coroutine[Any, Any, None]]) -> None:

@@ -16,6 +16,7 @@ from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.freshness import Freshness
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import Gone, KubeError, Throttled
+from videofleet_operator.leadership import Leadership
 from videofleet_operator.manifests.names import FLEET_LABEL, SELECT_WORKERS
 from videofleet_operator.metrics import REDIS_UP
 from videofleet_operator.plan.status import QUEUE_WRITE_EVERY_S, rounded
@@ -115,8 +116,7 @@ class Resync:
                 fleets[(namespace, meta["name"])] = meta["uid"]
         self._known.replace(fleets)
         self._closer.note_missing(published, set(fleets.values()))
-        for key in fleets:
-            self._queue.add(key)
+        self._queue.add_all(fleets)
         self._freshness.touch("VideoGenerators")
         return RESYNC_S * random.uniform(0.9, 1.0)  # noqa: S311 - jitter
 
@@ -124,14 +124,18 @@ class Resync:
 class RedisPoll:
     """Every 2 s: what workers say and how long the queues are; a change asks for a reconcile."""
 
-    def __init__(self, redis: JobQueue, known: KnownFleets, closer: FleetCloser, queue: WorkQueue) -> None:
+    def __init__(
+        self, redis: JobQueue, known: KnownFleets, closer: FleetCloser, queue: WorkQueue, leadership: Leadership
+    ) -> None:
         self._redis, self._known, self._closer, self._queue = redis, known, closer, queue
+        self._leadership = leadership
         self._beacons: dict[str, Any] = {}
         self._figures: dict[str, tuple[Any, float]] = {}
         self._is_up = True
 
     async def step(self) -> float:
-        """One look at every fleet."""
+        """One look at every fleet, once we lead: a standby costs Redis nothing."""
+        await self._leadership.until_leading()
         await self._closer.close_pending()
         is_up = True
         for key, uid in self._known.items():
@@ -144,8 +148,7 @@ class RedisPoll:
         if is_up != self._is_up:
             _log.warning("Redis is %s", "back" if is_up else "down; the last policy stays in force")
             self._is_up = is_up
-            for key, _ in self._known.items():
-                self._queue.add(key)
+            self._queue.add_all(key for key, _ in self._known.items())
         return POLL_S
 
     async def _look(self, key: Key, uid: str) -> None:

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 
 from videofleet.policy import FleetPolicy
-from videofleet.queue import JobQueue, QueueError
+from videofleet.queue import JobQueue, QueueError, StaleEpoch
 from videofleet_operator.crd.manifest import API_VERSION, KIND
 from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.events import write_events
@@ -16,6 +16,7 @@ from videofleet_operator.execute import perform
 from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.installation import Installation
 from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.leadership import Leadership
 from videofleet_operator.metrics import RECONCILE_SECONDS
 from videofleet_operator.observe import observe_fleet
 from videofleet_operator.observed import FleetSeen
@@ -36,12 +37,14 @@ class Reconciler:
         installation: Installation,
         known: KnownFleets,
         closer: FleetCloser,
+        leadership: Leadership,
     ) -> None:
         self._kube, self._queue, self._installation = kube, queue, installation
-        self._known, self._closer = known, closer
+        self._known, self._closer, self._leadership = known, closer, leadership
 
     async def reconcile(self, key: Key) -> float | None:
-        """One pass. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
+        """One pass, once we lead. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
+        await self._leadership.until_leading()
         start, outcome = time.monotonic(), "error"
         try:
             again_s = await self._pass(*key)
@@ -60,7 +63,7 @@ class Reconciler:
         if observed is None:
             return None
         now = datetime.now(UTC)
-        plan = plan_fleet(observed, self._installation, now)
+        plan = plan_fleet(observed, self._installation, self._leadership.epoch, now)
         await self._execute(observed.fleet, plan, now)
         return plan.requeue_after_s
 
@@ -79,11 +82,15 @@ class Reconciler:
         await write_events(self._kube, fleet, plan.events, now)
 
     async def _publish(self, policy: FleetPolicy | None) -> bool:
-        """Whether Redis has the policy now."""
+        """Whether Redis has the policy now. Raises: NotLeading."""
         if policy is None:
             return True
+        self._leadership.check()
         try:
             await self._queue.publish_policy(policy)
+        except StaleEpoch as error:
+            self._leadership.outbid(error.epoch)
+            return False
         except QueueError:
             _log.warning("policy not published: Redis does not answer", extra={"fleet": policy.fleet})
             return False

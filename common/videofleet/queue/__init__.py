@@ -14,6 +14,7 @@ from videofleet.queue.errors import (
     QueueError,
     QueueFull,
     QueueUnavailable,
+    StaleEpoch,
 )
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "QueueError",
     "QueueFull",
     "QueueUnavailable",
+    "StaleEpoch",
     "Submitted",
 ]

@@ -5,6 +5,7 @@ from importlib.resources import files
 from typing import Final
 
 NAMES: Final = (
+    "publish",
     "submit",
     "claim",
     "beat",
