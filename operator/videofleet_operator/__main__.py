@@ -15,8 +15,8 @@ from kubernetes.aio.config import ConfigException
 
 from videofleet import logs
 from videofleet.queue import JobQueue
+from videofleet_operator.cache import CHILD_KINDS, Caches
 from videofleet_operator.deletions import FleetCloser
-from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.freshness import Freshness
 from videofleet_operator.handlers import GeneratorWatch
 from videofleet_operator.health import serve_health
@@ -52,7 +52,8 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    freshness, known = Freshness(), KnownFleets()
+    freshness, caches = Freshness(), Caches()
+    fleets = caches["VideoGenerator"]
     async with (
         await KubeClient.connect() as kube,
         await KubeClient.connect(LEASE_CALL_S) as lease_client,
@@ -61,19 +62,19 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
         leadership = Leadership(lease_client, *installation.lease, identity=_identity())
         kube.fence = leadership.check
         closer = FleetCloser(redis, installation.namespaces, leadership)
-        queue = WorkQueue(Reconciler(kube, redis, installation, known, closer, leadership).reconcile)
+        queue = WorkQueue(Reconciler(kube, redis, installation, caches, leadership).reconcile)
         steps = {
-            "resync": Resync(kube, installation.namespaces, known, closer, queue, freshness).step,
-            "redis": RedisPoll(redis, known, closer, queue, leadership).step,
+            "resync": Resync(kube, installation.namespaces, fleets, closer, queue, freshness).step,
+            "redis": RedisPoll(redis, fleets, closer, queue, leadership).step,
         }
         for namespace in installation.namespaces:
-            for kind in ("Deployment", "Pod"):
-                watch = ChildWatch(kube, kind, namespace, queue, freshness)
+            for kind in CHILD_KINDS:
+                watch = ChildWatch(kube, kind, namespace, caches, queue, freshness)
                 steps[watch.source] = watch.step
         async with serve_health(freshness, port):
             runs = [forever(name, step) for name, step in steps.items()]
-            runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, known, closer).run()]
-            runs += [leadership.run(lambda: queue.add_all(key for key, _ in known.items()))]
+            runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, fleets, closer).run()]
+            runs += [leadership.run(lambda: queue.add_all(key for key, _ in fleets.uids()))]
             try:
                 await _until(stop, runs)
             finally:

@@ -10,7 +10,6 @@ from videofleet.architectures import Architecture
 from videofleet.policy import FleetPolicy
 from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.election import Term
-from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.freshness import STALE_AFTER_S, Freshness
 from videofleet_operator.handlers import EndlessBackoffs
 from videofleet_operator.health import health_app
@@ -202,11 +201,3 @@ async def test_only_what_was_published_before_the_list_and_is_not_in_it_is_close
     await closer.close_pending()
     closed = [(await queue.policy(uid)).closed for uid in (gone, live, foreign)]
     assert closed == ["fleet_deleted", None, None]
-
-
-def test_a_fleet_that_came_back_under_its_name_is_not_forgotten():
-    known = KnownFleets()
-    known.learn(A, "old")
-    known.learn(A, "new")
-    known.forget(A, "old")
-    assert known.items() == [(A, "new")]

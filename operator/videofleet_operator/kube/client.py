@@ -64,7 +64,8 @@ class KubeClient:
         while token := page.get("metadata", {}).get("continue"):
             page = await self.send("GET", path, {**query, "limit": str(_PAGE), "continue": token})
             items += page.get("items", [])
-        return {**page, "items": items}
+        typed = {"apiVersion": page["apiVersion"], "kind": kind}  # which items of a list do not say
+        return {**page, "items": [typed | found for found in items]}
 
     async def apply(self, manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
         """Server-side apply; creates what is missing and takes back what somebody else set. Raises: KubeError."""

@@ -28,13 +28,13 @@ RBAC_RULES: Final[list[dict[str, list[str]]]] = [
     {
         "apiGroups": ["apps"],
         "resources": ["controllerrevisions"],
-        "verbs": ["get", "list", "create", "patch", "delete"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
     },
-    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "create", "patch", "delete"]},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {
         "apiGroups": [""],
         "resources": ["services", "serviceaccounts"],
-        "verbs": ["get", "list", "create", "patch"],
+        "verbs": ["get", "list", "watch", "create", "patch"],
     },
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "list", "create", "patch"]},
