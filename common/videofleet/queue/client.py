@@ -27,6 +27,7 @@ from videofleet.queue.errors import (
     JobNotFound,
     LeaseLost,
     QueueFull,
+    StaleEpoch,
 )
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
@@ -82,10 +83,11 @@ class JobQueue:
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
-        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim."""
-        prefix = self._prefix(policy.fleet_uid)
+        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim. Raises: StaleEpoch."""
         await _answer(self._redis.hset(keys.fleet_index(self._installation), policy.fleet_uid, policy.fleet))
-        await _answer(self._redis.set(keys.policy(prefix), policy.to_json()))
+        in_force = await self._run("publish", policy.fleet_uid, policy.to_json(), policy.epoch)
+        if in_force != policy.epoch:
+            raise StaleEpoch(in_force)
 
     async def close_fleet(self, fleet_uid: str, code: ErrorCode) -> list[str]:
         """Closes a fleet for good: waiting jobs are cancelled with `code`, running ones asked to stop.
