@@ -147,16 +147,10 @@ async def test_the_whole_form_is_reached_by_keyboard_and_every_control_has_a_nam
 ) -> None:
     await enter(browser, gateway, tenant)
     seen = []
-    for _ in range(6):
-        seen.append(
-            await browser.js(
-                "document.activeElement.id || document.activeElement.tagName + document.activeElement.name"
-            )
-        )
+    for _ in range(5):
+        seen.append(await browser.js("document.activeElement.id || document.activeElement.tagName"))
         await browser.press("Tab", TAB)
-    assert seen == ["prompt", "model", "INPUTtier", "SUMMARYundefined", "submit", "older"] or seen[:5] == [
-        "prompt", "model", "INPUTtier", "SUMMARYundefined", "submit",
-    ]  # fmt: skip
+    assert seen == ["prompt", "model", "INPUT", "SUMMARY", "submit"]
     tree = (await browser.call("Accessibility.getFullAXTree"))["nodes"]
     controls = {"button", "textbox", "combobox", "radio", "link", "progressbar", "video"}
     nameless = [
