@@ -69,6 +69,7 @@ class Progress(Wire):
     stage: str  # loading | encoding_prompt | denoising | decoding | muxing | uploading
     step: int = 0  # denoising steps done
     steps: int = 0  # denoising steps in all
+    advanced: bool = False  # this attempt has put a checkpoint into the store: another one goes on from there
 
     @property
     def percent(self) -> int:

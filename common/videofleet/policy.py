@@ -31,6 +31,7 @@ class FleetPolicy(Wire):
     architecture: Architecture
     tiers: list[Tier]  # best first; the first is the default
     tracks: dict[str, Track]
+    epoch: int = 0  # of the leader that published it; a lower one is refused from then on
     max_depth: int  # waiting jobs; more are refused
     max_attempts: int
     batch_max_wait_s: float = 3600.0  # batch jobs that waited longer go first

@@ -61,6 +61,7 @@ class Settings:
     port: int
     durability: Durability
     grace_period_s: float  # from SIGTERM to SIGKILL
+    checkpoint_every_s: float
 
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> Self:
@@ -92,6 +93,7 @@ class Settings:
             port=arguments.port,
             durability=arguments.durability,
             grace_period_s=arguments.grace_period_s,
+            checkpoint_every_s=arguments.checkpoint_every_s,
         )
 
 
@@ -129,4 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         help="when an ending counts as kept: as the gateway's",
     )
     parser.add_argument("--grace-period-s", type=float, default=1800.0, help="terminationGracePeriodSeconds of the pod")
+    parser.add_argument(
+        "--checkpoint-every-s",
+        type=float,
+        default=60.0,
+        help="seconds of work that a job loses at most when its worker dies; 0: after each step",
+    )
     return parser

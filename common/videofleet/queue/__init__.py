@@ -16,6 +16,7 @@ from videofleet.queue.errors import (
     QueueError,
     QueueFull,
     QueueUnavailable,
+    StaleEpoch,
 )
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "QueueError",
     "QueueFull",
     "QueueUnavailable",
+    "StaleEpoch",
     "Submitted",
 ]

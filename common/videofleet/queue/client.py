@@ -27,13 +27,14 @@ from videofleet.queue.errors import (
     JobNotFound,
     LeaseLost,
     QueueFull,
+    StaleEpoch,
 )
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
 BEACON_FORGET_MS: Final = 600_000
 IDEMPOTENCY_MS: Final = 24 * 3_600_000
-GIVE_BACKS: Final = 20  # drains that a job may see without spending an attempt
+GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them; sweep knows it too
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
 
@@ -82,10 +83,11 @@ class JobQueue:
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
-        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim."""
-        prefix = self._prefix(policy.fleet_uid)
+        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim. Raises: StaleEpoch."""
         await _answer(self._redis.hset(keys.fleet_index(self._installation), policy.fleet_uid, policy.fleet))
-        await _answer(self._redis.set(keys.policy(prefix), policy.to_json()))
+        in_force = await self._run("publish", policy.fleet_uid, policy.to_json(), policy.epoch)
+        if in_force != policy.epoch:
+            raise StaleEpoch(in_force)
 
     async def close_fleet(self, fleet_uid: str, code: ErrorCode) -> list[str]:
         """Closes a fleet for good: waiting jobs are cancelled with `code`, running ones asked to stop.
@@ -262,7 +264,10 @@ class JobQueue:
         return JobState(await self._owned("fail", claim, code, message, "retry" if retry else "final", pause_ms))
 
     async def give_back(self, claim: Claim) -> JobState:
-        """Returns the job to its place in the queue without spending the attempt (drain). Raises: LeaseLost."""
+        """Returns the job to its place without spending the attempt: a drain, or a checkpoint that moved on.
+
+        Raises: LeaseLost.
+        """
         return JobState(await self._owned("give_back", claim, GIVE_BACKS))
 
     async def cancelled(self, claim: Claim) -> None:

@@ -2,6 +2,7 @@
 
 QueueError
 ├── QueueUnavailable     Redis does not answer, or no replica confirms in time: retry later
+├── StaleEpoch           a later leader has published: step down
 ├── QueueFull            the fleet's maxDepth is reached: retry later
 ├── FleetUnknown         no policy was ever published for it
 ├── FleetClosed          its VideoGenerator was deleted
@@ -19,6 +20,14 @@ class QueueError(Exception):
 
 class QueueUnavailable(QueueError):
     """Redis does not answer; nothing is known about the call's outcome."""
+
+
+class StaleEpoch(QueueError):
+    """The policy in force is of a later epoch; nothing was changed."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(f"the policy in force is of epoch {epoch}, which is later")
 
 
 class QueueFull(QueueError):

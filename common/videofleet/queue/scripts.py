@@ -6,6 +6,7 @@ from typing import Final
 
 _SHARED: Final = ("prelude", "fairness", "waiting", "endings")  # each builds on those before it
 NAMES: Final = (
+    "publish",
     "submit",
     "claim",
     "beat",

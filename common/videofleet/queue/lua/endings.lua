@@ -50,10 +50,19 @@ local function retry_or_bury(id, message, delay_ms)
   return 'queued'
 end
 
+-- An attempt that moved the job's checkpoint on was not in vain: it is not counted, at most `cap` times a job.
+local function spare(id, cap)
+  if redis.call('HINCRBY', job_key(id), 'given_back', 1) <= cap then redis.call('HINCRBY', job_key(id), 'spent', -1) end
+end
+
 -- What time alone does: leases run out, deadlines pass, delays end. → ids that were moved by the first two
 local function sweep()
   local touched = due(RUNNING)
-  for _, id in ipairs(touched) do retry_or_bury(id, 'its worker stopped renewing the lease') end
+  for _, id in ipairs(touched) do
+    local progress = field(id, 'progress')
+    if progress and cjson.decode(progress).advanced then spare(id, 20) end
+    retry_or_bury(id, 'its worker stopped renewing the lease')
+  end
   for _, id in ipairs(due(DEADLINES)) do
     finish(id, 'failed', 'deadline_exceeded', 'No worker was free before the deadline.')
     touched[#touched + 1] = id
