@@ -9,7 +9,7 @@ Problem
 ├── NotFound           404  also what belongs to somebody else
 ├── Gone               410  the fleet was deleted
 ├── Unprocessable      422  fields that break a rule, each with limit and remedy
-├── TooManyRequests    429  the fleet's queue is full
+├── TooManyRequests    429  the fleet's queue is full, or too many requests
 └── Unavailable        503  Redis or the store does not answer
 """
 

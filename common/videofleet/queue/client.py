@@ -32,11 +32,13 @@ from videofleet.queue.errors import (
     QueueFull,
     QueueUnavailable,
 )
+from videofleet.queue.records import TenantUsage
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
 BEACON_FORGET_MS: Final = 600_000
 IDEMPOTENCY_MS: Final = 24 * 3_600_000
+_USAGE_PAGE: Final = 500  # records in one round trip
 GIVE_BACKS: Final = 20  # drains that a job may see without spending an attempt
 _CONNECT_S: Final = 1.0
 _REPLY_S: Final = 1.5  # no call blocks; the gateway owes its 503 within 2 s
@@ -181,6 +183,19 @@ class JobQueue:
             found += await _answer(reply)
         found.sort(key=ids.serial_of, reverse=newest_first)
         return [job for job_id in found[:limit] if (job := await self._get_or_none(job_id)) is not None]
+
+    async def usage(self, fleet_uid: str, tenant: str) -> TenantUsage:
+        """What a tenant has in one fleet. Reads each of its records: for people, not for every request."""
+        prefix, bound, read = self._prefix(fleet_uid), "-", TenantUsage()
+        while found := await _answer(
+            self._redis.zrangebylex(keys.tenant(prefix, tenant), bound, "+", start=0, num=_USAGE_PAGE)
+        ):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in found:
+                pipeline.hmget(keys.job(prefix, job_id), "state", "result")
+            read = read.plus(await _answer(pipeline.execute()))
+            bound = "(" + found[-1]
+        return read
 
     async def cancel(self, job_id: str, code: ErrorCode) -> Job:
         """Cancels a waiting job at once; asks a running one to stop; leaves a finished one alone.

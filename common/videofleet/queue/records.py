@@ -1,10 +1,26 @@
 """How a job lies in a Redis hash, and a beacon in its field. Reading only; the scripts write."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Job, JobState, Progress, VideoRequest, VideoResult
+
+
+@dataclass(frozen=True)
+class TenantUsage:
+    """A tenant's jobs by state, and what its videos took of workers, claim to commit."""
+
+    jobs: Mapping[str, int] = field(default_factory=Counter)
+    worker_seconds: float = 0.0
+
+    def plus(self, rows: Iterable[Sequence[str | None]]) -> "TenantUsage":
+        """With these (state, result) rows counted in; a record deleted meanwhile has no state."""
+        known = [(state, result) for state, result in rows if state is not None]
+        seconds = sum(VideoResult.model_validate_json(result).worker_seconds for _, result in known if result)
+        return TenantUsage(Counter(self.jobs) + Counter(state for state, _ in known), self.worker_seconds + seconds)
 
 
 def job(fields: Mapping[str, str]) -> Job:
