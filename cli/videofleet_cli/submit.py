@@ -21,6 +21,8 @@ def submit(
     size: Annotated[str | None, typer.Option(help="Or the tier of a size, e.g. 1280x720.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same video.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What not to show.")] = None,
+    priority: Annotated[str | None, typer.Option(help="interactive, standard or batch.")] = None,
+    deadline: Annotated[str | None, typer.Option(help="Begin by then: 2030-01-31T18:00:00Z, or seconds.")] = None,
     timeout: Timeout = None,
     as_json: AsJson = False,
     gateway: GatewayUrl = DEFAULT_GATEWAY,
@@ -28,6 +30,7 @@ def submit(
 ) -> None:
     """Queue a prompt, wait for its video, save it."""
     asked = {"model": model, "tier": tier, "size": size, "seed": seed, "negative_prompt": negative_prompt}
+    asked |= {"priority": priority, "deadline": deadline}
     fields = {"prompt": prompt} | {name: value for name, value in asked.items() if value is not None}
     _Following(Address(gateway, api_key_file), output, timeout, as_json).run_new(fields)
 

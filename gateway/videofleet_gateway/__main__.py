@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _services(settings: Settings) -> Services:
-    queue = JobQueue.connect(settings.redis_url, settings.installation)
+    queue = JobQueue.connect(settings.redis_url, settings.installation, settings.durability)
     keys = Keyring(settings.keys_file)
     return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores)
 

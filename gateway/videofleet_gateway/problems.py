@@ -7,6 +7,7 @@ Problem
 ├── MalformedBody      400  not JSON, not multipart, a field twice
 ├── Unauthorized       401  no key, or one we do not know
 ├── NotFound           404  also what belongs to somebody else
+├── Conflict           409  the job is in another state
 ├── Gone               410  the fleet was deleted
 ├── Unprocessable      422  fields that break a rule, each with limit and remedy
 ├── TooManyRequests    429  the fleet's queue is full, or too many requests
@@ -24,6 +25,7 @@ from videofleet.queue import (
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
+    JobNotDead,
     JobNotFinished,
     JobNotFound,
     QueueError,
@@ -92,6 +94,12 @@ class NotFound(Problem):
     """Nothing there for this tenant."""
 
     status, kind, default_code = 404, "invalid_request_error", "not_found"
+
+
+class Conflict(Problem):
+    """The job is in a state that does not allow it."""
+
+    status, kind, default_code = 409, "invalid_request_error", "video_not_dead"
 
 
 class Gone(Problem):
@@ -176,6 +184,8 @@ def _queue_problem(error: QueueError) -> Problem | None:
                 code="idempotency_conflict",
                 param="Idempotency-Key",
             )
+        case JobNotDead():
+            return Conflict("only videos whose attempts are exhausted are replayed; GET /v1/dead lists them")
         case JobNotFound() | JobNotFinished():  # not finished: it was given back between two of our reads
             return no_such_video()
         case _:

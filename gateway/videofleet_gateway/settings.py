@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from videofleet.queue import Durability
 from videofleet.store import ObjectStore
 
 
@@ -21,6 +22,7 @@ class Settings:
     redis_url: str = field(repr=False)  # holds the password
     keys_file: Path
     stores: dict[str, ObjectStore]
+    durability: Durability
     port: int
     bind_address: str
     drain_delay_s: float  # how long a terminating gateway still takes requests, so that balancers notice first
@@ -39,6 +41,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         redis_url=_secret_text(given.redis_url_file),
         keys_file=given.keys_file,
         stores=by_name,
+        durability=given.durability,
         port=given.port,
         bind_address=os.environ.get("BIND_ADDRESS", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address
         drain_delay_s=given.drain_delay,
@@ -58,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_pair,
         metavar="NAME=PATH",
         help="a store by its Secret",
+    )
+    parser.add_argument(
+        "--durability",
+        type=Durability,
+        choices=list(Durability),
+        default=Durability.AOF,
+        help="when a submission counts as kept: in Redis' append-only file (default), on a replica too, or managed",
     )
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument(

@@ -14,8 +14,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from videofleet.architectures import CONSTANTS
-from videofleet.jobs import VideoRequest
+from videofleet.jobs import Priority, VideoRequest
 from videofleet.policy import FleetPolicy
+from videofleet_gateway.deadlines import Deadline, deadline
 from videofleet_gateway.problems import Fault, Unprocessable
 from videofleet_gateway.tier_choice import chosen_tier
 
@@ -42,6 +43,8 @@ class Asked:
     negative_prompt: str = ""
     guidance_scale: float | None = None
     guidance_scale_2: float | None = None
+    priority: Priority = Priority.STANDARD
+    deadline: Deadline | None = None
 
     @property
     def digest(self) -> str:
@@ -147,6 +150,13 @@ def _guidance(given: object) -> float:
     return value
 
 
+def _priority(given: object) -> Priority:
+    try:
+        return Priority(str(given))
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(Priority)}") from None
+
+
 def _number_text(given: object) -> str:
     """A number's plain digits; "" for what is neither number nor text (booleans are no numbers here)."""
     if isinstance(given, str):
@@ -164,5 +174,7 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "negative_prompt": _text,
     "guidance_scale": _guidance,
     "guidance_scale_2": _guidance,
+    "priority": _priority,
+    "deadline": deadline,
 }
 ACCEPTED: Final = tuple(_PARSERS)

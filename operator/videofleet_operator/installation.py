@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from videofleet.queue import Durability
+
 
 class ConfigError(Exception):
     """operator.yaml cannot be used; the message names file and key."""
@@ -24,6 +26,8 @@ class Installation:
     worker_image: str
     redis_secret: str  # Secret in each fleet's namespace, key `url`
     stores: dict[str, str | None]  # store name → claim that holds it; None: a Secret of the store's name
+    lease: tuple[str, str]  # namespace, name: whoever holds it writes
+    durability: Durability = Durability.AOF  # of what workers announce
 
 
 def read_installation(path: Path) -> Installation:
@@ -35,13 +39,16 @@ def read_installation(path: Path) -> Installation:
             namespaces=tuple(_text(name) for name in document["namespaces"]),
             worker_image=_text(document["workerImage"]),
             redis_secret=_text(document["redisSecret"]),
+            durability=Durability(document.get("durability", Durability.AOF)),
             stores={_text(s["name"]): s.get("persistentVolumeClaim") for s in document["stores"]},
+            lease=_namespaced(document["lease"]),
         )
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{path}: needs installation, namespaces[], workerImage, redisSecret, stores[].name; wrong at {error}"
+            f"{path}: needs installation, namespaces[], workerImage, redisSecret, stores[].name, lease;"
+            f" durability is {', '.join(Durability)}; wrong at {error}"
         ) from error
 
 
@@ -49,3 +56,8 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(repr(value))
     return value
+
+
+def _namespaced(value: Any) -> tuple[str, str]:
+    namespace, name = _text(value).split("/")
+    return _text(namespace), _text(name)

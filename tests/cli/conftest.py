@@ -125,6 +125,12 @@ class Gateway:
         )
         await self.queue.succeed(claim, result)
 
+    async def lose_worker(self) -> None:
+        """Spends an attempt of the next job as drains without end do: by giving it back too often."""
+        claim = await self.queue.claim(FLEET_UID, worker="w", revision="r1")
+        assert claim is not None
+        await self.queue.give_back(claim)
+
     async def spoil(self) -> None:
         """Fails the next job for good."""
         claim = await self.queue.claim(FLEET_UID, worker="w", revision="r1")

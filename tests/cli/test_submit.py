@@ -131,3 +131,26 @@ async def test_kubectl_plugin_has_its_own_name(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert "Usage: kubectl videofleet" in out.decode()
+
+
+async def test_dead_jobs_are_listed_replayed_and_purged(gateway: Gateway, start: Start) -> None:
+    command = await start("submit", "a panda", "-o", "p.mp4", "--priority", "batch", **gateway.environment)
+    job = await gateway.waiting_job()
+    assert job.priority == "batch"
+    for _ in range(2):
+        while (await gateway.queue.get(job.id)).state != "dead":
+            await gateway.lose_worker()
+        listed = await (await start("jobs", "dead", "--json", **gateway.environment)).done()
+        assert [(video["id"], video["error"]["code"]) for video in json.loads(listed.out)] == [
+            (job.id, "attempts_exhausted")
+        ]
+        replayed = await (await start("jobs", "replay", job.id, **gateway.environment)).done()
+        assert (replayed.code, f"videofleet wait {job.id}" in replayed.out) == (0, True)
+        refused = await (await start("jobs", "purge", job.id, **gateway.environment)).done()
+        assert (refused.code, "is not dead" in refused.err) == (2, True)
+    while (await gateway.queue.get(job.id)).state != "dead":
+        await gateway.lose_worker()
+    assert (await (await start("jobs", "purge", job.id, **gateway.environment)).done()).code == 0
+    assert "No jobs yet" in (await (await start("jobs", **gateway.environment)).done()).out
+    assert "No job is dead" in (await (await start("jobs", "dead", **gateway.environment)).done()).out
+    await command.done()

@@ -1,12 +1,14 @@
 """Revision hashes and pods: restricted whatever the spec says, in the fleet's namespace only, and never changing."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videofleet.queue import Durability
 from videofleet.workerspec import WorkerSpec
 from videofleet_operator.crd.spec import parse_spec
 from videofleet_operator.installation import ConfigError, Installation, read_installation
@@ -22,7 +24,7 @@ from videofleet_operator.observed import FleetSeen
 
 FLEET = FleetSeen("studio", "wan", "11111111-2222-3333-4444-555555555555", 1, {}, {})
 INSTALLATION = Installation(
-    "main", ("studio",), "worker:1", "videofleet-redis", {"videos": None, "disk": "videos-claim"}
+    "main", ("studio",), "worker:1", "videofleet-redis", {"videos": None, "disk": "videos-claim"}, ("studio", "lease")
 )
 SPEC = {
     "model": {"architecture": "wan2.2-t2v-a14b", "source": "pvc://weights/wan/a14b"},
@@ -58,7 +60,7 @@ def test_the_hash_is_the_same_in_every_release():
         ({"warmup": {"maxRuns": 5}}, True),
         ({"output": {"store": "disk"}}, True),
         ({"output": {"store": "videos", "prefix": "x"}}, False),
-        ({"queue": {"maxDepth": 1}}, False),
+        ({"queue": {"maxDepth": 1, "batchMaxWait": "5m", "weights": {"studio": 3}}}, False),
         ({"access": {"tenants": ["a"]}}, False),
         ({"scaling": {"minReplicas": 7}}, False),
         ({"worker": {"gpus": 1}}, False),
@@ -92,6 +94,13 @@ def test_arguments_of_a_worker_with_a_secret_store():
         "--grace-period-s=1800",
         "--termination-log=/dev/termination-log",
     ]
+
+
+def test_only_a_durability_that_is_not_the_default_is_an_argument():
+    waiting = dataclasses.replace(INSTALLATION, durability=Durability.WAIT)
+    pod = deployment(FLEET, resolve(parse_spec(SPEC), waiting), 1)["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"][-1] == "--durability=wait"
+    assert not any("durability" in argument for argument in pod_of()["containers"][0]["args"])
 
 
 def test_arguments_of_a_worker_with_a_claim_as_store_and_a_model_in_its_image():
@@ -198,8 +207,9 @@ def test_operator_yaml_is_read_or_refused_with_the_place(tmp_path):
     file = tmp_path / "operator.yaml"
     file.write_text(
         "{installation: main, namespaces: [studio], workerImage: w, redisSecret: r,"
-        " stores: [{name: videos}, {name: disk, persistentVolumeClaim: claim}]}"
+        " stores: [{name: videos}, {name: disk, persistentVolumeClaim: claim}], lease: vf/operator}"
     )
+    assert read_installation(file).lease == ("vf", "operator")
     assert read_installation(file).stores == {"videos": None, "disk": "claim"}
     file.write_text("installation: main")
     with pytest.raises(ConfigError, match="namespaces"):

@@ -12,6 +12,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from videofleet.queue import Durability
 from videofleet.store import ObjectStore, StoreError
 from videofleet.workerspec import WorkerSpec
 
@@ -58,7 +59,9 @@ class Settings:
     termination_log: Path
     bind_address: str
     port: int
+    durability: Durability
     grace_period_s: float  # from SIGTERM to SIGKILL
+    checkpoint_every_s: float
 
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> Self:
@@ -88,7 +91,9 @@ class Settings:
             termination_log=arguments.termination_log,
             bind_address=os.environ.get("BIND_ADDRESS") or "0.0.0.0",  # noqa: S104 - a pod's address is not known
             port=arguments.port,
+            durability=arguments.durability,
             grace_period_s=arguments.grace_period_s,
+            checkpoint_every_s=arguments.checkpoint_every_s,
         )
 
 
@@ -118,5 +123,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/videofleet"), help="folder for clips on their way")  # noqa: S108 - an emptyDir in the pod
     parser.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"))
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of /healthz, /readyz and /metrics")
+    parser.add_argument(
+        "--durability",
+        type=Durability,
+        choices=list(Durability),
+        default=Durability.AOF,
+        help="when an ending counts as kept: as the gateway's",
+    )
     parser.add_argument("--grace-period-s", type=float, default=1800.0, help="terminationGracePeriodSeconds of the pod")
+    parser.add_argument(
+        "--checkpoint-every-s",
+        type=float,
+        default=60.0,
+        help="seconds of work that a job loses at most when its worker dies; 0: after each step",
+    )
     return parser

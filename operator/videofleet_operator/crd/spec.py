@@ -178,6 +178,14 @@ class Queue(SpecModel):
 
     max_depth: int = Field(default=1000, ge=1, le=1_000_000, description="Waiting jobs; more are refused with 429.")
     max_attempts: int = Field(default=3, ge=1, le=20, description="Attempts of a job before it is dead.")
+    batch_max_wait: Annotated[str, Field(max_length=7), duration("1s", "168h")] = Field(
+        default="1h", description="Jobs of priority `batch` that waited longer go before all others."
+    )
+    weights: dict[str, Annotated[int, Field(ge=1, le=1000)]] | None = Field(
+        default=None,
+        max_length=64,
+        description="Tenants' shares of the worker seconds inside a priority; 1 for those not named.",
+    )
 
 
 class Access(SpecModel):

@@ -93,6 +93,7 @@ def _args(fleet: FleetSeen, revision: ResolvedRevision) -> list[str]:
         f"--scratch={_SCRATCH}",
         f"--grace-period-s={revision.termination_grace_s}",
         "--termination-log=/dev/termination-log",
+        *([f"--durability={revision.durability}"] if revision.durability else []),
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from videofleet.queue import Durability
 from videofleet.wire import Wire
 from videofleet.workerspec import Warmup, WorkerSpec
 from videofleet_operator.crd.quantities import duration_s, ratio
@@ -35,6 +36,7 @@ class ResolvedRevision(Wire):
     termination_grace_s: int
     store_claim: str | None = None  # claim that holds the store; None: a Secret of the store's name
     redis_secret: str
+    durability: str | None = None  # None: the worker's default
 
     @property
     def revision(self) -> str:
@@ -75,6 +77,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
         termination_grace_s=duration_s(worker.termination_grace_period),
         store_claim=installation.stores[spec.output.store],
         redis_secret=installation.redis_secret,
+        durability=None if installation.durability is Durability.AOF else installation.durability,
     )
 
 

@@ -4,22 +4,26 @@ Tiers, architecture and store are those of the revision that serves: a tier nobo
 """
 
 from videofleet.policy import FleetPolicy, Track
+from videofleet_operator.crd.quantities import duration_s
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen
 
 
-def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision) -> FleetPolicy:
-    """What to publish."""
+def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision, epoch: int) -> FleetPolicy:
+    """What to publish; a new leader publishes the same anew, which shuts its predecessor out."""
     worker = serving.worker
     return FleetPolicy(
         fleet=fleet.full_name,
         fleet_uid=fleet.uid,
+        epoch=epoch,
         architecture=worker.architecture,
         tiers=worker.tiers,
         tracks={serving.revision: Track.STABLE},
         max_depth=spec.queue.max_depth,
         max_attempts=spec.queue.max_attempts,
+        batch_max_wait_s=duration_s(spec.queue.batch_max_wait),
+        weights=dict(spec.queue.weights or {}),
         tenants=spec.access.tenants,
         store=worker.store,
         output_prefix=spec.output.prefix,

@@ -1,0 +1,194 @@
+"""Durability `wait` on a primary with a real replica, and the hash tag of every key that the scripts touch."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from videofleet import ids
+from videofleet.architectures import Architecture
+from videofleet.beacons import WorkerBeacon, WorkerState
+from videofleet.jobs import ErrorCode, NewJob, Progress, VideoRequest, VideoResult
+from videofleet.policy import FleetPolicy, Track
+from videofleet.queue import Durability, JobQueue, QueueError, QueueUnavailable, durability, scripts
+from videofleet.tiers import Tier
+
+FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
+TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
+POLICY = FleetPolicy(
+    fleet="studio/tiny",
+    fleet_uid=FLEET,
+    architecture=Architecture.WAN22_T2V_A14B,
+    tiers=[TIER],
+    tracks={"r1": Track.STABLE},
+    max_depth=1000,
+    max_attempts=2,
+    store="videos",
+)
+
+
+def new_job() -> NewJob:
+    job_id = ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10))
+    request = VideoRequest(prompt="a red car", seed=1, tier=TIER)
+    return NewJob(id=job_id, fleet_uid=FLEET, tenant="studio", request=request, idempotency_key=job_id, body_digest="b")
+
+
+RESULT = VideoResult(
+    store="videos",
+    video_key="v",
+    thumbnail_key="t",
+    video_bytes=1,
+    tier=TIER,
+    seed=1,
+    revision="r1",
+    attempt=1,
+    seconds_per_step=0.5,
+    worker_seconds=1,
+)
+
+
+@pytest.fixture
+def replica(redis_server: Any, tmp_path: Path) -> Iterator[Any]:
+    """A replica of `redis_server` that is up to date."""
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    primary = ["--replicaof", "127.0.0.1", str(redis_server.port), "--masterauth", redis_server.password]
+    server = type(redis_server)(folder, *primary)
+    server.start()
+    with Redis.from_url(server.url, decode_responses=True) as redis:
+        deadline = time.monotonic() + 60
+        while redis.info("replication")["master_link_status"] != "up":
+            assert time.monotonic() < deadline, "the replica did not connect"
+            time.sleep(0.05)
+    yield server
+    server.kill()  # SIGTERM is ignored while the first AOF is being written
+
+
+async def test_wait_is_refused_without_a_replica(redis_server: Any, installation: str) -> None:
+    async with JobQueue.connect(redis_server.url, installation, Durability.WAIT) as queue:
+        with pytest.raises(QueueError, match="connect a replica"):
+            await queue.check_durability()
+        await queue.publish_policy(POLICY)
+        with pytest.raises(QueueUnavailable, match="no replica"):
+            await queue.submit(new_job())
+
+
+async def test_what_wait_announced_is_on_the_replica(redis_server: Any, replica: Any, installation: str) -> None:
+    async with JobQueue.connect(redis_server.url, installation, Durability.WAIT) as queue:
+        await queue.check_durability()
+        await queue.publish_policy(POLICY)
+        jobs = [(await queue.submit(new_job())).job.id for _ in range(20)]
+        claim = await queue.claim(FLEET, worker="w1", revision="r1")
+        assert claim is not None
+        await queue.succeed(claim, RESULT)
+        await queue.cancel(jobs[1], ErrorCode.CANCELLED_BY_USER)
+    redis_server.kill()
+    with Redis.from_url(replica.url) as redis:
+        redis.replicaof("NO", "ONE")  # the failover
+    async with JobQueue.connect(replica.url, installation, Durability.AOF) as queue:
+        states = [(await queue.get(job_id)).state for job_id in jobs]
+    assert states == ["succeeded", "cancelled", *["queued"] * 18]
+
+
+async def test_a_replica_that_stops_is_an_outage_and_the_repeat_is_the_same_job(
+    redis_server: Any, replica: Any, installation: str
+) -> None:
+    async with JobQueue.connect(redis_server.url, installation, Durability.WAIT) as queue:
+        await queue.publish_policy(POLICY)
+        job = new_job()
+        await queue.submit(new_job())
+        replica.process.send_signal(signal.SIGSTOP)  # connected, and silent
+        try:
+            for _ in range(2):
+                with pytest.raises(QueueUnavailable, match="no replica"):
+                    await queue.submit(job)
+        finally:
+            replica.process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                submitted = await queue.submit(job)
+                break
+            except QueueUnavailable:
+                assert time.monotonic() < deadline
+        assert (submitted.job.id, submitted.created) == (job.id, False)
+
+
+def test_a_managed_redis_is_asked_for_no_eviction_only() -> None:
+    durability.check({"maxmemory_policy": "noeviction"}, Durability.MANAGED)
+    with pytest.raises(QueueError, match="noeviction"):
+        durability.check({"maxmemory_policy": "allkeys-lru"}, Durability.MANAGED)
+
+
+async def test_every_key_of_every_script_lies_in_the_fleets_slot(redis_server: Any, installation: str) -> None:
+    """As MONITOR sees it while every script runs. A cluster would refuse a script that leaves its slot."""
+    watching, keys = threading.Event(), list[str]()
+    watcher = threading.Thread(target=note_keys, args=(redis_server.url, watching, keys))
+    watcher.start()
+    assert watching.wait(60)
+    ran = await every_script(redis_server.url, installation)
+    assert ran == set(scripts.NAMES), "a script is missing here"
+    with Redis.from_url(redis_server.url) as redis:
+        redis.echo("the end")
+    watcher.join(60)
+    assert len(keys) > 200
+    assert {key for key in keys if f"{{{installation}/{FLEET}}}" not in key} == set()
+
+
+def note_keys(url: str, watching: threading.Event, keys: list[str]) -> None:
+    """The first argument of each command that a script calls, until somebody says the end."""
+    with Redis.from_url(url, decode_responses=True) as redis, redis.monitor() as monitor:
+        watching.set()
+        for seen in monitor.listen():
+            if seen["command"] == "ECHO the end":
+                return
+            words = seen["command"].split(" ")
+            if seen["client_type"] == "lua" and len(words) > 1:
+                keys.append(words[1])
+
+
+async def every_script(url: str, installation: str) -> set[str]:
+    """Runs each script at least once on a path that does something. Returns: the names run."""
+    ran: set[str] = set()
+    async with JobQueue.connect(url, installation) as queue:
+        connection = queue._connection
+        run = connection.run
+
+        async def noted(name: str, prefix: str, *args: str | int | float) -> Any:
+            ran.add(name)
+            return await run(name, prefix, *args)
+
+        connection.run = noted  # type: ignore[method-assign]  # a spy that passes on
+        await queue.publish_policy(POLICY)
+
+        async def claim() -> Any:
+            return await queue.claim(FLEET, worker="w1", revision="r1")
+
+        jobs = [(await queue.submit(new_job())).job.id for _ in range(9)]
+        held = await claim()
+        await queue.beat(held, Progress(stage="denoising", step=1, steps=4))
+        await queue.succeed(held, RESULT)
+        await queue.fail(await claim(), ErrorCode.GENERATION_FAILED, "it raised", retry=True)
+        await queue.give_back(await claim())
+        held = await claim()
+        await queue.cancel(held.job.id, ErrorCode.CANCELLED_BY_USER)
+        await queue.cancelled(held)
+        with Redis.from_url(url) as redis:
+            damaged = f"vf:{{{installation}/{FLEET}}}:job:{jobs[3]}"
+            redis.hset(damaged, "request", "garbage")
+        await claim()
+        await queue.ahead(jobs[-1])
+        await queue.replay(jobs[3])
+        await queue.remove(jobs[0])
+        await queue.reap(FLEET)
+        await queue.stats(FLEET)
+        await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
+        await queue.beacons(FLEET)
+        await queue.close_fleet(FLEET, ErrorCode.FLEET_DELETED)
+    return ran
