@@ -87,7 +87,28 @@ async def test_usage_counts_the_tenants_own(gateway: Any, http: aiohttp.ClientSe
         "cancelled": 1,
     }
     assert usage["worker_seconds"] == 0.5
-    assert usage["limits"] == {"requests_per_minute": None}
+    assert usage["limits"] == {"requests_per_minute": None, "queued_jobs": None}
     async with gateway.session("idler") as idler, idler.get("/v1/usage") as response:
         nothing = await response.json()
     assert (sum(nothing["jobs"].values()), nothing["worker_seconds"]) == (0, 0)
+
+
+async def test_the_queued_cap_counts_what_waits_and_never_breaks_a_repeat(own_gateway: Any, work: Any) -> None:
+    own_gateway.rules = {"loner0": {"maxQueuedJobs": 2}}
+    own_gateway.write_keys()
+    own_gateway.start()
+    body = {"prompt": "a fox runs over the hill"}
+
+    async def post(http: aiohttp.ClientSession, key: str) -> tuple[int, dict[str, Any]]:
+        async with http.post("/v1/videos", json=body, headers={"Idempotency-Key": key}) as response:
+            assert ("Retry-After" in response.headers) == (response.status == 429)
+            return response.status, await response.json()
+
+    async with own_gateway.session("loner0") as http, own_gateway.session("loner1") as other:
+        _, first = await post(http, "a")
+        assert [(await post(http, key))[0] for key in ("b", "c", "a")] == [202, 429, 200]
+        status, problem = await post(http, "c")
+        assert (status, problem["error"]["code"]) == (429, "too_many_queued")
+        assert (await post(other, "c"))[0] == 202
+        await work(own_gateway, first["id"])
+        assert (await post(http, "c"))[0] == 202

@@ -132,9 +132,14 @@ class JobQueue:
         return sorted((records.beacon(row) for row in rows), key=lambda beacon: beacon.worker)
 
     # gateway
+    async def waiting_before(self, job: NewJob) -> int:
+        """How many jobs its tenant has in the fleet's line; 0 for a submission that only repeats an earlier one."""
+        waiting, known = await self._run("standing", job.fleet_uid, job.tenant, _digest(job.idempotency_key))
+        return 0 if known else int(waiting)
+
     async def submit(self, job: NewJob) -> Submitted:
         """Queues a job. Raises: QueueFull, FleetUnknown, FleetClosed, IdempotencyConflict."""
-        idempotency = hashlib.sha256(job.idempotency_key.encode()).hexdigest() if job.idempotency_key else ""
+        idempotency = _digest(job.idempotency_key)
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
             "submit",
@@ -328,3 +333,7 @@ class JobQueue:
         if answer == "lost":
             raise LeaseLost("the lease ended; another worker has the job, or it is finished")
         return cast(str, answer)
+
+
+def _digest(idempotency_key: str | None) -> str:
+    return hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else ""

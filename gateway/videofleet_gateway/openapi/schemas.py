@@ -87,7 +87,9 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
                 dict.fromkeys(("queued", "in_progress", "completed", "failed", "cancelled", "dead"), _COUNT)
             ),
             "worker_seconds": {"type": "number", "description": "From claim to commit, of completed videos."},
-            "limits": _closed({"requests_per_minute": {"type": ["integer", "null"]}}),
+            "limits": _closed(
+                {"requests_per_minute": {"type": ["integer", "null"]}, "queued_jobs": {"type": ["integer", "null"]}}
+            ),
         }
     ),
     "Problem": _closed(
