@@ -5,8 +5,9 @@ Idempotency-Key, so that trying it again cannot queue the job twice.
 """
 
 import asyncio
+import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,18 @@ class Gateway:
     async def video(self, job: str) -> Video:
         """The job as it stands."""
         return await self._json("GET", f"v1/videos/{job}")
+
+    async def events(self, job: str) -> AsyncGenerator[Video, None]:
+        """The job at every change, while the stream lasts; nothing from a gateway that has none.
+
+        Raises: aiohttp.ClientError, TimeoutError.
+        """
+        async with self._session.get(f"v1/videos/{job}/events") as reply:
+            if reply.content_type != "text/event-stream":
+                return
+            async for line in reply.content:
+                if line.startswith(b"data: {") and (video := json.loads(line[6:])):
+                    yield video
 
     async def videos(self, limit: int) -> list[Video]:
         """The tenant's jobs, newest first."""

@@ -17,6 +17,7 @@ from videofleet.store import StoreError
 from videofleet_gateway.app import build_app
 from videofleet_gateway.auth import Keyring, KeysFileError
 from videofleet_gateway.directory import FleetDirectory
+from videofleet_gateway.prompts import distribution
 from videofleet_gateway.services import Services
 from videofleet_gateway.settings import Settings, SettingsError, read_settings
 from videofleet_gateway.trouble import TextlessErrors
@@ -42,6 +43,7 @@ def main() -> None:
 def _services(settings: Settings) -> Services:
     queue = JobQueue.connect(settings.redis_url, settings.installation, settings.durability)
     keys = Keyring(settings.keys_file)
+    distribution.prepare()
     return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores)
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
 from videofleet_gateway.reaper import reap_forever
-from videofleet_gateway.routes import content, dead, events, health, models, openapi, page, videos
+from videofleet_gateway.routes import content, dead, events, health, models, openapi, page, usage, videos
 from videofleet_gateway.services import SERVICES, Services
 
 
@@ -28,6 +28,7 @@ def build_app(services: Services) -> web.Application:
             web.get("/v1/dead", dead.listing),
             web.post("/v1/videos/{id}/replay", dead.replay),
             web.get("/v1/models", models.listing),
+            web.get("/v1/usage", usage.usage),
             web.get("/openapi.json", openapi.openapi),
             web.get("/", page.page),
             web.get("/page/{name}", page.page),

@@ -1,4 +1,4 @@
-"""What surrounds every route: an id, one log line, metrics, errors as problem documents, and the key check.
+"""What surrounds every route: an id, one log line, metrics, errors as problem documents, the key check and rate limits.
 
 A log line holds the route's template, never the path, query, body or key that a client sent.
 """
@@ -11,8 +11,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from videofleet_gateway.problems import Problem, Unauthorized, document, problem_of
-from videofleet_gateway.services import CALLER, JOB_ID, REQUEST_ID, SERVICES
+from videofleet_gateway.problems import Problem, TooManyRequests, Unauthorized, document, problem_of
+from videofleet_gateway.services import CALLER, JOB_ID, RATE, REQUEST_ID, SERVICES
 from videofleet_gateway.trouble import describe
 
 log: Final = logging.getLogger("videofleet.gateway.access")
@@ -61,6 +61,8 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get(REQUEST_ID, "")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "videofleet"
+    if RATE in request:
+        response.headers.update(request[RATE].headers)
 
 
 @web.middleware
@@ -94,4 +96,20 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     return await handler(request)
 
 
-MIDDLEWARES: Final[tuple[Middleware, ...]] = (observe, answer_problems, authenticate)
+@web.middleware
+async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Counts what a tenant with `requestsPerMinute` asks."""
+    caller = request.get(CALLER)
+    if caller is not None and caller.rules.requests_per_minute is not None:
+        verdict = request.app[SERVICES].rates.request(caller.tenant, caller.rules.requests_per_minute)
+        request[RATE] = verdict
+        if not verdict.allowed:
+            raise TooManyRequests(
+                f"your limit is {verdict.limit} requests a minute; try again in {verdict.retry_after_s} s",
+                code="rate_limited",
+                headers={"Retry-After": str(verdict.retry_after_s)},
+            )
+    return await handler(request)
+
+
+MIDDLEWARES: Final[tuple[Middleware, ...]] = (observe, answer_problems, authenticate, limit_rate)

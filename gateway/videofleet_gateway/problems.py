@@ -10,7 +10,7 @@ Problem
 ├── Conflict           409  the job is in another state
 ├── Gone               410  the fleet was deleted
 ├── Unprocessable      422  fields that break a rule, each with limit and remedy
-├── TooManyRequests    429  the fleet's queue is full
+├── TooManyRequests    429  the fleet's queue is full, or too many requests
 └── Unavailable        503  Redis or the store does not answer
 """
 

@@ -12,6 +12,7 @@ from videofleet_gateway.directory import FleetDirectory
 from videofleet_gateway.events.watches import Watches
 from videofleet_gateway.figures import FleetFigures
 from videofleet_gateway.metrics import Metrics
+from videofleet_gateway.rate import RateLimits, Verdict
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Services:
     keys: Keyring
     stores: dict[str, ObjectStore]
     metrics: Metrics = field(default_factory=Metrics)
+    rates: RateLimits = field(default_factory=RateLimits)
     draining: bool = False
     figures: FleetFigures = field(init=False)
     watches: Watches = field(init=False)
@@ -40,6 +42,7 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
+RATE: Final = web.RequestKey("rate", Verdict)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CALLER: Final = web.RequestKey("caller", Caller)
 JOB_ID: Final = web.RequestKey("job_id", str)  # of a job that is the caller's

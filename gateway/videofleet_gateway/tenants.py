@@ -20,3 +20,5 @@ class TenantRules(BaseModel):
         tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=100)], ...],
         Field(max_length=10_000),
     ] = ()
+    max_queued_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # waiting in one fleet
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # of each gateway replica

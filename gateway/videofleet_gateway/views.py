@@ -4,11 +4,13 @@ Four statuses on the wire: `cancelled` and `dead` are `failed` with `error.code`
 single replies only, never in listings.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from videofleet.jobs import ErrorCode, Job, JobState
 from videofleet.policy import FleetPolicy
 from videofleet_gateway.figures import Figures
+from videofleet_gateway.tenants import TenantRules
 from videofleet_gateway.tier_choice import spoken_seconds
 
 _STATUS: Final = {
@@ -18,6 +20,9 @@ _STATUS: Final = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "failed",
     JobState.DEAD: "failed",
+}
+_USAGE: Final = {state: _STATUS[state] for state in (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)} | {
+    state: str(state) for state in (JobState.FAILED, JobState.CANCELLED, JobState.DEAD)
 }
 _FALLBACK_ERROR: Final = {
     JobState.FAILED: (ErrorCode.GENERATION_FAILED, "the video could not be made"),
@@ -100,4 +105,14 @@ def model(policy: FleetPolicy, figures: Figures) -> dict[str, Any]:
             {"name": each.worker, "state": each.state, "detail": each.detail, "busy": each.job is not None}
             for each in figures.beacons
         ],
+    }
+
+
+def usage(jobs: Mapping[str, int], worker_seconds: float, rules: TenantRules) -> dict[str, Any]:
+    """What a tenant has, by state, and what it may."""
+    return {
+        "object": "usage",
+        "jobs": {spelled: jobs.get(state, 0) for state, spelled in _USAGE.items()},
+        "worker_seconds": round(worker_seconds, 3),
+        "limits": {"requests_per_minute": rules.requests_per_minute, "queued_jobs": rules.max_queued_jobs},
     }

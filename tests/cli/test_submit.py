@@ -18,6 +18,10 @@ async def test_submit_saves_the_video(gateway: Gateway, start: Start, tmp_path: 
     command = await start("submit", "a red panda", "-o", "panda.mp4", "--tier", "preview", **gateway.environment)
     job = await gateway.waiting_job()
     assert job.request.tier.name == "preview"
+    line = (await command.process.stderr.readline()).decode()
+    while "number 1" not in line:  # told by the event stream, as its place in the queue
+        assert "queued" in line
+        line = (await command.process.stderr.readline()).decode()
     await gateway.make(job)
     done = await command.done()
     assert (done.code, done.out) == (0, "panda.mp4\n")

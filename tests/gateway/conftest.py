@@ -29,7 +29,7 @@ SMALL = Tier(name="small", width=128, height=128, num_frames=17, num_inference_s
 PREVIEW = Tier(name="preview", width=64, height=64, num_frames=9, num_inference_steps=4, fps=16)
 VIDEO_BYTES = bytes(range(256)) * 8192  # 2 MiB: more than one chunk
 THUMBNAIL_BYTES = b"\xff\xd8\xff" + b"thumbnail"
-LONERS = [f"loner{number}" for number in range(80)]  # tenants that see one fleet only
+LONERS = [f"loner{number}" for number in range(200)]  # tenants that see one fleet only
 
 
 class RedisServer(Protocol):
@@ -87,7 +87,7 @@ class Gateway:
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.store = ObjectStore.from_url("videos", f"file://{self.folder}/store")
-        for tenant in [*LONERS, "rich"]:
+        for tenant in [*LONERS, "rich", "idler"]:
             self.keys[tenant] = new_key(tenant)
         self.write_keys()
 

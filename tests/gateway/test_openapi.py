@@ -82,6 +82,7 @@ async def test_real_replies_are_as_described(
     gateway: Any, http: aiohttp.ClientSession, document: dict[str, Any], work: Any
 ) -> None:
     def check(path: str, method: str, status: int, reply: object) -> None:
+        assert str(status) in document["paths"][path][method]["responses"]
         content = document["paths"][path][method]["responses"][str(status)]["content"]
         (schema,) = (kind["schema"]["$ref"].rpartition("/")[2] for kind in content.values())
         validator(document, schema).validate(reply)
@@ -102,6 +103,7 @@ async def test_real_replies_are_as_described(
         ("/v1/videos", "/v1/videos"),
         ("/v1/videos/{id}", one),
         ("/v1/models", "/v1/models"),
+        ("/v1/usage", "/v1/usage"),
         ("/v1/videos/{id}", "/v1/videos/video_x"),
         ("/v1/videos/{id}/content", one + "/content?variant=x"),
     ):

@@ -29,11 +29,13 @@ from videofleet.queue.errors import (
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.records import TenantUsage
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
 BEACON_FORGET_MS: Final = 600_000
 IDEMPOTENCY_MS: Final = 24 * 3_600_000
+_USAGE_PAGE: Final = 500  # records in one round trip
 GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them; sweep knows it too
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
@@ -130,9 +132,14 @@ class JobQueue:
         return sorted((records.beacon(row) for row in rows), key=lambda beacon: beacon.worker)
 
     # gateway
+    async def waiting_before(self, job: NewJob) -> int:
+        """How many jobs its tenant has in the fleet's line; 0 for a submission that only repeats an earlier one."""
+        waiting, known = await self._run("standing", job.fleet_uid, job.tenant, _digest(job.idempotency_key))
+        return 0 if known else int(waiting)
+
     async def submit(self, job: NewJob) -> Submitted:
         """Queues a job. Raises: QueueFull, FleetUnknown, FleetClosed, IdempotencyConflict."""
-        idempotency = hashlib.sha256(job.idempotency_key.encode()).hexdigest() if job.idempotency_key else ""
+        idempotency = _digest(job.idempotency_key)
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
             "submit",
@@ -182,6 +189,19 @@ class JobQueue:
             found += await _answer(reply)
         found.sort(key=ids.serial_of, reverse=newest_first)
         return [job for job_id in found[:limit] if (job := await self._get_or_none(job_id)) is not None]
+
+    async def usage(self, fleet_uid: str, tenant: str) -> TenantUsage:
+        """What a tenant has in one fleet. Reads each of its records: for people, not for every request."""
+        prefix, bound, read = self._prefix(fleet_uid), "-", TenantUsage()
+        while found := await _answer(
+            self._redis.zrangebylex(keys.tenant(prefix, tenant), bound, "+", start=0, num=_USAGE_PAGE)
+        ):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in found:
+                pipeline.hmget(keys.job(prefix, job_id), "state", "result")
+            read = read.plus(await _answer(pipeline.execute()))
+            bound = "(" + found[-1]
+        return read
 
     async def cancel(self, job_id: str, code: ErrorCode) -> Job:
         """Cancels a waiting job at once; asks a running one to stop; leaves a finished one alone.
@@ -313,3 +333,7 @@ class JobQueue:
         if answer == "lost":
             raise LeaseLost("the lease ended; another worker has the job, or it is finished")
         return cast(str, answer)
+
+
+def _digest(idempotency_key: str | None) -> str:
+    return hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else ""

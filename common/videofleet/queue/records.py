@@ -3,7 +3,9 @@
 A request that cannot be read never raises: a listing with one in it still lists the others.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -16,6 +18,20 @@ from videofleet.tiers import Tier
 _NO_TIER: Final = Tier(name="unknown", width=0, height=0, num_frames=0, num_inference_steps=0, fps=1)
 UNREADABLE: Final = VideoRequest(v=0, prompt="", seed=0, tier=_NO_TIER)
 """Stands for a request that is damaged."""
+
+
+@dataclass(frozen=True)
+class TenantUsage:
+    """A tenant's jobs by state, and what its videos took of workers, claim to commit."""
+
+    jobs: Mapping[str, int] = field(default_factory=Counter)
+    worker_seconds: float = 0.0
+
+    def plus(self, rows: Iterable[Sequence[str | None]]) -> "TenantUsage":
+        """With these (state, result) rows counted in; a record deleted meanwhile has no state."""
+        known = [(state, result) for state, result in rows if state is not None]
+        seconds = sum(VideoResult.model_validate_json(result).worker_seconds for _, result in known if result)
+        return TenantUsage(Counter(self.jobs) + Counter(state for state, _ in known), self.worker_seconds + seconds)
 
 
 def job(fields: Mapping[str, str]) -> Job:

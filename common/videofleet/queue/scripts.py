@@ -22,6 +22,7 @@ NAMES: Final = (
     "close",
     "stats",
     "ahead",
+    "standing",
     "put_beacon",
     "beacons",
 )

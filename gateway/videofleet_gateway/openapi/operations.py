@@ -67,6 +67,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("get", "/v1/dead"): Operation("One's own dead videos", {200: "VideoList"}),
     ("get", "/v1/models"): Operation("The fleets that this key may use", {200: "ModelList"}),
+    ("get", "/v1/usage"): Operation("What this tenant has, and what it may", {200: "Usage"}),
     ("get", "/openapi.json"): Operation("This document", {200: "application/json"}, needs_key=False),
     ("get", "/"): Operation("The page", {200: "text/html", 304: ""}, needs_key=False),
     ("get", "/page/{name}"): Operation(

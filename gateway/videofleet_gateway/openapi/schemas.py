@@ -80,6 +80,18 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         }
     ),
     "ModelList": _closed({"object": {"const": "list"}, "data": _list_of("Model")}),
+    "Usage": _closed(
+        {
+            "object": {"const": "usage"},
+            "jobs": _closed(
+                dict.fromkeys(("queued", "in_progress", "completed", "failed", "cancelled", "dead"), _COUNT)
+            ),
+            "worker_seconds": {"type": "number", "description": "From claim to commit, of completed videos."},
+            "limits": _closed(
+                {"requests_per_minute": {"type": ["integer", "null"]}, "queued_jobs": {"type": ["integer", "null"]}}
+            ),
+        }
+    ),
     "Problem": _closed(
         {
             "type": _TEXT,

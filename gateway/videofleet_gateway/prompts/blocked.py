@@ -8,6 +8,7 @@ scripts without spaces match anywhere.
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from videofleet_gateway.prompts.advice import Advice, Weight
@@ -41,12 +42,18 @@ def skeleton(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", joined))
 
 
+@lru_cache(maxsize=1 << 16)
+def _bare(term: str) -> str:
+    """A term's skeleton; lists are long and change seldom."""
+    return skeleton(term)
+
+
 def blocked_terms(prompt: str, terms: Iterable[str]) -> list[Advice]:
     """One advice if any term is in it; which one is not said, so that nobody feels along the fence."""
     seen = f" {skeleton(prompt)} "
     tight = seen.replace(" ", "")
     for term in terms:
-        bare = skeleton(term)
+        bare = _bare(term)
         if bare and (bare.replace(" ", "") in tight if _SPACELESS.search(bare) else f" {bare} " in seen):
             return [
                 Advice("blocked_term", "holds a term that your organisation does not allow; leave it out", Weight.BLOCK)

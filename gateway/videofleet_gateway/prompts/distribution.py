@@ -53,30 +53,34 @@ def unusual(text: Text) -> list[Advice]:
 def score(text: Text) -> float:
     """Distance from ordinary prompts; 1 is the farthest of the reference."""
     model = _model(text.language)
-    return _distance(_features(text.plain, model.seen), model) / model.farthest
+    judged = text.plain[:_JUDGED_CHARACTERS]
+    return _distance(_features(judged, _pair_counts(judged), model.seen), model) / model.farthest
 
 
 @cache
 def _model(language: Language) -> Model:
     reference = json.loads((files(__package__) / "words" / "reference.json").read_text())
-    prompts = [read(prompt).plain for prompt in reference[language]]
-    farthest = max(_without(prompts, left_out) for left_out in range(len(prompts)))
-    return _fitted(prompts, farthest)
+    prompts = [read(prompt).plain[:_JUDGED_CHARACTERS] for prompt in reference[language]]
+    counts = [_pair_counts(prompt) for prompt in prompts]
+    farthest = max(_without(prompts, counts, left_out) for left_out in range(len(prompts)))
+    return _fitted(prompts, counts, farthest)
 
 
-def _without(prompts: Sequence[str], left_out: int) -> float:
+def _without(prompts: Sequence[str], counts: Sequence[Vector], left_out: int) -> float:
     """How far one prompt lies from all the others."""
-    model = _fitted([*prompts[:left_out], *prompts[left_out + 1 :]], 1.0)
-    return _distance(_features(prompts[left_out], model.seen), model)
+    rest = [at for at in range(len(prompts)) if at != left_out]
+    model = _fitted([prompts[at] for at in rest], [counts[at] for at in rest], 1.0)
+    return _distance(_features(prompts[left_out], counts[left_out], model.seen), model)
 
 
-def _fitted(prompts: Sequence[str], farthest: float) -> Model:
-    seen = sum((_pair_counts(prompt) for prompt in prompts), np.zeros(_GRAMS))
+def _fitted(prompts: Sequence[str], counts: Sequence[Vector], farthest: float) -> Model:
+    seen = sum(counts, np.zeros(_GRAMS))
     # A prompt's own pairs are taken out of what was seen, or each would look more ordinary than a new one.
-    rows = np.array([_features(prompt, seen - _pair_counts(prompt)) for prompt in prompts])
+    rows = np.array([_features(prompt, own, seen - own) for prompt, own in zip(prompts, counts, strict=True)])
     spread = np.cov(rows, rowvar=False)
     shrunk = (1 - _SHRINK) * spread + _SHRINK * np.diag(np.diag(spread)) + 1e-4 * np.eye(len(spread))
-    return Model(seen, rows.mean(axis=0), np.asarray(np.linalg.inv(shrunk), dtype=np.float64), farthest)
+    inverse = np.asarray(np.linalg.inv(shrunk), dtype=np.float64)
+    return Model(seen, rows.mean(axis=0), inverse, farthest)
 
 
 def _distance(features: Vector, model: Model) -> float:
@@ -84,12 +88,11 @@ def _distance(features: Vector, model: Model) -> float:
     return math.sqrt(float(apart @ model.inverse @ apart))
 
 
-def _features(plain: str, seen: Vector) -> Vector:
-    judged = plain[:_JUDGED_CHARACTERS]
-    counts = _pair_counts(judged)
-    known = np.log((seen + 0.5) / (seen.sum() + 0.5 * _GRAMS))
-    likelihood = float(counts @ known) / max(counts.sum(), 1)
-    variety = np.count_nonzero(counts) / math.sqrt(max(counts.sum(), 1))
+def _features(judged: str, counts: Vector, seen: Vector) -> Vector:
+    there = np.flatnonzero(counts)
+    known = np.log((seen[there] + 0.5) / (seen.sum() + 0.5 * _GRAMS))
+    likelihood = float(counts[there] @ known) / max(counts.sum(), 1)
+    variety = len(there) / math.sqrt(max(counts.sum(), 1))
     signs = sum(not (character.isalnum() or character in " ,.、，。'-") for character in judged) / max(len(judged), 1)
     letters = np.zeros(_BUCKETS)
     for character in judged:
@@ -97,12 +100,18 @@ def _features(plain: str, seen: Vector) -> Vector:
     return np.array([likelihood, variety, signs, *(letters / max(len(judged), 1))])
 
 
-def _pair_counts(plain: str) -> Vector:
+def _pair_counts(judged: str) -> Vector:
     counts = np.zeros(_GRAMS)
-    judged = plain[:_JUDGED_CHARACTERS]
     for first, second in pairwise(judged):
         counts[_hash(first + second) % _GRAMS] += 1
     return counts
+
+
+def prepare() -> None:
+    """Fits all models now, a third of a second's work, so that no request has to wait for it."""
+    for language in Language:
+        if language is not Language.OTHER:
+            _model(language)
 
 
 def _hash(text: str) -> int:
