@@ -62,7 +62,7 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
         leadership = Leadership(lease_client, *installation.lease, identity=_identity())
         kube.fence = leadership.check
         closer = FleetCloser(redis, installation.namespaces, leadership)
-        queue = WorkQueue(Reconciler(kube, redis, installation, caches, leadership).reconcile)
+        queue = WorkQueue(Reconciler(kube, redis, installation, caches, closer, leadership).reconcile)
         steps = {
             "resync": Resync(kube, installation.namespaces, fleets, closer, queue, freshness).step,
             "redis": RedisPoll(redis, fleets, closer, queue, leadership).step,

@@ -11,6 +11,7 @@ import pytest
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon, WorkerFault, WorkerState
 from videofleet.jobs import JobState, NewJob, VideoRequest
+from videofleet_devcluster.apiserver.faults import FaultAction, FaultRule
 from videofleet_operator.kube.errors import Refused
 
 
@@ -221,3 +222,20 @@ async def test_a_spec_that_breaks_a_rule_is_refused_with_path_and_remedy(world):
         Refused, match=r"spec\.tiers.*wan2.2-t2v-a14b: width and height of every tier must be multiples of 16"
     ):
         await world.apply(spec)
+
+
+async def has_epoch(world, uid, epoch):
+    return (await world.queue.policy(uid)).epoch == epoch
+
+
+async def test_a_deletion_that_no_watch_saw_makes_no_orphans(world, wait_until):
+    uid = await started(world, wait_until)
+    refused = FaultRule(FaultAction.ERROR, verb="watch", resource="videogenerators", status=403, count=None)
+    world.api.faults.add(refused)
+    world.operator.kill()
+    world.operator.start()
+    await wait_until(lambda: has_epoch(world, uid, 2))  # it knows the fleet, by its list
+    await wait_until(lambda: refused.hits)
+    await world.delete()
+    await wait_until(lambda: is_closed(world, uid))
+    await wait_until(lambda: has_no_children(world))
