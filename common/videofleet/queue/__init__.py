@@ -4,10 +4,12 @@ The only package that imports redis. Promise: at-least-once execution, observed 
 """
 
 from videofleet.queue.client import BeatReply, JobQueue, Submitted
+from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
+    JobNotDead,
     JobNotFinished,
     JobNotFound,
     LeaseLost,
@@ -19,9 +21,11 @@ from videofleet.queue.errors import (
 
 __all__ = [
     "BeatReply",
+    "Durability",
     "FleetClosed",
     "FleetUnknown",
     "IdempotencyConflict",
+    "JobNotDead",
     "JobNotFinished",
     "JobNotFound",
     "JobQueue",

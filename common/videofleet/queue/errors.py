@@ -1,7 +1,7 @@
 """The queue's errors.
 
 QueueError
-├── QueueUnavailable     Redis does not answer: retry later
+├── QueueUnavailable     Redis does not answer, or no replica confirms in time: retry later
 ├── StaleEpoch           a later leader has published: step down
 ├── QueueFull            the fleet's maxDepth is reached: retry later
 ├── FleetUnknown         no policy was ever published for it
@@ -9,6 +9,7 @@ QueueError
 ├── IdempotencyConflict  the key was used with another body
 ├── JobNotFound
 ├── JobNotFinished       a finished job was asked for, this one is not
+├── JobNotDead           only dead jobs are replayed
 └── LeaseLost            the token is not valid any more: drop the attempt, another worker has the job
 """
 
@@ -55,6 +56,10 @@ class JobNotFound(QueueError):
 
 class JobNotFinished(QueueError):
     """The job is still queued or running."""
+
+
+class JobNotDead(QueueError):
+    """The job did not run out of attempts."""
 
 
 class LeaseLost(QueueError):
