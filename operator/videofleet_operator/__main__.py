@@ -71,7 +71,7 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
             for kind in CHILD_KINDS:
                 watch = ChildWatch(kube, kind, namespace, caches, queue, freshness)
                 steps[watch.source] = watch.step
-        async with serve_health(freshness, port):
+        async with serve_health(freshness, fleets, port):
             runs = [forever(name, step) for name, step in steps.items()]
             runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, fleets, closer).run()]
             runs += [leadership.run(lambda: queue.add_all(key for key, _ in fleets.uids()))]

@@ -42,6 +42,10 @@ class ObjectCache:
         """The fleet's objects, by name."""
         return [self._objects[uid] for _, uid in sorted(self._fleets.get(fleet, {}).items())]
 
+    def all(self) -> list[Object]:
+        """The objects of all fleets."""
+        return list(self._objects.values())
+
     def uids(self) -> list[tuple[Key, str]]:
         """Every object with its fleet."""
         return [(fleet, uid) for fleet, names in self._fleets.items() for uid in names.values()]
