@@ -8,14 +8,24 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Stalled")
 REGISTRY: Final = CollectorRegistry()
 RECONCILE_SECONDS: Final = Histogram(
-    "videofleet_operator_reconcile_seconds", "Seconds of one reconcile.", ["outcome"], registry=REGISTRY
+    "videofleet_operator_reconcile_seconds",
+    "One reconcile of one VideoGenerator; outcome ok or error.",
+    ["outcome"],
+    registry=REGISTRY,
 )
 API_CALLS: Final = Counter(
-    "videofleet_operator_api_calls_total", "Calls to the API server.", ["verb", "resource", "code"], registry=REGISTRY
+    "videofleet_operator_api_calls_total",
+    "Calls to the API server; code `none`: no answer.",
+    ["verb", "resource", "code"],
+    registry=REGISTRY,
 )
-QUEUE_DEPTH: Final = Gauge("videofleet_operator_workqueue_depth", "Keys that wait.", registry=REGISTRY)
+QUEUE_DEPTH: Final = Gauge(
+    "videofleet_operator_workqueue_depth", "VideoGenerators that wait for a reconcile.", registry=REGISTRY
+)
 LEADING: Final = Gauge("videofleet_operator_leading", "1 while this replica leads.", registry=REGISTRY)
-EPOCH: Final = Gauge("videofleet_operator_epoch", "Of this replica's last term; rises for ever.", registry=REGISTRY)
+EPOCH: Final = Gauge(
+    "videofleet_operator_epoch", "Leader term of this replica; each term has a higher one.", registry=REGISTRY
+)
 REDIS_UP: Final = Gauge("videofleet_operator_redis_up", "1 while Redis answers.", registry=REGISTRY)
 FLEETS: Final = Gauge(
     "videofleet_operator_fleets",
