@@ -237,6 +237,7 @@ async def test_a_deletion_that_no_watch_saw_makes_no_orphans(world, wait_until):
     world.operator.start()
     await wait_until(lambda: has_epoch(world, uid, 2))  # it knows the fleet, by its list
     await wait_until(lambda: refused.hits)
+    assert (await world.get())["metadata"]["uid"] == uid
     await world.delete()
     await wait_until(lambda: is_closed(world, uid))
     await wait_until(lambda: has_no_children(world))
