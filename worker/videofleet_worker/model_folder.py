@@ -96,7 +96,7 @@ def _mismatch(what: str) -> Fault:
 
 def _check_weights(folder: Path) -> None:
     shards = sorted(folder.glob("*.safetensors"))
-    tensors = {shard.name: _tensor_names(shard) for shard in shards}
+    tensors = {shard.name: tensors_in(shard) for shard in shards}
     for index in folder.glob("*.safetensors.index.json"):
         for tensor, shard_name in _read_json(index).get("weight_map", {}).items():
             if tensor not in tensors.get(shard_name, ()):
@@ -105,8 +105,8 @@ def _check_weights(folder: Path) -> None:
         raise _corrupt(folder, "has no *.safetensors")
 
 
-def _tensor_names(shard: Path) -> set[str]:
-    """Names in the header, once its length and the file's are proven to agree."""
+def tensors_in(shard: Path) -> dict[str, Any]:
+    """The header's entries by tensor, once its length and the file's are proven to agree. Raises: Fault."""
     size_bytes = shard.stat().st_size
     with shard.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
@@ -121,7 +121,7 @@ def _tensor_names(shard: Path) -> set[str]:
     expected_bytes = 8 + header_bytes + end
     if size_bytes != expected_bytes:
         raise _corrupt(shard, f"is {size_bytes} bytes long and should be {expected_bytes}")
-    return set(entries)
+    return entries
 
 
 def _corrupt(path: Path, what: str) -> Fault:

@@ -27,6 +27,7 @@ from videofleet_worker.engine import Engine
 from videofleet_worker.faults import Fault, write_termination_message
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.media import write_video
+from videofleet_worker.memory import plan_memory
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
@@ -114,7 +115,9 @@ class Worker:
 
     async def _live(self) -> None:
         self._prepare_scratch()
-        await asyncio.to_thread(check_model_folder, self._settings.model, self._settings.spec.architecture)
+        model, spec = self._settings.model, self._settings.spec
+        await asyncio.to_thread(check_model_folder, model, spec.architecture)
+        self.metrics.device_memory.labels("predicted").set(plan_memory(model, spec).peak_bytes)
         store = await self._unless_drained(self._opened_store())
         if store is None:
             return
@@ -137,6 +140,8 @@ class Worker:
         await self.engine.start(self.status.enter, clips.append)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
+        if self.engine.peak_bytes is not None:
+            self.metrics.device_memory.labels("measured").set(self.engine.peak_bytes)
         self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm")
         log.info("ready", extra={"pid": self.engine.pid})
         return True

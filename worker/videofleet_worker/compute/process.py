@@ -143,7 +143,8 @@ class Compute:
         except torch.OutOfMemoryError as error:
             raise out_of_memory() from error
         gc.freeze()  # what lives now lives for ever; no need to look at it again
-        self._send(protocol.Ready())
+        peak_bytes = torch.cuda.max_memory_allocated() if torch.cuda.is_available() and start.spec.gpus else None
+        self._send(protocol.Ready(peak_bytes=peak_bytes))
 
     def _warm(self, spec: WorkerSpec, scratch: Path) -> None:
         for number, tier in enumerate(spec.tiers, start=1):
