@@ -9,10 +9,12 @@ import typer
 from rich.console import Console
 
 from videofleet import logs
+from videofleet_cli import fault
 from videofleet_devcluster import daemon
 from videofleet_devcluster.standalone import run_node
 
 app = typer.Typer(help="A development cluster on this machine, for demo and tests.", no_args_is_help=True)
+app.add_typer(fault.app, name="fault")
 _console = Console(soft_wrap=True, highlight=False)
 
 StateFolder = Annotated[Path, typer.Option("--state", help="Folder for everything the cluster keeps.")]
