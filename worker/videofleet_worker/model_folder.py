@@ -1,7 +1,8 @@
 """Checks a model folder before any of it is loaded, without torch: is it there, safe, whole and the right one?
 
 Owns the list of what is refused: pickled weights, code, components of other libraries, truncated safetensors, missing
-shards, another architecture. Weights are read up to their headers only; what NaN or a flipped bit does, warm-up shows.
+shards, another architecture. Weights are read up to their headers only; a flipped bit is for the manifest to find, NaN
+for warm-up.
 """
 
 import json
@@ -48,7 +49,7 @@ def _read_index(model: Path) -> dict[str, Any]:
 
 
 def _refuse_unsafe(model: Path, index: dict[str, Any]) -> None:
-    for file in _files(model):
+    for file in files_in(model):
         if file.suffix.lower() in UNSAFE_SUFFIXES:
             raise Fault(
                 WorkerFault.MODEL_UNSAFE,
@@ -139,6 +140,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
+    """Every file below the folder."""
     for root, _, names in os.walk(folder, followlinks=False):
         yield from (Path(root, name) for name in names)
