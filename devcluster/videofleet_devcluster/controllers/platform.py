@@ -49,6 +49,8 @@ class Scheduling:
         pod = self._pods.get(key)
         if pod is None or pod["spec"].get("nodeName") or is_deleting(pod):
             return None
+        if pod["spec"].get("schedulerName") != "default-scheduler":
+            return None
         placement = place(pod, self._nodes.all(), self._pods.all(), self._claims.all(key[0]))
         if placement.node is None:
             await self._refuse(pod, placement)
