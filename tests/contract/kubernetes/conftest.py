@@ -6,9 +6,13 @@ behind it where one is meant: `await when.patches("deployments/d/scale", {"spec"
 
 import asyncio
 import base64
+import json
 import secrets
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -298,7 +302,7 @@ def widget_definition(group: str = GROUP) -> dict[str, Any]:
     ]
     served = {"name": "v1alpha1", "served": True, "storage": True, "subresources": {"status": {}}}
     version = served | {"schema": {"openAPIV3Schema": schema}, "additionalPrinterColumns": columns}
-    names = {"kind": "Widget", "plural": "widgets", "singular": "widget", "shortNames": ["wd"]}
+    names = {"kind": "Widget", "plural": "widgets", "singular": "widget", "shortNames": ["cwd"]}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -384,3 +388,26 @@ def kubelet(when: User) -> Kubelet:
 def then(when: User, eventually: Any) -> Then:
     """Waits for what comes of something."""
     return Then(when, eventually)
+
+
+Kubectl = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, when: User, tmp_path: Path) -> Kubectl:
+    """Runs the real kubectl, as the administrator; skipped where there is none."""
+    binary = shutil.which("kubectl")
+    if binary is None:
+        pytest.skip("kubectl (1.27 or newer) is not on PATH")
+
+    async def run(
+        *args: str, stdin: Any = None, folder: Path | None = None, namespace: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        scope = (f"--namespace={namespace}",) if namespace else ()
+        command = (binary, f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}/cache", *scope, *args)
+        text = None if stdin is None else json.dumps(stdin)
+        return await asyncio.to_thread(
+            subprocess.run, command, input=text, capture_output=True, text=True, timeout=100, check=False, cwd=folder
+        )
+
+    return run
