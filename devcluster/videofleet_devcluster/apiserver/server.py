@@ -19,7 +19,7 @@ import yaml
 from aiohttp import web
 
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
-from videofleet_devcluster.apiserver.documents import Documents
+from videofleet_devcluster.apiserver.discovery import Documents
 from videofleet_devcluster.apiserver.errors import ApiError, method_not_allowed
 from videofleet_devcluster.apiserver.faults import FAULTS_PATH, Dropped, Faults
 from videofleet_devcluster.apiserver.kubeconfig import kubeconfig
