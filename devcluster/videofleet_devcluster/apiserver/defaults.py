@@ -26,6 +26,19 @@ def _pod(obj: Object) -> None:
     spec.setdefault("enableServiceLinks", True)
     spec.setdefault("priority", 0)
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    _tolerate_lost_nodes(spec)
+
+
+def _tolerate_lost_nodes(spec: Object) -> None:
+    """As the admission plugin DefaultTolerationSeconds has it."""
+    tolerations = spec.get("tolerations") or []
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if all(
+            t.get("key") not in (None, "", key) or t.get("effect") not in (None, "", "NoExecute") for t in tolerations
+        ):
+            more = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            tolerations = [*tolerations, more]
+    spec["tolerations"] = tolerations
 
 
 def _template(spec: Object) -> None:
