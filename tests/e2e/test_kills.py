@@ -41,6 +41,7 @@ def test_all_jobs_survive_the_death_of_every_part(system: Any, eventually: Calla
 
 def commits(folder: Path, jobs: list[str]) -> Counter[str]:
     """How often workers logged that a job of theirs succeeded."""
-    lines = [line for log in folder.glob("dev/logs/pods/**/*") if log.is_file() for line in log.open()]
+    logs = [log for log in folder.glob("dev/logs/pods/**/*") if log.is_file()]
+    lines = [line for log in logs for line in log.read_text().splitlines()]
     records = [json.loads(line) for line in lines if line.startswith("{")]
     return Counter(record["job"] for record in records if record["message"] == "succeeded" and record["job"] in jobs)
