@@ -4,6 +4,7 @@ Invariant of this package: an object that reached the store is never changed in 
 it, changes the clone and puts that; so lists, watch events and caches share references without copying.
 """
 
+import marshal
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +15,8 @@ __all__ = ["Key", "Object", "clone", "is_deleting", "key_of", "timestamp"]
 
 
 def clone(value: Any) -> Any:
-    """A deep copy of JSON data; several times faster than copy.deepcopy."""
-    if isinstance(value, dict):
-        return {key: clone(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [clone(item) for item in value]
-    return value
+    """A deep copy of JSON data; many times faster than copy.deepcopy."""
+    return marshal.loads(marshal.dumps(value))  # noqa: S302 - our own bytes, never stored or sent
 
 
 def timestamp(at: datetime | None = None) -> str:
