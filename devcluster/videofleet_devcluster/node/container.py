@@ -7,6 +7,7 @@ are the pure functions of status.py; what the container needs from its pod comes
 import asyncio
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from videofleet_devcluster.node.environment import ConfigError, Find, container_env, expanded
+from videofleet_devcluster.node.logs import record, text_of
 from videofleet_devcluster.node.paths import rewriter
 from videofleet_devcluster.node.probes import Streak, attempt
 from videofleet_devcluster.node.status import (
@@ -71,6 +73,7 @@ class ContainerRunner:
         self.root: Path = workspace.folder / "root" / container["name"]
         self._temporary = self.root / "tmp"
         self._child: Child | None = None
+        self._recording: asyncio.Future[None] = asyncio.Future()
         self._stopping = asyncio.Event()
         self._message_path: str = container.get("terminationMessagePath", _TERMINATION_LOG)
         mounts = [entry["mountPath"] for entry in container.get("volumeMounts") or []]
@@ -146,7 +149,8 @@ class ContainerRunner:
             if self._child.returncode is None:
                 kill_group(self._child)
             probing.cancel()
-            await asyncio.gather(probing, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):  # somebody who left the group may hold the pipe for ever
+                await asyncio.wait_for(asyncio.gather(probing, self._recording, return_exceptions=True), _RETRY_S)
         self.status.ready = self.status.started = False
         message, identity = self._termination_message(code), self.status.container_id
         self.status.state = terminated(code, "", message, began, datetime.now(UTC), identity)
@@ -186,8 +190,16 @@ class ContainerRunner:
         log.parent.mkdir(parents=True, exist_ok=True)
         asked = self._container.get("workingDir")
         folder = Path(self._rewrite(asked)) if asked else self.root
-        with log.open("ab") as output:
-            return await self._space.processes.spawn(argv, env, folder, output.fileno())
+        reader, writer = os.pipe()
+        try:
+            child = await self._space.processes.spawn(argv, env, folder, writer)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        self._recording = asyncio.create_task(record(reader, log))
+        return child
 
     def _file_of_message(self) -> Path:
         return self.root / self._message_path.strip("/")
@@ -198,7 +210,7 @@ class ContainerRunner:
         by_log = self._container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if not text and code != 0 and by_log:
             log = self._space.log_of(self.status.name, self.status.restart_count)
-            text = log.read_bytes()[-_LOG_TAIL_BYTES:]
+            text = text_of(log.read_bytes().splitlines(keepends=True))[-_LOG_TAIL_BYTES:]
         return text.decode(errors="replace")
 
     async def _back_off(self, seconds: float) -> None:
@@ -221,22 +233,19 @@ class ContainerRunner:
 
     async def _execute(self, command: list[str]) -> tuple[int, str]:
         _, env = self._command()
-        reader, writer = os.pipe()
-        try:
-            argv = [self._rewrite(word) for word in command]
-            child = await self._space.processes.spawn(argv, env, self.root, writer)
-        except OSError as error:
-            os.close(reader)
-            return 126, f'exec: "{command[0]}": {error.strerror}'
-        finally:
-            os.close(writer)
-        try:
-            code = await self._space.processes.finished(child)
-            with os.fdopen(reader, "rb") as output:
-                return code, output.read(_MESSAGE_BYTES).decode(errors="replace")
-        except asyncio.CancelledError:
-            await stop(child, 0)
-            raise
+        with tempfile.TemporaryFile() as output:
+            try:
+                argv = [self._rewrite(word) for word in command]
+                child = await self._space.processes.spawn(argv, env, self.root, output.fileno())
+            except OSError as error:
+                return 126, f'exec: "{command[0]}": {error.strerror}'
+            try:
+                code = await self._space.processes.finished(child)
+            except asyncio.CancelledError:
+                await stop(child, 0)
+                raise
+            output.seek(0)
+            return code, output.read(_MESSAGE_BYTES).decode(errors="replace")
 
     async def _probe(self) -> None:
         startup = self._container.get("startupProbe")
