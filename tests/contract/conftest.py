@@ -23,7 +23,7 @@ import pytest
 from videofleet_devcluster import daemon
 from videofleet_devcluster.client import Access
 
-PATIENCE_S = 60.0
+PATIENCE_S = 8.0
 
 
 @dataclass

@@ -178,7 +178,7 @@ async def test_a_definition_is_established_served_and_discovered(given, when, th
     assert groups["kind"] == "APIGroupDiscoveryList"
     (group,) = [item for item in groups["items"] if item["metadata"]["name"] == make.group]
     (resource,) = group["versions"][0]["resources"]
-    assert (resource["resource"], resource["scope"], resource["shortNames"]) == ("widgets", "Namespaced", ["wd"])
+    assert (resource["resource"], resource["scope"], resource["shortNames"]) == ("widgets", "Namespaced", ["cwd"])
     same = await when.http("GET", "/apis", Accept=accept, **{"If-None-Match": groups.headers["ETag"]})
     assert same.status == 304
 
