@@ -92,19 +92,15 @@ def _pod(obj: Object) -> None:
     _fill(spec, serviceAccountName="default", enableServiceLinks=True, priority=0)
     _fill(spec, preemptionPolicy="PreemptLowerPriority")
     _pod_spec(spec)
-    _tolerate_lost_nodes(spec)
-
-
-def _tolerate_lost_nodes(spec: Object) -> None:
-    """As the admission plugin DefaultTolerationSeconds has it."""
-    tolerations = spec.get("tolerations") or []
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-        if all(
-            t.get("key") not in (None, "", key) or t.get("effect") not in (None, "", "NoExecute") for t in tolerations
-        ):
-            more = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-            tolerations = [*tolerations, more]
-    spec["tolerations"] = tolerations
+        _tolerate(spec, key)
+
+
+def _tolerate(spec: Object, key: str) -> None:
+    """Pods stay on a lost node for five minutes, as the admission plugin DefaultTolerationSeconds has it."""
+    said = spec.setdefault("tolerations", [])
+    if not any(t.get("key", key) in ("", key) and t.get("effect", "NoExecute") in ("", "NoExecute") for t in said):
+        said.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
 
 
 def _pod_spec(spec: Object) -> None:

@@ -146,19 +146,24 @@ class Store:
         """Whether an object with that UID exists."""
         return uid in self._by_uid
 
-    def locate(self, uid: str) -> tuple[ResourceId, Key] | None:
-        """Where the object with that UID is."""
-        return self._by_uid.get(uid)
+    def find(self, uid: str) -> tuple[ResourceId, Object] | None:
+        """The object with that UID, and of which resource it is."""
+        if uid not in self._by_uid:
+            return None
+        resource, key = self._by_uid[uid]
+        return resource, self._objects[resource][key]
 
-    def dependents(self, uid: str) -> list[tuple[ResourceId, Key]]:
+    def dependents(self, uid: str) -> list[tuple[ResourceId, Object]]:
         """The objects that name this UID as an owner."""
-        return [self._by_uid[child] for child in sorted(self._dependents.get(uid, ()))]
+        children = (self.find(child) for child in sorted(self._dependents.get(uid, ())))
+        return [child for child in children if child is not None]
 
-    def in_namespace(self, namespace: str) -> Iterator[tuple[ResourceId, Object]]:
-        """Everything in a namespace."""
-        for resource in list(self._objects):
-            for obj in self.listed(resource, namespace):
-                yield resource, obj
+    def everything(self, namespace: str = "", of: ResourceId | None = None) -> Iterator[tuple[ResourceId, Object]]:
+        """What is in a namespace, or of a resource, in no order; not to be changed meanwhile."""
+        for resource in self._objects if of is None else (of,):
+            for key, obj in self._objects.get(resource, {}).items():
+                if not namespace or key[0] == namespace:
+                    yield resource, obj
 
     def compact(self) -> None:
         """Forgets the watch history, as etcd's compaction does: watches from earlier versions are Expired."""
