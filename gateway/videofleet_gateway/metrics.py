@@ -5,7 +5,7 @@ Labels come from routes, methods and closed vocabularies, never from users.
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 
@@ -32,6 +32,22 @@ class Metrics:
             "videofleet_gateway_submits",
             "POST /v1/videos by outcome: created, replayed, or the error code.",
             ("outcome",),
+            registry=self.registry,
+        )
+        self.advice = Counter(
+            "videofleet_gateway_prompt_advice",
+            "Findings of the prompt checks, by code.",
+            ("code",),
+            registry=self.registry,
+        )
+        self.event_listeners = Gauge(
+            "videofleet_gateway_event_listeners",
+            "Open streams of GET /v1/videos/{id}/events.",
+            registry=self.registry,
+        )
+        self.event_pollers = Gauge(
+            "videofleet_gateway_event_pollers",
+            "Jobs polled for those streams.",
             registry=self.registry,
         )
         self.reaped = Counter(

@@ -59,6 +59,7 @@ class Problem(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
         faults: Sequence[Fault] = (),
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -66,6 +67,7 @@ class Problem(Exception):
         self.param = param
         self.headers = dict(headers or {})
         self.faults = tuple(faults)
+        self.members = dict(members or {})  # more of the document, as RFC 9457 allows
 
 
 class MalformedBody(Problem):
@@ -209,4 +211,4 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
     }
     if problem.faults:
         body["errors"] = [{"field": fault.field, "detail": fault.message} for fault in problem.faults]
-    return body
+    return body | problem.members

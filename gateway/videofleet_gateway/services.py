@@ -9,6 +9,7 @@ from videofleet.queue import JobQueue
 from videofleet.store import ObjectStore, StoreError
 from videofleet_gateway.auth import Caller, Keyring
 from videofleet_gateway.directory import FleetDirectory
+from videofleet_gateway.events.watches import Watches
 from videofleet_gateway.metrics import Metrics
 
 
@@ -22,6 +23,10 @@ class Services:
     stores: dict[str, ObjectStore]
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
+    watches: Watches = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watches = Watches(self.queue, self.fleets, self.metrics)
 
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises: StoreError."""

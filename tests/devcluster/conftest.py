@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from videofleet_devcluster.apiserver.faults import Faults
 from videofleet_devcluster.client import EVENTS, PODS, ApiError, Resource
 from videofleet_devcluster.cluster import DevCluster, Options
 
@@ -130,3 +131,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with DevCluster(tmp_path / "dev", options) as cluster:
         yield World(cluster, tmp_path / "dev")
     assert set(children_of(os.getpid())) <= set(before)
+
+
+@pytest.fixture
+def faults(world: World) -> Iterator[Faults]:
+    """What goes wrong in the world's API server; nothing of it stays."""
+    yield world.cluster.api.faults
+    world.cluster.api.faults.clear()

@@ -122,6 +122,12 @@ def eventually() -> Callable[[Callable[[], Any], float], Any]:
     return wait_for
 
 
+@pytest.fixture
+def handle() -> type[System]:
+    """`handle(folder, env)`: a handle on an installation that the test made itself."""
+    return System
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One installation for the tests of a module."""

@@ -77,6 +77,7 @@ class Gateway:
     installation: str = field(default_factory=lambda: f"test-{secrets.token_hex(4)}")
     extra_arguments: tuple[str, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +102,7 @@ class Gateway:
             for tenant, key in self.keys.items()
         ]
         fresh = self.folder / "keys.new"
-        fresh.write_text(json.dumps({"keys": entries}))
+        fresh.write_text(json.dumps({"keys": entries, "tenants": self.rules}))
         fresh.replace(self.keys_file)
 
     def publish(self) -> None:

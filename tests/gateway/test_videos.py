@@ -120,6 +120,7 @@ async def test_a_new_video_shows_everything_to_its_owner(http: aiohttp.ClientSes
         video = await response.json()
         assert response.headers["Location"] == f"/v1/videos/{video['id']}"
     created_at = video.pop("created_at")
+    assert [advice["code"] for advice in video.pop("advice")] == ["too_short", "no_action"]
     assert isinstance(created_at, int)
     assert video == {
         "id": video["id"],

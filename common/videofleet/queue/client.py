@@ -124,6 +124,10 @@ class JobQueue:
         waiting, running, oldest_ms = await self._run("stats", fleet_uid)
         return QueueStats(waiting=waiting, running=running, oldest_wait_s=oldest_ms / 1000)
 
+    async def ahead(self, job_id: str) -> int | None:
+        """How many waiting jobs come before this one, or None when it does not wait."""
+        return cast(int | None, await self._run("ahead", self._fleet_of(job_id), job_id))
+
     async def beacons(self, fleet_uid: str) -> list[WorkerBeacon]:
         """Beacons of the last 30 s, by worker name."""
         rows = await self._run("beacons", fleet_uid, BEACON_FRESH_MS, BEACON_FORGET_MS)

@@ -17,6 +17,7 @@ NAMES: Final = (
     "remove",
     "close",
     "stats",
+    "ahead",
     "put_beacon",
     "beacons",
 )

@@ -8,7 +8,7 @@ and version.
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from videofleet_devcluster.apiserver.errors import ApiError, details_of, not_found, qualified, unauthorized
@@ -17,10 +17,19 @@ from videofleet_devcluster.apiserver.requests import RequestInfo
 from videofleet_devcluster.apiserver.store import Store
 
 _GROUP: Final = "rbac.authorization.k8s.io"
-_PUBLIC_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version")
-_DISCOVERY_PATHS: Final = ("/api", "/apis", "/openapi")
 _MASTERS: Final = "system:masters"
 _AUTHENTICATED: Final = "system:authenticated"
+_EVERYTHING: Final[tuple[Object, ...]] = (
+    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+    {"verbs": ["*"], "nonResourceURLs": ["*"]},
+)
+_REVIEWS: Final = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]
+_FOR_USERS: Final[tuple[Object, ...]] = (  # system:basic-user and system:discovery
+    {"verbs": ["create"], "apiGroups": ["authorization.k8s.io"], "resources": _REVIEWS},
+    {"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"]},
+)
+_HEALTH: Final = ["/healthz", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/"]
+_FOR_ALL: Final[Object] = {"verbs": ["get"], "nonResourceURLs": _HEALTH}  # system:public-info-viewer
 
 
 @dataclass(frozen=True)
@@ -94,27 +103,28 @@ class Authorizer:
 
     def allows(self, user: User, info: RequestInfo) -> bool:
         """Whether the user may."""
-        if _MASTERS in user.groups:
-            return True
-        if not info.is_resource:
-            return self._allows_path(user, info)
-        if info.group == "authorization.k8s.io" and info.verb == "create" and _AUTHENTICATED in user.groups:
-            return True  # system:basic-user
         return any(_covers(rule, info) for rule in self._rules(user, info.namespace))
 
-    def _allows_path(self, user: User, info: RequestInfo) -> bool:
-        if _under(info.path, _PUBLIC_PATHS):
-            return True
-        if _AUTHENTICATED in user.groups and info.verb == "get" and _under(info.path, _DISCOVERY_PATHS):
-            return True  # system:discovery
-        return any(
-            _has(rule.get("verbs"), info.verb)
-            and any(_path_fits(pattern, info.path) for pattern in rule.get("nonResourceURLs", ()))
-            for rule in self._rules(user, "")
-        )  # fmt: skip
+    def review_access(self, user: User, spec: Object) -> Object:
+        """The status of a SelfSubjectAccessReview."""
+        asked = spec.get("nonResourceAttributes") or spec.get("resourceAttributes") or {}
+        known = {field.name for field in fields(RequestInfo)}
+        return {"allowed": self.allows(user, RequestInfo(**{n: v for n, v in asked.items() if n in known}))}
+
+    def review_rules(self, user: User, spec: Object) -> Object:
+        """The status of a SelfSubjectRulesReview: everything that the user may in a namespace."""
+        rules = list(self._rules(user, spec.get("namespace", "")))
+        return {
+            "resourceRules": [rule for rule in rules if "nonResourceURLs" not in rule],
+            "nonResourceRules": [rule for rule in rules if "nonResourceURLs" in rule],
+            "incomplete": False,
+        }
 
     def _rules(self, user: User, namespace: str) -> Iterator[Object]:
         """Every rule that holds for the user in the namespace."""
+        yield from _EVERYTHING if _MASTERS in user.groups else ()
+        yield from _FOR_USERS if _AUTHENTICATED in user.groups else ()
+        yield _FOR_ALL
         bindings = self._store.listed((_GROUP, "clusterrolebindings"))
         if namespace:
             bindings = bindings + self._store.listed((_GROUP, "rolebindings"), namespace)
@@ -131,28 +141,6 @@ class Authorizer:
         return (role or {}).get("rules") or []
 
 
-def info_of_review(spec: Object) -> RequestInfo:
-    """The request that a SelfSubjectAccessReview asks about."""
-    if "nonResourceAttributes" in spec:
-        asked = spec["nonResourceAttributes"]
-        return RequestInfo(asked.get("verb", ""), asked.get("path", ""))
-    asked = spec.get("resourceAttributes") or {}
-    return RequestInfo(
-        verb=asked.get("verb", ""),
-        path="",
-        group=asked.get("group", ""),
-        version=asked.get("version", ""),
-        namespace=asked.get("namespace", ""),
-        resource=asked.get("resource", ""),
-        name=asked.get("name", ""),
-        subresource=asked.get("subresource", ""),
-    )
-
-
-def _under(path: str, prefixes: tuple[str, ...]) -> bool:
-    return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
-
-
 def _path_fits(pattern: str, path: str) -> bool:
     return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern
 
@@ -165,6 +153,9 @@ def _is_subject(user: User, subject: Object, namespace: str) -> bool:
 
 
 def _covers(rule: Object, info: RequestInfo) -> bool:
+    if not info.resource:
+        paths = rule.get("nonResourceURLs", ())
+        return _has(rule.get("verbs"), info.verb) and any(_path_fits(pattern, info.path) for pattern in paths)
     if not (_has(rule.get("verbs"), info.verb) and _has(rule.get("apiGroups"), info.group)):
         return False
     resources = rule.get("resources") or ()
@@ -180,7 +171,7 @@ def _has(allowed: list[str] | None, wanted: str) -> bool:
 
 
 def _forbidden(user: User, info: RequestInfo) -> ApiError:
-    if not info.is_resource:
+    if not info.resource:
         message = f'forbidden: User "{user.name}" cannot {info.verb} path "{info.path}"'
         return ApiError(403, "Forbidden", message, {})
     where = f'in the namespace "{info.namespace}"' if info.namespace else "at the cluster scope"

@@ -3,10 +3,12 @@
 Changes the object it is given, which nobody else holds. Raises ApiError; never touches the store.
 """
 
+import re
 from typing import Final
 
 from videofleet_devcluster.apiserver.checks import built_in_faults, metadata_faults
 from videofleet_devcluster.apiserver.defaults import fill_built_in
+from videofleet_devcluster.apiserver.definitions import go_field
 from videofleet_devcluster.apiserver.errors import Cause, bad_request, invalid
 from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.pruning import drop_nulls, fill_defaults, prune
@@ -19,6 +21,7 @@ _UNCHECKED: Final = Cause(
     "correct the existing errors to complete validation",
     "<nil>",
 )
+_GO_NAMES: Final = {"integer": "number", "boolean": "bool"}  # how Go calls JSON's types
 _MAY_BE_NULL: Final = ("endpoints",)  # required lists that Go clients send as null
 
 
@@ -37,7 +40,7 @@ def decode(resource: Resource, obj: Object, field_validation: str) -> list[str]:
     obj["metadata"] = obj.get("metadata") or {}
     if not resource.is_custom:
         drop_nulls(obj)
-    unknown = [f'unknown field "{path}"' for path in prune(obj, resource.schema)]
+    unknown = [f'unknown field "{path}"' for path in sorted(prune(obj, resource.schema))]
     if unknown and field_validation == "Strict":
         raise bad_request(f"{_unhandled(resource)}: strict decoding error: {', '.join(unknown)}")
     return [] if field_validation == "Ignore" else unknown
@@ -68,6 +71,7 @@ def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> lis
         _refuse_wrong_types(resource, found)
         if found:
             return found
+        fill_defaults(obj, resource.schema)
         fill_built_in(resource.kind, obj)
         found = list(built_in_faults(resource.kind, obj, old))
     else:
@@ -79,8 +83,10 @@ def _refuse_wrong_types(resource: Resource, found: list[Cause]) -> None:
     """Built-in kinds are decoded into Go structs: a wrong type fails there, before validation."""
     for cause in found:
         if cause.reason == TYPE_INVALID:
-            actual, expected = (cause.message.split('"')[1], cause.message.split("must be of type ")[1].split(":")[0])
-            where = f"Go struct field {resource.kind}.{cause.field} of type {expected}"
+            actual, (struct, expected) = cause.message.split('"')[1], go_field(resource.definition, cause.field)
+            actual = _GO_NAMES.get(actual, actual)
+            field = re.sub(r"\[\d+\]", "", cause.field)
+            where = f"Go struct field {struct}.{field} of type {expected}"
             raise bad_request(f"{_unhandled(resource)}: json: cannot unmarshal {actual} into {where}")
 
 

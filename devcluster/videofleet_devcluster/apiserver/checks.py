@@ -126,6 +126,25 @@ def _binding(obj: Object, old: Object | None) -> Iterator[Cause]:
         yield _invalid("roleRef", obj["roleRef"], "cannot change roleRef")
 
 
+def _service(obj: Object, old: Object | None) -> Iterator[Cause]:
+    before, after = (old or {}).get("spec", {}).get("clusterIP"), obj["spec"].get("clusterIP")
+    if before not in (None, after) and obj["spec"].get("type") != "ExternalName":
+        yield _invalid("spec.clusterIPs[0]", [after], "may not change once set")
+
+
+def _structural_faults(schema: Any, path: str, where: str = "object fields") -> Iterator[Cause]:
+    """Every value of a structural schema has a type, unless it may be anything."""
+    if not isinstance(schema, dict):
+        return
+    anything = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"
+    if not schema.get("type") and not any(schema.get(name) for name in anything):
+        yield Cause("FieldValueRequired", f"Required value: must not be empty for specified {where}", f"{path}.type")
+    for name, part in sorted(schema.get("properties", {}).items()):
+        yield from _structural_faults(part, f"{path}.properties[{name}]")
+    yield from _structural_faults(schema.get("items"), f"{path}.items", "array items")
+    yield from _structural_faults(schema.get("additionalProperties"), f"{path}.additionalProperties")
+
+
 def _definition(obj: Object, old: Object | None) -> Iterator[Cause]:
     spec = obj["spec"]
     expected = f"{spec['names']['plural']}.{spec['group']}"
@@ -139,6 +158,7 @@ def _definition(obj: Object, old: Object | None) -> Iterator[Cause]:
         where = f"spec.versions[{index}].schema.openAPIV3Schema"
         if schema is None:
             yield Cause("FieldValueRequired", "Required value: schemas are required", where)
+        yield from _structural_faults(schema, where)
         yield from compile_faults(schema, where)
 
 
@@ -157,4 +177,5 @@ _BY_KIND: Final[dict[str, Callable[[Object, Object | None], Iterator[Cause]]]] =
     "ReplicaSet": _workload,
     "RoleBinding": _binding,
     "Secret": _immutable_data,
+    "Service": _service,
 }

@@ -1,183 +1,55 @@
-"""What Kubernetes fills in on built-in kinds beyond their schemas: pods, workloads, services, claims,
-secrets.
+"""What Kubernetes fills in on built-in kinds: by type, wherever the type occurs, and by kind.
 
 Only defaults that somebody here reads or that make a second apply a change. Changes the object it is given.
 """
 
 import base64
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from videofleet_devcluster.apiserver.objects import Object
 
+_CONTAINER: Final[Object] = {
+    "resources": {},
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+}
+_SPREAD: Final = {"maxUnavailable": "25%", "maxSurge": "25%"}
+_VOLUME_FILES: Final[Object] = {"defaultMode": 0o644}
+_SUBJECTS: Final[Object] = {"apiGroup": "rbac.authorization.k8s.io"}
 
-def fill_built_in(kind: str, obj: Object) -> None:
-    """Fills the defaults of the kind, when it has any."""
-    fill = _BY_KIND.get(kind)
-    if fill is not None:
-        fill(obj)
-
-
-def _pod(obj: Object) -> None:
-    spec = obj["spec"]
-    _pod_spec(spec)
-    spec.setdefault("serviceAccountName", "default")
-    spec["serviceAccount"] = spec["serviceAccountName"]
-    spec.setdefault("enableServiceLinks", True)
-    spec.setdefault("priority", 0)
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
-    _tolerate_lost_nodes(spec)
-
-
-def _tolerate_lost_nodes(spec: Object) -> None:
-    """As the admission plugin DefaultTolerationSeconds has it."""
-    tolerations = spec.get("tolerations") or []
-    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-        if all(
-            t.get("key") not in (None, "", key) or t.get("effect") not in (None, "", "NoExecute") for t in tolerations
-        ):
-            more = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-            tolerations = [*tolerations, more]
-    spec["tolerations"] = tolerations
-
-
-def _template(spec: Object) -> None:
-    template = spec.setdefault("template", {})
-    _pod_spec(template.setdefault("spec", {}))
-
-
-def _pod_spec(spec: Object) -> None:
-    spec.setdefault("restartPolicy", "Always")
-    spec.setdefault("terminationGracePeriodSeconds", 30)
-    spec.setdefault("dnsPolicy", "ClusterFirst")
-    spec.setdefault("securityContext", {})
-    spec.setdefault("schedulerName", "default-scheduler")
-    if "serviceAccountName" in spec:
-        spec["serviceAccount"] = spec["serviceAccountName"]
-    for container in [*spec.get("containers", ()), *spec.get("initContainers", ())]:
-        _container(container)
-    for volume in spec.get("volumes", ()):
-        _volume(volume)
-
-
-def _container(container: Object) -> None:
-    container.setdefault("resources", {})
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
-    container.setdefault("terminationMessagePolicy", "File")
-    image = str(container.get("image", ""))
-    is_latest = ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest")
-    container.setdefault("imagePullPolicy", "Always" if is_latest and "@" not in image else "IfNotPresent")
-    resources = container["resources"]
-    if resources.get("limits"):  # a limit without a request is the request, too
-        resources["requests"] = resources["limits"] | resources.get("requests", {})
-    for port in container.get("ports", ()):
-        port.setdefault("protocol", "TCP")
-    for item in container.get("env", ()):
-        if "fieldRef" in item.get("valueFrom", {}):
-            item["valueFrom"]["fieldRef"].setdefault("apiVersion", "v1")
-    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
-        if name in container:
-            _probe(container[name])
-
-
-def _probe(probe: Object) -> None:
-    defaults = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
-    for name, value in defaults.items():
-        probe.setdefault(name, value)
-    if "httpGet" in probe:
-        probe["httpGet"].setdefault("path", "/")
-        probe["httpGet"].setdefault("scheme", "HTTP")
-
-
-def _volume(volume: Object) -> None:
-    for source in ("configMap", "secret", "projected", "downwardAPI"):
-        if source in volume:
-            volume[source].setdefault("defaultMode", 0o644)
-    if "hostPath" in volume:
-        volume["hostPath"].setdefault("type", "")
-    for part in volume.get("projected", {}).get("sources", ()):
-        if "serviceAccountToken" in part:
-            part["serviceAccountToken"].setdefault("expirationSeconds", 3600)
-
-
-def _deployment(obj: Object) -> None:
-    spec = obj["spec"]
-    spec.setdefault("replicas", 1)
-    _template(spec)
-    strategy = spec.setdefault("strategy", {})
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        rolling = strategy.setdefault("rollingUpdate", {})
-        rolling.setdefault("maxUnavailable", "25%")
-        rolling.setdefault("maxSurge", "25%")
-    spec.setdefault("revisionHistoryLimit", 10)
-    spec.setdefault("progressDeadlineSeconds", 600)
-
-
-def _replica_set(obj: Object) -> None:
-    obj["spec"].setdefault("replicas", 1)
-    _template(obj["spec"])
-
-
-def _service(obj: Object) -> None:
-    spec = obj["spec"]
-    spec.setdefault("type", "ClusterIP")
-    spec.setdefault("sessionAffinity", "None")
-    if spec["type"] == "ExternalName":
-        return
-    spec.setdefault("internalTrafficPolicy", "Cluster")
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    for port in spec.get("ports", ()):
-        port.setdefault("protocol", "TCP")
-        port.setdefault("targetPort", port.get("port"))
-
-
-def _claim(obj: Object) -> None:
-    obj["spec"].setdefault("volumeMode", "Filesystem")
-
-
-def _volume_object(obj: Object) -> None:
-    obj["spec"].setdefault("volumeMode", "Filesystem")
-    obj["spec"].setdefault("persistentVolumeReclaimPolicy", "Retain")
-
-
-def _secret(obj: Object) -> None:
-    obj.setdefault("type", "Opaque")
-    for name, text in (obj.pop("stringData", None) or {}).items():
-        obj.setdefault("data", {})[name] = base64.b64encode(text.encode()).decode()
-
-
-def _namespace(obj: Object) -> None:
-    obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
-    obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
-
-
-def _role_binding(obj: Object) -> None:
-    obj["roleRef"].setdefault("apiGroup", "rbac.authorization.k8s.io")
-    for subject in obj.get("subjects", ()):
-        if subject.get("kind") in ("User", "Group"):
-            subject.setdefault("apiGroup", "rbac.authorization.k8s.io")
-
-
-def _definition(obj: Object) -> None:
-    names = obj["spec"]["names"]
-    names.setdefault("singular", names["kind"].lower())
-    names.setdefault("listKind", names["kind"] + "List")
-    obj["spec"].setdefault("conversion", {"strategy": "None"})
-
-
-_BY_KIND: Final[dict[str, Callable[[Object], None]]] = {
-    "ClusterRoleBinding": _role_binding,
-    "CustomResourceDefinition": _definition,
-    "Deployment": _deployment,
-    "Namespace": _namespace,
-    "PersistentVolume": _volume_object,
-    "PersistentVolumeClaim": _claim,
-    "Pod": _pod,
-    "ReplicaSet": _replica_set,
-    "RoleBinding": _role_binding,
-    "Secret": _secret,
-    "Service": _service,
+BY_TYPE: Final[dict[str, Object]] = {  # name of a definition's type → field → default
+    "ConfigMapVolumeSource": _VOLUME_FILES,
+    "Container": _CONTAINER,
+    "ContainerPort": {"protocol": "TCP"},
+    "DeploymentSpec": {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600, "strategy": {}},
+    "DeploymentStrategy": {"type": "RollingUpdate"},
+    "DownwardAPIVolumeSource": _VOLUME_FILES,
+    "HTTPGetAction": {"path": "/", "scheme": "HTTP"},
+    "HostPathVolumeSource": {"type": ""},
+    "Namespace": {"spec": {}},
+    "NamespaceSpec": {"finalizers": ["kubernetes"]},
+    "ObjectFieldSelector": {"apiVersion": "v1"},
+    "PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
+    "PersistentVolumeSpec": {"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain"},
+    "PodSpec": {
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": 30,
+        "dnsPolicy": "ClusterFirst",
+        "securityContext": {},
+        "schedulerName": "default-scheduler",
+    },
+    "PodTemplateSpec": {"spec": {}},
+    "Probe": {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
+    "ProjectedVolumeSource": _VOLUME_FILES,
+    "ReplicaSetSpec": {"replicas": 1},
+    "RoleRef": _SUBJECTS,
+    "RollingUpdateDeployment": _SPREAD,
+    "Secret": {"type": "Opaque"},
+    "SecretVolumeSource": _VOLUME_FILES,
+    "ServiceAccountTokenProjection": {"expirationSeconds": 3600},
+    "ServicePort": {"protocol": "TCP"},
+    "ServiceSpec": {"type": "ClusterIP", "sessionAffinity": "None"},
 }
 _INITIAL_STATUS: Final[dict[str, Object]] = {
     "Namespace": {"phase": "Active"},
@@ -188,6 +60,106 @@ _INITIAL_STATUS: Final[dict[str, Object]] = {
 }
 
 
-def initial_status(kind: str) -> Object:
+def initial_status(obj: Object) -> Object:
     """The status that a new object of a built-in kind with a status begins with."""
-    return dict(_INITIAL_STATUS.get(kind, {}))
+    status = _INITIAL_STATUS.get(obj["kind"], {})
+    return status | {"qosClass": _qos_class(obj["spec"])} if obj["kind"] == "Pod" else dict(status)
+
+
+def _qos_class(spec: Object) -> str:
+    """Guaranteed: every container limits cpu and memory, and asks for as much. BestEffort: none asks for any."""
+    told = [container["resources"] for container in [*spec["containers"], *spec.get("initContainers", ())]]
+    asked = [{name: part.get(name) or {} for name in ("limits", "requests")} for part in told]
+    kinds = ("cpu", "memory")
+    if not any(kind in amounts for part in asked for amounts in part.values() for kind in kinds):
+        return "BestEffort"
+    equal = all(part["limits"].get(kind) == part["requests"].get(kind) for part in asked for kind in kinds)
+    return "Guaranteed" if equal and all(kind in part["limits"] for part in asked for kind in kinds) else "Burstable"
+
+
+def fill_built_in(kind: str, obj: Object) -> None:
+    """Fills what depends on other fields; the defaults by type are there already."""
+    if fill := _BY_KIND.get(kind):
+        fill(obj)
+
+
+def _fill(target: Object, **defaults: Any) -> None:
+    target |= {name: value for name, value in defaults.items() if name not in target}
+
+
+def _pod(obj: Object) -> None:
+    spec = obj["spec"]
+    _fill(spec, serviceAccountName="default", enableServiceLinks=True, priority=0)
+    _fill(spec, preemptionPolicy="PreemptLowerPriority")
+    _pod_spec(spec)
+    _tolerate_lost_nodes(spec)
+
+
+def _tolerate_lost_nodes(spec: Object) -> None:
+    """For five minutes, as the admission plugin DefaultTolerationSeconds has it."""
+    given = [t for t in spec.get("tolerations") or [] if t.get("effect") in (None, "", "NoExecute")]
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(toleration.get("key") in (None, "", key) for toleration in given):
+            more = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            spec["tolerations"] = [*(spec.get("tolerations") or []), more]
+
+
+def _pod_spec(spec: Object) -> None:
+    if "serviceAccountName" in spec:
+        spec["serviceAccount"] = spec["serviceAccountName"]
+    for container in [*spec.get("containers", ()), *spec.get("initContainers", ())]:
+        image = str(container.get("image", ""))
+        is_latest = ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest")
+        _fill(container, imagePullPolicy="Always" if is_latest and "@" not in image else "IfNotPresent")
+        if limits := container["resources"].get("limits"):  # a limit without a request is the request, too
+            container["resources"]["requests"] = limits | container["resources"].get("requests", {})
+
+
+def _workload(obj: Object) -> None:
+    strategy = obj["spec"].get("strategy")
+    if strategy and strategy["type"] == "RollingUpdate":
+        _fill(strategy, rollingUpdate=dict(_SPREAD))
+    _pod_spec(obj["spec"]["template"]["spec"])
+
+
+def _service(obj: Object) -> None:
+    spec = obj["spec"]
+    if spec["type"] == "ExternalName":
+        return
+    _fill(spec, internalTrafficPolicy="Cluster", ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
+    for port in spec.get("ports", ()):
+        _fill(port, targetPort=port.get("port"))
+
+
+def _secret(obj: Object) -> None:
+    for name, text in (obj.pop("stringData", None) or {}).items():
+        obj.setdefault("data", {})[name] = base64.b64encode(text.encode()).decode()
+
+
+def _namespace(obj: Object) -> None:
+    obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+
+
+def _role_binding(obj: Object) -> None:
+    for subject in obj.get("subjects", ()):
+        if subject.get("kind") in ("User", "Group"):
+            _fill(subject, **_SUBJECTS)
+
+
+def _definition(obj: Object) -> None:
+    names = obj["spec"]["names"]
+    _fill(names, singular=names["kind"].lower(), listKind=names["kind"] + "List")
+    _fill(obj["spec"], conversion={"strategy": "None"})
+
+
+_BY_KIND: Final[dict[str, Callable[[Object], None]]] = {
+    "ClusterRoleBinding": _role_binding,
+    "CustomResourceDefinition": _definition,
+    "Deployment": _workload,
+    "Namespace": _namespace,
+    "Pod": _pod,
+    "ReplicaSet": _workload,
+    "RoleBinding": _role_binding,
+    "Secret": _secret,
+    "Service": _service,
+}

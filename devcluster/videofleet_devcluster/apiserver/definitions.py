@@ -12,10 +12,12 @@ from typing import Any, Final
 
 import kubernetes_validate
 
+from videofleet_devcluster.apiserver.defaults import BY_TYPE
 from videofleet_devcluster.apiserver.objects import Object
 
 _FILE: Final = "kubernetes-json-schema/v1.36.0-local/_definitions.json"
 _REF: Final = "#/components/schemas/"
+_GVK: Final = "x-kubernetes-group-version-kind"
 _NULLABLE: Final = re.compile(r'\[\s*("[a-z]+"),\s*"null"\s*\]')
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _OPEN_ENDED: Final = (
@@ -38,31 +40,65 @@ def documents() -> dict[str, Object]:
 
 @cache
 def _resolved() -> dict[str, Object]:
-    """The definitions with every reference replaced by the object it names (cyclic where Kubernetes is)."""
+    """The definitions with references replaced by what they name (cyclic where Kubernetes is), and with defaults."""
     schemas: dict[str, Object] = json.loads(json.dumps(documents()))
     for name, schema in schemas.items():
         if name.rsplit(".", 1)[1] in _OPEN_ENDED:
             schema.clear()
             schema["x-kubernetes-preserve-unknown-fields"] = True
 
-    def link(node: Any) -> Any:
-        if isinstance(node, dict):
-            if isinstance(node.get("$ref"), str):
-                return schemas[node["$ref"].removeprefix(_REF)]
-            for key, value in node.items():
-                node[key] = link(value)
-        elif isinstance(node, list):
-            node[:] = [link(item) for item in node]
-        return node
-
     for schema in schemas.values():
-        link(schema)
+        _link(schema, schemas)
+    for name, schema in schemas.items():
+        fields = schema.get("properties", {})
+        for field, default in BY_TYPE.get(name.rsplit(".", 1)[1], {}).items():
+            if field in fields:
+                fields[field] = fields[field] | {"default": default}
     return schemas
+
+
+def _link(node: Any, schemas: dict[str, Object]) -> Any:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            return schemas[node["$ref"].removeprefix(_REF)]
+        for key, value in node.items():
+            node[key] = _link(value, schemas)
+    elif isinstance(node, list):
+        node[:] = [_link(item, schemas) for item in node]
+    return node
 
 
 def schema_named(name: str) -> Object:
     """The resolved schema of a definition, e.g. `io.k8s.api.core.v1.Pod`."""
     return _resolved()[name]
+
+
+@cache
+def kinds() -> dict[tuple[str, str], str]:
+    """The definition of every kind: apiVersion and kind → name."""
+    found = {}
+    for name, schema in documents().items():
+        for gvk in schema.get(_GVK, ()):
+            group_version = f"{gvk['group']}/{gvk['version']}" if gvk["group"] else gvk["version"]
+            found[group_version, gvk["kind"]] = name
+    return found
+
+
+def go_field(definition: str, path: str) -> tuple[str, str]:
+    """The Go struct that holds a scalar field, and the field's Go type: `DeploymentSpec`, `int32`.
+
+    >>> go_field("io.k8s.api.apps.v1.Deployment", "spec.template.spec.containers[0].name")
+    ('Container', 'string')
+    """
+    struct, schema = definition, documents()[definition]
+    for step in re.findall(r"[^.\[\]]+", path):
+        inner = schema.get("items", {}) if step.isdecimal() else schema.get("properties", {}).get(step, {})
+        target = inner.get("$ref") or (inner.get("allOf") or [{}])[0].get("$ref", "")
+        if target:
+            struct = target.removeprefix(_REF)
+        schema = documents()[struct] if target else inner
+    types = {"integer": schema.get("format", "int64"), "number": "float64", "boolean": "bool"}
+    return struct.rsplit(".", 1)[1], str(types.get(schema.get("type", ""), schema.get("type", "object")))
 
 
 def metadata_schema() -> Object:

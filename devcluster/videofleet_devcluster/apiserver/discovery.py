@@ -17,12 +17,8 @@ VERSION: Object = {
     "platform": "linux/amd64",
 }
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+CORE_VERSIONS: Object = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 _STATUS_VERBS = ("get", "patch", "update")
-
-
-def core_versions() -> Object:
-    """GET /api."""
-    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 
 
 def group_list(registry: Registry) -> Object:
@@ -65,14 +61,14 @@ def _entries(resource: Resource) -> Iterator[Object]:
     if resource.categories:
         entry["categories"] = list(resource.categories)
     yield entry
-    for name, (group_name, version, kind, verbs) in subresources(resource).items():
+    for name, (group_name, version, kind, verbs) in subresources_of(resource).items():
         below: Object = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
         if (group_name, kind) != (resource.group, resource.kind):
             below |= {"group": group_name, "version": version}
         yield below | {"kind": kind, "verbs": list(verbs)}
 
 
-def subresources(resource: Resource) -> dict[str, tuple[str, str, str, tuple[str, ...]]]:
+def subresources_of(resource: Resource) -> dict[str, tuple[str, str, str, tuple[str, ...]]]:
     """Name → group, version, kind and verbs of what lies below the resource."""
     found = dict(resource.subresources)
     if resource.scale:
@@ -114,6 +110,6 @@ def _discovered(resource: Resource) -> Object:
             "responseKind": {"group": group_name, "version": version, "kind": kind},
             "verbs": list(verbs),
         }
-        for name, (group_name, version, kind, verbs) in subresources(resource).items()
+        for name, (group_name, version, kind, verbs) in subresources_of(resource).items()
     ]
     return entry | ({"subresources": below} if below else {})

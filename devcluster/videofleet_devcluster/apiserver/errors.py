@@ -80,6 +80,12 @@ def conflict(plural: str, group: str, name: str, why: str = "") -> ApiError:
     return ApiError(409, "Conflict", message, details_of(plural, group, name))
 
 
+def forbidden(plural: str, group: str, name: str, why: str, causes: list[Cause] | None = None) -> ApiError:
+    """403 by admission."""
+    details = details_of(plural, group, name, **({"causes": [cause.to_json() for cause in causes]} if causes else {}))
+    return ApiError(403, "Forbidden", f'{qualified(plural, group)} "{name}" is forbidden: {why}', details)
+
+
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
     """422 with one cause per wrong field."""
     told = str(causes[0]) if len(causes) == 1 else "[" + ", ".join(map(str, causes)) + "]"
@@ -98,6 +104,13 @@ def expired(version: int, oldest: int) -> ApiError:
     return ApiError(410, "Expired", f"too old resource version: {version} ({oldest})")
 
 
+def too_large_version(version: int, current: int) -> ApiError:
+    """504: a version that this server has not reached."""
+    message = f"Timeout: Too large resource version: {version}, current: {current}"
+    cause = Cause("ResourceVersionTooLarge", "Too large resource version", "")
+    return ApiError(504, "Timeout", message, {"causes": [cause.to_json()], "retryAfterSeconds": 1})
+
+
 def method_not_allowed() -> ApiError:
     """405."""
     message = "the server does not allow this method on the requested resource"
@@ -108,12 +121,6 @@ def unsupported_media_type(accepted: str) -> ApiError:
     """415."""
     message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
     return ApiError(415, "UnsupportedMediaType", message, {})
-
-
-def not_acceptable() -> ApiError:
-    """406."""
-    message = "only the following media types are accepted: application/json, application/yaml"
-    return ApiError(406, "NotAcceptable", message, {})
 
 
 def unauthorized() -> ApiError:

@@ -75,13 +75,12 @@ def _built_in_document(group: str, version: str) -> bytes:
 def _rendered(group: str, version: str, resources: list[Resource]) -> bytes:
     names = [r.definition for r in resources if r.definition]
     schemas = definitions.reachable([*names, _META])
-    for resource in resources:
-        if resource.custom_schema:
-            schemas[_component(resource)] = _custom_component(resource)
+    schemas |= {_component(r): _marked(r, r.custom_schema) for r in resources if r.custom_schema}
+    prefix = f"/{_path(group, version)}/"
     document = {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
-        "paths": {path: item for resource in resources for path, item in _paths(group, version, resource).items()},
+        "paths": {path: item for resource in resources for path, item in _paths(prefix, resource).items()},
         "components": {"schemas": schemas},
     }
     return json.dumps(document, separators=(",", ":")).encode()
@@ -91,8 +90,7 @@ def _component(resource: Resource) -> str:
     return resource.definition or ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
 
 
-def _custom_component(resource: Resource) -> Object:
-    schema = resource.custom_schema or {}
+def _marked(resource: Resource, schema: Object) -> Object:
     properties = schema["properties"] | {"metadata": {"allOf": [{"$ref": f"#/components/schemas/{_META}"}]}}
     return schema | {"properties": properties, _GVK: [_gvk(resource)]}
 
@@ -101,30 +99,21 @@ def _gvk(resource: Resource) -> Object:
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
-def _paths(group: str, version: str, resource: Resource) -> Object:
-    prefix = f"/{_path(group, version)}/" + ("namespaces/{namespace}/" if resource.namespaced else "")
-    collection = f"{prefix}{resource.plural}"
-    ref = {"$ref": f"#/components/schemas/{_component(resource)}"}
-    content = {"application/json": {"schema": ref}}
+def _paths(prefix: str, resource: Resource) -> Object:
+    collection = prefix + ("namespaces/{namespace}/" if resource.namespaced else "") + resource.plural
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{_component(resource)}"}}}
 
-    def operation(action: str, *, writes: bool) -> Object:
-        told = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _PARAMETERS] if writes else []
-        body = {"requestBody": {"content": content}} if writes else {}
-        return {
-            "responses": {"200": {"description": "OK", "content": content}},
-            "parameters": told,
-            "x-kubernetes-action": action,
-            _GVK: _gvk(resource),
-        } | body
+    def operation(action: str) -> Object:
+        does: Object = {"x-kubernetes-action": action, _GVK: _gvk(resource)}
+        does["responses"] = {"200": {"description": "OK", "content": content}}
+        if action in ("post", "put", "patch"):
+            does["parameters"] = [{"name": n, "in": "query", "schema": {"type": "string"}} for n in _PARAMETERS]
+            does["requestBody"] = {"content": content}
+        return does
 
     return {
-        collection: {"get": operation("list", writes=False), "post": operation("post", writes=True)},
-        f"{collection}/{{name}}": {
-            "get": operation("get", writes=False),
-            "put": operation("put", writes=True),
-            "patch": operation("patch", writes=True),
-            "delete": operation("delete", writes=False),
-        },
+        collection: {"get": operation("list"), "post": operation("post")},
+        f"{collection}/{{name}}": {action: operation(action) for action in ("get", "put", "patch", "delete")},
     }
 
 

@@ -3,20 +3,36 @@
 Each takes an object that it may change and returns the patched one.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import jsonpatch
 import jsonpointer
 
 from videofleet_devcluster.apiserver import structure
-from videofleet_devcluster.apiserver.errors import ApiError, bad_request
+from videofleet_devcluster.apiserver.errors import ApiError, bad_request, unsupported_media_type
 from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.requests import JSON_PATCH, MERGE_PATCH, PATCHES, STRATEGIC_PATCH, an_object
+from videofleet_devcluster.apiserver.resources import Resource
 from videofleet_devcluster.apiserver.structure import Schema
 
 _DIRECTIVE: Final = "$patch"
 _DELETE_FROM_LIST: Final = "$deleteFromPrimitiveList/"
 _ORDER: Final = "$setElementOrder/"
 _RETAIN: Final = "$retainKeys"
+
+
+def change_of(content_type: str, body: Any, resource: Resource | None) -> Callable[[Object], Object]:
+    """What a patch does to an object, or to a Scale when the resource is None. Raises: ApiError 400, 415."""
+    if content_type == JSON_PATCH:
+        return lambda obj: json_patch(obj, body)
+    patch = an_object(body)
+    if content_type == MERGE_PATCH or (content_type == STRATEGIC_PATCH and resource is None):
+        return lambda obj: merge_patch(obj, patch)
+    if content_type == STRATEGIC_PATCH and resource is not None and not resource.is_custom:
+        return lambda obj: strategic_merge(obj, patch, resource.schema)
+    accepted = [name for name in PATCHES if resource is None or not resource.is_custom or name != STRATEGIC_PATCH]
+    raise unsupported_media_type(", ".join(accepted))
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

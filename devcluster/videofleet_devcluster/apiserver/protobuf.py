@@ -1,4 +1,4 @@
-"""The two bodies that kubectl 1.32 sends as protobuf only: `create namespace` and `auth can-i`.
+"""The bodies that kubectl 1.32 sends as protobuf only: `create namespace`, `auth can-i` and those of `drain`.
 
 Field numbers are those of Kubernetes' generated.proto. Every other kind is refused with 415; answers are always JSON.
 """
@@ -13,7 +13,7 @@ MEDIA_TYPE: Final = "application/vnd.kubernetes.protobuf"
 _MAGIC: Final = b"k8s\x00"
 _MESSAGE: Final = 2  # wire type of strings and messages
 
-Fields = dict[int, tuple[str, Any]]  # number → name and: None for text, "map", or the fields of a message
+Fields = dict[int, tuple[str, Any]]  # number → name and: None for text, "number", "map", or the fields of a message
 _META: Final[Fields] = {1: ("name", None), 2: ("generateName", None), 11: ("labels", "map"), 12: ("annotations", "map")}
 _RESOURCE: Final[Fields] = {
     number: (name, None)
@@ -23,9 +23,18 @@ _REVIEW: Final[Fields] = {
     1: ("resourceAttributes", _RESOURCE),
     2: ("nonResourceAttributes", {1: ("path", None), 2: ("verb", None)}),
 }
+_DELETE: Final[Fields] = {
+    1: ("gracePeriodSeconds", "number"),
+    2: ("preconditions", {1: ("uid", None), 2: ("resourceVersion", None)}),
+    4: ("propagationPolicy", None),
+    5: ("dryRun", None),
+}
 _KINDS: Final[dict[str, Fields]] = {
+    "DeleteOptions": _DELETE,
+    "Eviction": {1: ("metadata", _META), 2: ("deleteOptions", _DELETE)},
     "Namespace": {1: ("metadata", _META)},
     "SelfSubjectAccessReview": {1: ("metadata", _META), 2: ("spec", _REVIEW)},
+    "SelfSubjectRulesReview": {1: ("metadata", _META), 2: ("spec", {1: ("namespace", None)})},
 }
 _ENVELOPE: Final[Fields] = {1: ("type", {1: ("apiVersion", None), 2: ("kind", None)})}
 
@@ -40,7 +49,7 @@ def decode_protobuf(body: bytes) -> Object | None:
         fields = _KINDS.get(head["kind"])
         raw = next(value for number, value in _fields(envelope) if number == 2)
         return head | _decode(raw, fields) if fields else None
-    except (IndexError, KeyError, StopIteration, ValueError):
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError):
         raise bad_request("the protobuf in the body is cut short or malformed") from None
 
 
@@ -51,6 +60,8 @@ def _decode(data: bytes, fields: Fields) -> Object:
         if name and kind == "map":
             entry = _decode(value, {1: ("key", None), 2: ("value", None)})
             found.setdefault(name, {})[entry.get("key", "")] = entry.get("value", "")
+        elif name and kind == "number":
+            found[name] = value
         elif name and kind is None:
             found |= {name: value.decode()} if value else {}
         elif name:
@@ -58,8 +69,8 @@ def _decode(data: bytes, fields: Fields) -> Object:
     return found
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of every text or message field; numbers are skipped, nothing here needs one."""
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Number and value of every field: bytes of text and messages, and whole numbers."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -68,7 +79,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
             yield tag >> 3, data[at : at + length]
             at += length
         elif tag & 7 == 0:
-            _, at = _varint(data, at)
+            value, at = _varint(data, at)
+            yield tag >> 3, value
         else:
             raise ValueError("a wire type that these kinds do not use")
 

@@ -1,7 +1,8 @@
 """How objects go away: finalizers, grace of pods, owners' dependents, namespaces and CRDs with their content.
 
-Background semantics: the owner goes first, its dependents a moment later. Everything runs on the event loop,
-in steps scheduled one after another, so that a deletion of thousands does not hold it.
+In the background the owner goes first and its dependents a moment later; in the foreground it waits for those that
+block it. Everything runs on the event loop, in steps scheduled one after another, so that a deletion of thousands does
+not hold it.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from videofleet_devcluster.apiserver.errors import ApiError, conflict, not_found
+from videofleet_devcluster.apiserver.errors import ApiError, Cause, conflict, invalid, not_found
 from videofleet_devcluster.apiserver.objects import Key, Object, clone, is_deleting, key_of, timestamp
+from videofleet_devcluster.apiserver.requests import number
 from videofleet_devcluster.apiserver.resources import Registry, Resource
 from videofleet_devcluster.apiserver.store import ResourceId, Store
 
@@ -19,6 +21,7 @@ NAMESPACES: Final = ("", "namespaces")
 DEFINITIONS: Final = ("apiextensions.k8s.io", "customresourcedefinitions")
 _PODS: Final = ("", "pods")
 _CRD_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
+_FOREGROUND: Final = "foregroundDeletion"
 _FINISHED: Final = ("Succeeded", "Failed")
 
 
@@ -28,16 +31,21 @@ class DeleteOptions:
 
     grace_period_s: int | None = None
     orphan: bool = False
+    foreground: bool = False
     uid: str | None = None
     resource_version: str | None = None
 
     @classmethod
     def from_json(cls, body: Object) -> "DeleteOptions":
         """Reads v1 DeleteOptions."""
-        conditions = body.get("preconditions") or {}
+        conditions, policy = body.get("preconditions") or {}, body.get("propagationPolicy")
+        if policy not in (None, "Orphan", "Background", "Foreground"):
+            text = f'Invalid value: "{policy}": valid values are "Foreground", "Background", "Orphan" or nil'
+            raise invalid("DeleteOptions", "meta.k8s.io", "", [Cause("FieldValueInvalid", text, "propagationPolicy")])
         return cls(
-            grace_period_s=body.get("gracePeriodSeconds"),
-            orphan=body.get("propagationPolicy") == "Orphan" or body.get("orphanDependents") is True,
+            grace_period_s=number(body, "gracePeriodSeconds") if body.get("gracePeriodSeconds") is not None else None,
+            orphan=policy == "Orphan" or body.get("orphanDependents") is True,
+            foreground=policy == "Foreground",
             uid=conditions.get("uid"),
             resource_version=conditions.get("resourceVersion"),
         )
@@ -64,8 +72,12 @@ class Removal:
         if resource in (NAMESPACES, DEFINITIONS):
             return self._delete_container(resource, obj)
         grace_s = _grace_s(resource, obj, options)
-        if obj["metadata"].get("finalizers") or grace_s:
-            return self._mark(resource, obj, grace_s)
+        finalizers = obj["metadata"].get("finalizers") or []
+        if options.foreground and _FOREGROUND not in finalizers:
+            finalizers = [*finalizers, _FOREGROUND]
+            self._soon(self._delete_dependents_first, obj["metadata"]["uid"])
+        if finalizers or grace_s:
+            return self._mark(resource, obj, finalizers, grace_s)
         return self._remove(resource, key)
 
     def released(self, resource: ResourceId, obj: Object) -> bool:
@@ -96,17 +108,48 @@ class Removal:
                 why = f"Precondition failed: {found}"
                 raise conflict(resource[1], resource[0], metadata["name"], why)
 
-    def _mark(self, resource: ResourceId, obj: Object, grace_s: int) -> Object:
+    def _mark(self, resource: ResourceId, obj: Object, finalizers: list[str], grace_s: int) -> Object:
         metadata = obj["metadata"]
-        if is_deleting(obj) and metadata.get("deletionGracePeriodSeconds", 0) <= grace_s:
-            return obj
-        at = datetime.now(UTC) + timedelta(seconds=grace_s)
-        marks: Object = {"deletionTimestamp": timestamp(at), "deletionGracePeriodSeconds": grace_s}
+        marks: Object = {"finalizers": finalizers} if finalizers else {}
+        if not is_deleting(obj) or metadata.get("deletionGracePeriodSeconds", 0) > grace_s:
+            at = datetime.now(UTC) + timedelta(seconds=grace_s)
+            marks |= {"deletionTimestamp": timestamp(at), "deletionGracePeriodSeconds": grace_s}
         if "generation" in metadata and not is_deleting(obj):
             marks["generation"] = metadata["generation"] + 1
         marked = obj | {"metadata": metadata | marks}
-        self._store.put(resource, marked)
+        if marked != obj:
+            self._store.put(resource, marked)
         return marked
+
+    def _delete_dependents_first(self, uid: str) -> None:
+        """Goes on with a deletion in the foreground: what blocks the owner goes, and when it is gone the owner may."""
+        place = self._store.locate(uid)
+        owner = self._store.get(*place) if place else None
+        if place is None or owner is None or _FOREGROUND not in owner["metadata"].get("finalizers", ()):
+            return
+        is_blocked = False
+        for child, key in self._store.dependents(uid):
+            metadata = (self._store.get(child, key) or {})["metadata"]
+            owners = metadata["ownerReferences"]
+            if not any(ref["uid"] == uid and ref.get("blockOwnerDeletion") for ref in owners):
+                continue
+            if any(ref["uid"] != uid and self._store.has_uid(ref["uid"]) for ref in owners):
+                self._disown(child, key, {uid})
+                continue
+            is_blocked = True
+            if "deletionTimestamp" not in metadata:
+                has_own = bool(self._store.dependents(metadata["uid"]))
+                self._delete_quietly(child, key, DeleteOptions(foreground=has_own))
+        if not is_blocked:
+            self._let_go(*place, owner)
+
+    def _let_go(self, resource: ResourceId, key: Key, owner: Object) -> None:
+        left = [name for name in owner["metadata"]["finalizers"] if name != _FOREGROUND]
+        metadata = {name: value for name, value in owner["metadata"].items() if name != "finalizers"}
+        freed = owner | {"metadata": metadata | ({"finalizers": left} if left else {})}
+        self._store.put(resource, freed)
+        if self.released(resource, freed):
+            self._remove(resource, key)
 
     def _remove(self, resource: ResourceId, key: Key) -> Object:
         last = self._store.remove(resource, key)
@@ -119,6 +162,8 @@ class Removal:
             found = self._store.get(child, child_key)
             if found is not None:
                 self._soon(self._check_owners, found["metadata"]["uid"])
+        for owner in obj["metadata"].get("ownerReferences", ()):
+            self._soon(self._delete_dependents_first, owner["uid"])
         self._soon(self._check_namespace, obj["metadata"].get("namespace", ""))
         if resource not in (NAMESPACES, DEFINITIONS):
             self._check_definition(resource)
@@ -145,9 +190,9 @@ class Removal:
             metadata = {name: value for name, value in obj["metadata"].items() if name != "ownerReferences"}
             self._store.put(resource, obj | {"metadata": metadata | ({"ownerReferences": kept} if kept else {})})
 
-    def _delete_quietly(self, resource: ResourceId, key: Key) -> None:
+    def _delete_quietly(self, resource: ResourceId, key: Key, options: DeleteOptions | None = None) -> None:
         try:
-            self.delete(resource, key, DeleteOptions())
+            self.delete(resource, key, options or DeleteOptions())
         except ApiError:
             return  # somebody else was faster
 

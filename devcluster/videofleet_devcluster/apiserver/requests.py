@@ -1,14 +1,28 @@
-"""What a request asks for: verb, resource, name, subresource and options, read from method, path and query.
+"""What a request asks for: verb, resource, name and subresource, its parameters, its body, the answers it accepts.
 
-Kubernetes calls it RequestInfo. Authorization, faults and routing all look at this, never at the raw path.
+Kubernetes calls the first RequestInfo. Authorization, faults and routing all look at this, never at the raw path.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
-from videofleet_devcluster.apiserver.errors import bad_request
+import yaml
+from aiohttp import web
 
-_BY_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+from videofleet_devcluster.apiserver.errors import ApiError, bad_request, unsupported_media_type
+from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.protobuf import MEDIA_TYPE, decode_protobuf
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+PATCHES: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+_BODIES: Final = ("application/json", "application/yaml")
+_JSON: Final = ("application/json", "application/*", "*/*")
+_BY_METHOD: Final = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 
 @dataclass(frozen=True)
@@ -16,7 +30,7 @@ class RequestInfo:
     """One request. Outside of the resources `resource` is empty and `verb` is the lower-case method."""
 
     verb: str
-    path: str
+    path: str = ""
     group: str = ""
     version: str = ""
     namespace: str = ""
@@ -24,11 +38,6 @@ class RequestInfo:
     name: str = ""
     subresource: str = ""
     tail: str = ""
-
-    @property
-    def is_resource(self) -> bool:
-        """Whether the path names a resource."""
-        return bool(self.resource)
 
     @property
     def full_resource(self) -> str:
@@ -39,22 +48,20 @@ class RequestInfo:
 def request_info(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     """Reads method and path as the API server does."""
     parts = [part for part in path.split("/") if part]
-    plain = RequestInfo(method.lower(), path)
     if parts[:1] == ["api"] and len(parts) >= 3:
         group, version, rest = "", parts[1], parts[2:]
     elif parts[:1] == ["apis"] and len(parts) >= 4:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
-        return plain
+        return RequestInfo(method.lower(), path)
     namespace = ""
     if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
     elif rest[0] == "namespaces" and len(rest) >= 2:
         namespace = rest[1]  # a namespace lies in itself, for authorization
-    rest += [""] * (4 - len(rest))
-    name = rest[1]
+    resource, name, subresource, *tail = rest + [""] * (4 - len(rest))
     verb = _verb(method, name, query)
-    return RequestInfo(verb, path, group, version, namespace, rest[0], name, rest[2], "/".join(filter(None, rest[3:])))
+    return RequestInfo(verb, path, group, version, namespace, resource, name, subresource, "/".join(filter(None, tail)))
 
 
 def _verb(method: str, name: str, query: Mapping[str, str]) -> str:
@@ -77,12 +84,63 @@ def is_true(query: Mapping[str, str], name: str) -> bool:
     raise bad_request(f"invalid value {text!r} for the parameter {name}: write true or false")
 
 
-def number(query: Mapping[str, str], name: str) -> int | None:
-    """Reads a whole number; None when it is not given. Raises: ApiError 400."""
-    text = query.get(name)
-    if not text:
-        return None
+def number(query: Mapping[str, Any], name: str) -> int:
+    """Reads a whole number; 0 when it is not given. Raises: ApiError 400."""
     try:
-        return int(text)
+        return int(query.get(name) or 0)
     except ValueError:
+        text = query[name]
         raise bad_request(f"invalid value {text!r} for the parameter {name}: write a whole number") from None
+
+
+class _JsonLikeLoader(yaml.CSafeLoader):
+    """YAML without timestamps: they stay text, as in JSON."""
+
+
+_JsonLikeLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+async def read_body(request: web.Request) -> Any:
+    """The decoded body; {} when there is none. Raises: ApiError 400, 415."""
+    accepted = PATCHES if request.method == "PATCH" else _BODIES
+    raw = await request.read()
+    if not raw:
+        return {}
+    if request.content_type == MEDIA_TYPE and (decoded := decode_protobuf(raw)) is not None:
+        return decoded
+    if request.headers.get("Content-Type") and request.content_type not in accepted:
+        raise unsupported_media_type(", ".join(accepted))
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        if not request.content_type.endswith("yaml"):
+            raise bad_request(f"the object provided is unrecognized (must be of type JSON): {error}") from None
+    try:
+        return yaml.load(raw, _JsonLikeLoader)  # noqa: S506 - a safe loader, with less than usual
+    except yaml.YAMLError as error:
+        raise bad_request(f"error converting YAML to JSON: {error}") from None
+
+
+def an_object(body: Any) -> Object:
+    """The body, which has to be an object. Raises: ApiError 400."""
+    if not isinstance(body, dict):
+        raise bad_request("the body must be an object")
+    return body
+
+
+def wants_table(accept: str) -> bool:
+    """Whether the client prefers a Table to the objects. Raises: ApiError 406 when neither will do."""
+    for media_type in [part.strip() for part in accept.split(",") if part.strip()] or ["*/*"]:
+        name, *parameters = (part.strip() for part in media_type.split(";"))
+        if name not in _JSON:
+            continue
+        chosen = dict(part.partition("=")[::2] for part in parameters)
+        if chosen.get("as") == "Table" and chosen.get("v") == "v1":
+            return True
+        if "as" not in chosen:
+            return False
+    message = "only the following media types are accepted: application/json, application/yaml"
+    raise ApiError(406, "NotAcceptable", message, {})

@@ -4,13 +4,14 @@ The built-in ones are a table; CustomResourceDefinitions add theirs while the se
 404.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from videofleet_devcluster.apiserver.cel_rules import RuleTree, rule_tree
-from videofleet_devcluster.apiserver.definitions import metadata_schema, schema_named
+from videofleet_devcluster.apiserver.definitions import kinds, metadata_schema, schema_named
 from videofleet_devcluster.apiserver.objects import Object
 
+Subresource = tuple[str, str, str, tuple[str, ...]]  # group, version, kind and verbs
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -38,7 +39,7 @@ class Resource:
     scale: Scale | None = None
     has_generation: bool = False
     verbs: tuple[str, ...] = VERBS
-    subresources: dict[str, tuple[str, str, str, tuple[str, ...]]] = field(default_factory=dict)
+    subresources: dict[str, Subresource] = field(default_factory=dict)
     definition: str = ""  # name of the built-in schema; empty for custom resources
     custom_schema: Object | None = None  # structural schema of a custom resource
     rules: RuleTree | None = None  # CEL
@@ -79,71 +80,63 @@ class Resource:
         return self.custom_schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def _core(plural: str, kind: str, *short: str, **more: object) -> Resource:
-    resource = Resource("", "v1", plural, kind, short_names=short, definition=f"io.k8s.api.core.v1.{kind}")
-    return replace(resource, **more)  # type: ignore[arg-type]  # fields of Resource, checked by its constructor
+# apiVersion, plural, kind, short names, and what is special: cluster(-scoped), all (the category), status, scale,
+# generation, review (is only ever created).
+_TABLE: Final = """
+v1                           configmaps                ConfigMap                cm       -
+v1                           endpoints                 Endpoints                ep       -
+v1                           events                    Event                    ev       -
+v1                           namespaces                Namespace                ns       cluster,status
+v1                           nodes                     Node                     no       cluster,status
+v1                           persistentvolumeclaims    PersistentVolumeClaim    pvc      status
+v1                           persistentvolumes         PersistentVolume         pv       cluster,status
+v1                           pods                      Pod                      po       all,status,generation
+v1                           secrets                   Secret                   -        -
+v1                           serviceaccounts           ServiceAccount           sa       -
+v1                           services                  Service                  svc      all,status
+apiextensions.k8s.io/v1      customresourcedefinitions CustomResourceDefinition crd,crds cluster,status,generation
+apps/v1                      controllerrevisions       ControllerRevision       -        -
+apps/v1                      deployments               Deployment               deploy   all,status,scale,generation
+apps/v1                      replicasets               ReplicaSet               rs       all,status,scale,generation
+authorization.k8s.io/v1      selfsubjectaccessreviews  SelfSubjectAccessReview  -        cluster,review
+authorization.k8s.io/v1      selfsubjectrulesreviews   SelfSubjectRulesReview   -        cluster,review
+coordination.k8s.io/v1       leases                    Lease                    -        -
+discovery.k8s.io/v1          endpointslices            EndpointSlice            -        generation
+networking.k8s.io/v1         networkpolicies           NetworkPolicy            netpol   generation
+policy/v1                    poddisruptionbudgets      PodDisruptionBudget      pdb      status,generation
+rbac.authorization.k8s.io/v1 clusterrolebindings       ClusterRoleBinding       -        cluster
+rbac.authorization.k8s.io/v1 clusterroles              ClusterRole              -        cluster
+rbac.authorization.k8s.io/v1 rolebindings              RoleBinding              -        -
+rbac.authorization.k8s.io/v1 roles                     Role                     -        -
+"""
+_BELOW: Final[dict[str, dict[str, Subresource]]] = {
+    "pods": {
+        "binding": ("", "v1", "Binding", ("create",)),
+        "eviction": ("policy", "v1", "Eviction", ("create",)),
+        "log": ("", "v1", "Pod", ("get",)),
+    },
+    "serviceaccounts": {"token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",))},
+}
 
 
-def _of(api: str, group: str, version: str, plural: str, kind: str, *short: str, **more: object) -> Resource:
-    definition = f"io.k8s.api.{api}.{version}.{kind}"
-    resource = Resource(group, version, plural, kind, short_names=short, definition=definition)
-    return replace(resource, **more)  # type: ignore[arg-type]  # fields of Resource, checked by its constructor
+def _built_in(row: str) -> Resource:
+    group_version, plural, kind, short, special = row.split()
+    group, _, version = group_version.rpartition("/")
+    return Resource(
+        group, version, plural, kind,
+        namespaced="cluster" not in special,
+        short_names=() if short == "-" else tuple(short.split(",")),
+        categories=("all",) if "all" in special else (),
+        has_status="status" in special,
+        scale=Scale() if "scale" in special else None,
+        has_generation="generation" in special,
+        verbs=("create",) if "review" in special else VERBS,
+        subresources=_BELOW.get(plural, {}),
+        definition=kinds()[group_version, kind],
+    )  # fmt: skip
 
 
-_ALL: Final = ("all",)
-_RBAC: Final = ("rbac", "rbac.authorization.k8s.io", "v1")
-_POD_SUBRESOURCES: Final = {"binding": ("", "v1", "Binding", ("create",)), "log": ("", "v1", "Pod", ("get",))}
-_TOKEN: Final = {"token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",))}
-
-BUILT_IN: Final = (
-    _core("configmaps", "ConfigMap", "cm"),
-    _core("endpoints", "Endpoints", "ep"),
-    _core("events", "Event", "ev"),
-    _core("namespaces", "Namespace", "ns", namespaced=False, has_status=True),
-    _core("nodes", "Node", "no", namespaced=False, has_status=True),
-    _core("persistentvolumeclaims", "PersistentVolumeClaim", "pvc", has_status=True),
-    _core("persistentvolumes", "PersistentVolume", "pv", namespaced=False, has_status=True),
-    _core(
-        "pods", "Pod", "po",
-        categories=_ALL, has_status=True, has_generation=True, subresources=_POD_SUBRESOURCES,
-    ),
-    _core("secrets", "Secret"),
-    _core("serviceaccounts", "ServiceAccount", "sa", subresources=_TOKEN),
-    _core("services", "Service", "svc", categories=_ALL, has_status=True),
-    _of("apps", "apps", "v1", "controllerrevisions", "ControllerRevision"),
-    _of(
-        "apps", "apps", "v1", "deployments", "Deployment", "deploy",
-        categories=_ALL, has_status=True, scale=Scale(), has_generation=True,
-    ),
-    _of(
-        "apps", "apps", "v1", "replicasets", "ReplicaSet", "rs",
-        categories=_ALL, has_status=True, scale=Scale(), has_generation=True,
-    ),
-    _of("discovery", "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", has_generation=True),
-    _of("coordination", "coordination.k8s.io", "v1", "leases", "Lease"),
-    _of(
-        "policy", "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb",
-        has_status=True, has_generation=True,
-    ),
-    _of(
-        "networking", "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol",
-        has_generation=True,
-    ),
-    _of(*_RBAC, "roles", "Role"),
-    _of(*_RBAC, "rolebindings", "RoleBinding"),
-    _of(*_RBAC, "clusterroles", "ClusterRole", namespaced=False),
-    _of(*_RBAC, "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
-    _of(
-        "authorization", "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview",
-        namespaced=False, verbs=("create",),
-    ),
-    Resource(
-        "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",
-        namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",), has_status=True,
-        has_generation=True,
-        definition="io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
-    ),
-)  # fmt: skip  # a table reads as a table
+BUILT_IN: Final = tuple(map(_built_in, _TABLE.strip().splitlines()))
 
 
 class Registry:
@@ -156,10 +149,6 @@ class Registry:
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """The resource at a path; None when it is not served."""
         return self._served.get((group, version, plural))
-
-    def by_kind(self, group_version: str, kind: str) -> Resource | None:
-        """The resource of an object's apiVersion and kind."""
-        return next((r for r in self.all() if r.kind == kind and r.group_version == group_version), None)
 
     def all(self) -> list[Resource]:
         """Everything served, sorted by group, version and plural."""

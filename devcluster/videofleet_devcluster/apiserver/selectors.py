@@ -14,7 +14,7 @@ from videofleet_devcluster.apiserver.resources import Resource
 Selector = Callable[[Object], bool]
 
 _SET: Final = re.compile(r"^(\S+)\s+(in|notin)\s+\(([^)]*)\)$")
-_EQUALITY: Final = re.compile(r"^([^=!\s]+)\s*(==|=|!=)\s*(.*)$")
+_EQUALITY: Final = re.compile(r"^([^=!\s]+)\s*(==|=|!=)\s*([^=]*)$")
 _NAME: Final = re.compile(r"^(!?)\s*([A-Za-z0-9][-A-Za-z0-9_./]*)$")
 _FIELDS: Final = {
     "pods": ("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",

@@ -18,12 +18,13 @@ import trustme
 import yaml
 from aiohttp import web
 
-from videofleet_devcluster.apiserver.access import Authorizer, Tokens
-from videofleet_devcluster.apiserver.errors import ApiError
-from videofleet_devcluster.apiserver.faults import FaultAction, FaultRule, Faults
+from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
+from videofleet_devcluster.apiserver.documents import Documents
+from videofleet_devcluster.apiserver.errors import ApiError, method_not_allowed
+from videofleet_devcluster.apiserver.faults import FAULTS_PATH, Dropped, Faults
 from videofleet_devcluster.apiserver.kubeconfig import kubeconfig
 from videofleet_devcluster.apiserver.removal import NAMESPACES
-from videofleet_devcluster.apiserver.requests import RequestInfo, request_info
+from videofleet_devcluster.apiserver.requests import RequestInfo, read_body, request_info
 from videofleet_devcluster.apiserver.resources import Registry
 from videofleet_devcluster.apiserver.routes import Routes
 from videofleet_devcluster.apiserver.store import Store
@@ -31,10 +32,6 @@ from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
 
 _LARGEST_BODY_BYTES: Final = 3 << 20  # as etcd and the API server limit it
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
-_REASONS: Final = {
-    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired",
-    422: "Invalid", 429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout",
-}  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +45,8 @@ class ApiServer:
         self._writes = Writes(self.store, self._registry)
         self._tokens = Tokens(self.store)
         self._authorizer = Authorizer(self.store)
-        self._routes = Routes(self.store, self._registry, self._writes, self._tokens)
+        self._documents = Documents(self._registry)
+        self._routes = Routes(self.store, self._registry, self._writes, self._tokens, self._authorizer, self.faults)
         self._authority = trustme.CA()
         self._runner: web.AppRunner | None = None
         self._client: aiohttp.ClientSession | None = None
@@ -112,16 +110,15 @@ class ApiServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
-            info = request_info(request.method, request.path, request.query)
-            return await self._admit(request, info)
+            return await self._admit(request, request_info(request.method, request.path, request.query))
         except ApiError as error:
             return _refusal(error)
         except web.HTTPRequestEntityTooLarge:
             message = f"Request entity too large: limit is {_LARGEST_BODY_BYTES}"
             return _refusal(ApiError(413, "RequestEntityTooLarge", message))
-        except (ConnectionResetError, asyncio.CancelledError):
-            raise  # the client is gone
-        except _Dropped:
+        except (ConnectionError, Dropped):
+            if request.transport is not None:
+                request.transport.abort()
             return web.Response()  # goes nowhere
         except Exception:
             _log.exception("a request failed", extra={"method": request.method, "path": request.path})
@@ -130,51 +127,23 @@ class ApiServer:
     async def _admit(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         user = self._tokens.user(request.headers.get("Authorization"))
         self._authorizer.check(user, info)
-        rule = self.faults.take(info)
+        if info.path == FAULTS_PATH:
+            return web.json_response(self.faults.administer(request.method, await read_body(request)))
+        rule = self.faults.on_request(info) if self.faults.are_set else None
         if rule is not None:
-            await _strike_before(rule, request)
-        assert self._client is not None, "the server answers between start and stop only"  # noqa: S101 - for mypy
-        response = await self._routes.answer(request, info, user, self._client)
+            await rule.before()
+        response = await self._answer(request, info, user)
         if rule is not None:
-            _strike_after(rule, request)
+            rule.after()
         return response
 
-
-class _Dropped(Exception):
-    """A fault has closed the connection."""
-
-
-async def _strike_before(rule: FaultRule, request: web.Request) -> None:
-    """What a fault does before the request is applied. Raises: ApiError, _Dropped."""
-    if rule.action is FaultAction.DELAY:
-        await asyncio.sleep(rule.delay_s)
-    elif rule.action is FaultAction.DROP:
-        _drop(request)
-    elif rule.action is FaultAction.ERROR:
-        raise _injected(rule)
-    elif rule.action is FaultAction.THROTTLE:
-        message = "the server has received too many requests and has asked us to try again later"
-        after = rule.retry_after_s
-        headers = {"Retry-After": str(after)}
-        raise ApiError(429, "TooManyRequests", message, {"retryAfterSeconds": after}, headers)
-
-
-def _strike_after(rule: FaultRule, request: web.Request) -> None:
-    if rule.action is FaultAction.APPLIED_ERROR:
-        raise _injected(rule)
-    if rule.action is FaultAction.APPLIED_DROP:
-        _drop(request)
-
-
-def _injected(rule: FaultRule) -> ApiError:
-    reason = _REASONS.get(rule.status, "InternalError")
-    return ApiError(rule.status, reason, "a fault was injected on purpose")
-
-
-def _drop(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
-    raise _Dropped
+    async def _answer(self, request: web.Request, info: RequestInfo, user: User) -> web.StreamResponse:
+        if info.resource:
+            assert self._client is not None, "the server answers between start and stop only"  # noqa: S101 - for mypy
+            return await self._routes.answer(request, info, user, self._client)
+        if info.verb != "get":
+            raise method_not_allowed()
+        return self._documents.answer(request)
 
 
 def _refusal(error: ApiError) -> web.Response:

@@ -42,18 +42,9 @@ def item_key(schema: Schema, item: Any) -> str:
     """What identifies an item of a map or set list, spelled as FieldsV1 spells it."""
     if list_type(schema) == "set":
         return "v:" + _compact(item)
-    values = {name: key_value(schema, item, name) for name in sorted((schema or {})["x-kubernetes-list-map-keys"])}
+    said, keys = (item if isinstance(item, dict) else {}), (schema or {})["x-kubernetes-list-map-keys"]
+    values = {name: said.get(name, (child(items(schema), name) or {}).get("default")) for name in keys}
     return "k:" + _compact({name: value for name, value in values.items() if value is not None})
-
-
-def key_value(schema: Schema, item: Any, name: str) -> Any:
-    """The value of a list-map key, with its default."""
-    if not isinstance(item, dict):
-        return None
-    if name in item:
-        return item[name]
-    default = (child(items(schema), name) or {}).get("default")
-    return "TCP" if default is None and name == "protocol" else default
 
 
 def keyed(schema: Schema, values: list[Any]) -> dict[str, Any]:

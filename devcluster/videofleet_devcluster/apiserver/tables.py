@@ -15,25 +15,22 @@ _STEP: Final = re.compile(
 )
 
 
-def table(resource: Resource, objects: list[Object], version: str, include: str, *, headers: bool = True) -> Object:
+Column = tuple[str, str, int, Cell]  # name, type, priority
+
+
+def table(resource: Resource, objects: list[Object], metadata: Object, include: str) -> Object:
     """The v1 Table of objects. `include` is includeObject: Metadata, Object or None."""
-    columns = _columns(resource)
-    rows = [_row(obj, columns, include) for obj in objects]
+    own = map(_printer_column, resource.columns) if resource.columns else [*_BUILT_IN.get(resource.plural, ()), _AGE]
+    columns = [_NAME, *own]
     definitions = [
-        {
-            "name": name,
-            "type": kind,
-            "format": "name" if name == "Name" else "",
-            "description": "",
-            "priority": priority,
-        }
-        for name, kind, priority, _ in columns
+        {"name": name, "type": kind, "format": "name" if name == "Name" else "", "description": "", "priority": rank}
+        for name, kind, rank, _ in columns
     ]
-    body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version}}
-    return body | {"columnDefinitions": definitions if headers else None, "rows": rows}
+    body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+    return body | {"columnDefinitions": definitions, "rows": [_row(obj, columns, include) for obj in objects]}
 
 
-def _row(obj: Object, columns: list["Column"], include: str) -> Object:
+def _row(obj: Object, columns: list[Column], include: str) -> Object:
     row: Object = {"cells": [cell(obj) for _, _, _, cell in columns]}
     if include == "Object":
         row["object"] = obj
@@ -41,16 +38,6 @@ def _row(obj: Object, columns: list["Column"], include: str) -> Object:
         head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
         row["object"] = head | {"metadata": obj["metadata"]}
     return row
-
-
-Column = tuple[str, str, int, Cell]
-
-
-def _columns(resource: Resource) -> list[Column]:
-    name: Column = ("Name", "string", 0, lambda obj: obj["metadata"]["name"])
-    if resource.columns:
-        return [name, *(_printer_column(column) for column in resource.columns)]
-    return [name, *_BUILT_IN.get(resource.plural, []), _AGE] if not resource.is_custom else [name, _AGE]
 
 
 def _printer_column(column: Object) -> Column:
@@ -114,12 +101,8 @@ def age(since: str | None) -> str:
     return f"{days}d" if days < 730 else f"{days // 365}y"
 
 
-def _get(path: str, default: Any = "") -> Cell:
-    def cell(obj: Object) -> Any:
-        found = json_path(obj, path)
-        return found[0] if found else default
-
-    return cell
+def _at(obj: Object, path: str, default: Any) -> Any:
+    return next(iter(json_path(obj, path)), default)
 
 
 def _pod_ready(pod: Object) -> str:
@@ -133,8 +116,7 @@ def _pod_status(pod: Object) -> str:
         return "Terminating"
     for container in status.get("containerStatuses", ()):
         state = container.get("state", {})
-        reason = (state.get("waiting") or state.get("terminated") or {}).get("reason")
-        if reason:
+        if reason := (state.get("waiting") or state.get("terminated") or {}).get("reason"):
             return str(reason)
     return str(status.get("reason") or status.get("phase", "Unknown"))
 
@@ -153,13 +135,9 @@ def _ports(service: Object) -> str:
 
 
 def _node_status(node: Object) -> str:
-    ready = json_path(node, '.status.conditions[?(@.type=="Ready")].status')
-    text = {"True": "Ready", "False": "NotReady"}.get(ready[0] if ready else "", "Unknown")
+    ready = _at(node, '.status.conditions[?(@.type=="Ready")].status', "")
+    text = {"True": "Ready", "False": "NotReady"}.get(ready, "Unknown")
     return text + (",SchedulingDisabled" if node.get("spec", {}).get("unschedulable") else "")
-
-
-def _count(field: str) -> Cell:
-    return lambda obj: len(obj.get(field) or ())
 
 
 def _event_object(event: Object) -> str:
@@ -172,58 +150,64 @@ def _event_age(event: Object) -> str:
     return age(next(filter(None, moments), event["metadata"].get("creationTimestamp")))
 
 
-def _s(name: str, cell: Cell, priority: int = 0) -> Column:
-    return name, "string", priority, cell
+def _column(name: str, cell: Cell | str, default: Any = "", priority: int = 0) -> Column:
+    """A column of what a function or a JSONPath gives."""
+    return name, "string", priority, cell if callable(cell) else lambda obj: _at(obj, cell, default)
 
 
-_AGE: Final[Column] = _s("Age", lambda obj: age(obj["metadata"].get("creationTimestamp")))
+_AGE: Final = _column("Age", lambda obj: age(obj["metadata"].get("creationTimestamp")))
+_NAME: Final = _column("Name", ".metadata.name")
 _NONE: Final = "<none>"
 _BUILT_IN: Final[dict[str, list[Column]]] = {
-    "configmaps": [_s("Data", lambda obj: len(obj.get("data") or ()) + len(obj.get("binaryData") or ()))],
+    "configmaps": [_column("Data", lambda obj: len(obj.get("data") or ()) + len(obj.get("binaryData") or ()))],
     "deployments": [
-        _s("Ready", _deployment_ready),
-        _s("Up-to-date", _get(".status.updatedReplicas", 0)),
-        _s("Available", _get(".status.availableReplicas", 0)),
+        _column("Ready", _deployment_ready),
+        _column("Up-to-date", ".status.updatedReplicas", 0),
+        _column("Available", ".status.availableReplicas", 0),
     ],
     "events": [
-        _s("Last Seen", _event_age),
-        _s("Type", _get(".type")),
-        _s("Reason", _get(".reason")),
-        _s("Object", _event_object),
-        _s("Message", _get(".message")),
+        _column("Last Seen", _event_age),
+        _column("Type", ".type"),
+        _column("Reason", ".reason"),
+        _column("Object", _event_object),
+        _column("Message", ".message"),
     ],
-    "leases": [_s("Holder", _get(".spec.holderIdentity"))],
-    "namespaces": [_s("Status", _get(".status.phase"))],
-    "nodes": [_s("Status", _node_status), _s("Version", _get(".status.nodeInfo.kubeletVersion"))],
+    "leases": [_column("Holder", ".spec.holderIdentity")],
+    "namespaces": [_column("Status", ".status.phase")],
+    "nodes": [_column("Status", _node_status), _column("Version", ".status.nodeInfo.kubeletVersion")],
     "persistentvolumeclaims": [
-        _s("Status", _get(".status.phase")),
-        _s("Volume", _get(".spec.volumeName")),
-        _s("Capacity", _get(".status.capacity.storage")),
-        _s("StorageClass", _get(".spec.storageClassName")),
+        _column("Status", ".status.phase"),
+        _column("Volume", ".spec.volumeName"),
+        _column("Capacity", ".status.capacity.storage"),
+        _column("StorageClass", ".spec.storageClassName"),
     ],
     "persistentvolumes": [
-        _s("Capacity", _get(".spec.capacity.storage")),
-        _s("Status", _get(".status.phase")),
-        _s("Claim", _get(".spec.claimRef.name")),
+        _column("Capacity", ".spec.capacity.storage"),
+        _column("Status", ".status.phase"),
+        _column("Claim", ".spec.claimRef.name"),
+    ],
+    "poddisruptionbudgets": [
+        _column("Min Available", ".spec.minAvailable", "N/A"),
+        _column("Max Unavailable", ".spec.maxUnavailable", "N/A"),
+        _column("Allowed Disruptions", ".status.disruptionsAllowed", 0),
     ],
     "pods": [
-        _s("Ready", _pod_ready),
-        _s("Status", _pod_status),
-        _s("Restarts", _restarts),
-        _s("IP", _get(".status.podIP", _NONE), 1),
-        _s("Node", _get(".spec.nodeName", _NONE), 1),
+        _column("Ready", _pod_ready),
+        _column("Status", _pod_status),
+        _column("Restarts", _restarts),
+        _column("IP", ".status.podIP", _NONE, 1),
+        _column("Node", ".spec.nodeName", _NONE, 1),
     ],
     "replicasets": [
-        _s("Desired", _get(".spec.replicas", 0)),
-        _s("Current", _get(".status.replicas", 0)),
-        _s("Ready", _get(".status.readyReplicas", 0)),
+        _column("Desired", ".spec.replicas", 0),
+        _column("Current", ".status.replicas", 0),
+        _column("Ready", ".status.readyReplicas", 0),
     ],
-    "secrets": [_s("Type", _get(".type")), _s("Data", _count("data"))],
-    "serviceaccounts": [_s("Secrets", _count("secrets"))],
+    "secrets": [_column("Type", ".type"), _column("Data", lambda obj: len(obj.get("data") or ()))],
     "services": [
-        _s("Type", _get(".spec.type")),
-        _s("Cluster-IP", _get(".spec.clusterIP", _NONE)),
-        _s("External-IP", lambda obj: _NONE),
-        _s("Port(s)", _ports),
+        _column("Type", ".spec.type"),
+        _column("Cluster-IP", ".spec.clusterIP", _NONE),
+        _column("External-IP", lambda obj: _NONE),
+        _column("Port(s)", _ports),
     ],
 }

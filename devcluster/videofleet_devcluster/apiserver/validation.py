@@ -5,6 +5,7 @@ first.
 """
 
 import json
+import operator
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,6 +17,7 @@ from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.structure import Schema
 
 _INVALID: Final = "FieldValueInvalid"
+_SIZES: Final = ((dict, ("Properties", "properties")), (list, ("Items", "items")), (str, ("Length", "chars long")))
 TYPE_INVALID: Final = "FieldValueTypeInvalid"
 
 
@@ -36,15 +38,21 @@ def _check(value: Any, schema: Schema, path: str) -> Iterator[Cause]:
         text = f'Invalid value: "{actual}": {_in_body(path)} must be of type {expected}: "{actual}"'
         yield Cause(TYPE_INVALID, text, path or "<nil>")
         return
-    yield from _check_enum(value, schema, path)
-    if isinstance(value, dict):
-        yield from _check_object(value, schema, path)
-    elif isinstance(value, list):
-        yield from _check_list(value, schema, path)
-    elif isinstance(value, str):
-        yield from _check_text(value, schema, path)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield from _check_number(value, schema, path)
+    if "enum" in schema and value not in schema["enum"]:
+        allowed = ", ".join(map(_json, schema["enum"]))
+        text = f"Unsupported value: {_json(value)}: supported values: {allowed}"
+        yield Cause("FieldValueNotSupported", text, path)
+    if isinstance(value, dict | list | str):
+        yield from _check_size(value, schema, path)
+    match value:
+        case dict():
+            yield from _check_object(value, schema, path)
+        case list():
+            yield from _check_list(value, schema, path)
+        case str() if "pattern" in schema and not _regex(schema["pattern"]).search(value):
+            yield _bad(value, path, f"should match '{schema['pattern']}'")
+        case int() | float() if not isinstance(value, bool):
+            yield from _check_number(value, schema, path)
     yield from _check_combined(value, schema, path)
 
 
@@ -76,20 +84,8 @@ def _wrong_type(value: Any, schema: Object) -> str | None:
     return expected
 
 
-def _check_enum(value: Any, schema: Object, path: str) -> Iterator[Cause]:
-    if "enum" in schema and value not in schema["enum"]:
-        allowed = ", ".join(_json(item) for item in schema["enum"])
-        text = f"Unsupported value: {_json(value)}: supported values: {allowed}"
-        yield Cause("FieldValueNotSupported", text, path)
-
-
 def _check_object(value: Object, schema: Object, path: str) -> Iterator[Cause]:
-    if "maxProperties" in schema and len(value) > schema["maxProperties"]:
-        yield _too_many(len(value), schema["maxProperties"], path)
-    if len(value) < schema.get("minProperties", 0):
-        yield _bad(value, path, f"should have at least {schema['minProperties']} properties")
-    names = set(value) | set(schema.get("required", ()))
-    for name in sorted(names):
+    for name in sorted({*value, *schema.get("required", ())}):
         below = f"{path}.{name}" if path else name
         if name not in value:
             yield Cause("FieldValueRequired", "Required value", below)
@@ -98,34 +94,33 @@ def _check_object(value: Object, schema: Object, path: str) -> Iterator[Cause]:
 
 
 def _check_list(value: list[Any], schema: Object, path: str) -> Iterator[Cause]:
-    if "maxItems" in schema and len(value) > schema["maxItems"]:
-        yield _too_many(len(value), schema["maxItems"], path)
-    if len(value) < schema.get("minItems", 0):
-        yield _bad(value, path, f"should have at least {schema['minItems']} items")
     for index, item in enumerate(value):
         yield from _check(item, structure.items(schema), f"{path}[{index}]")
 
 
-def _check_text(value: str, schema: Object, path: str) -> Iterator[Cause]:
-    longest = schema.get("maxLength")
-    if longest is not None and len(value) > longest:
-        text = f"Too long: may not be more than {longest} bytes"
-        yield Cause("FieldValueTooLong", text, path)
-    if len(value) < schema.get("minLength", 0):
-        yield _bad(value, path, f"should be at least {schema['minLength']} chars long")
-    pattern = schema.get("pattern")
-    if pattern is not None and not _regex(pattern).search(value):
-        yield _bad(value, path, f"should match '{pattern}'")
+def _check_size(value: Any, schema: Object, path: str) -> Iterator[Cause]:
+    """Numbers of properties, items and characters."""
+    noun, unit = next(words for kind, words in _SIZES if isinstance(value, kind))
+    least, most = schema.get(f"min{noun}", 0), schema.get(f"max{noun}")
+    if most is not None and len(value) > most:
+        if isinstance(value, str):
+            yield Cause("FieldValueTooLong", f"Too long: may not be more than {most} bytes", path)
+        else:
+            text = f"Too many: {len(value)}: must have at most {most} items"
+            yield Cause("FieldValueTooMany", text, path)
+    if len(value) < least:
+        verb = "be" if isinstance(value, str) else "have"
+        yield _bad(value, path, f"should {verb} at least {least} {unit}")
 
 
 def _check_number(value: float, schema: Object, path: str) -> Iterator[Cause]:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if high is not None and (value >= high if schema.get("exclusiveMaximum") else value > high):
-        word = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
-        yield _bad(value, path, f"should be {word} {high}")
-    if low is not None and (value <= low if schema.get("exclusiveMinimum") else value < low):
-        word = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
-        yield _bad(value, path, f"should be {word} {low}")
+    for bound, is_open, word, beyond, at in (
+        ("maximum", "exclusiveMaximum", "less than", operator.gt, operator.ge),
+        ("minimum", "exclusiveMinimum", "greater than", operator.lt, operator.le),
+    ):
+        limit, is_strict = schema.get(bound), bool(schema.get(is_open))
+        if limit is not None and (at if is_strict else beyond)(value, limit):
+            yield _bad(value, path, f"should be {word}{'' if is_strict else ' or equal to'} {limit}")
     multiple = schema.get("multipleOf")
     if multiple is not None and value % multiple:
         yield _bad(value, path, f"should be a multiple of {multiple}")
@@ -171,10 +166,6 @@ def _bad(value: Any, path: str, what: str) -> Cause:
 
 def _bad_whole(value: Any, path: str, what: str) -> Cause:
     return Cause(_INVALID, f'Invalid value: {_json(value)}: "{path}" {what}', path or "<nil>")
-
-
-def _too_many(count: int, most: int, path: str) -> Cause:
-    return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {most} items", path)
 
 
 def _json(value: Any) -> str:

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from videofleet_devcluster.apiserver.errors import ApiError, Cause
+from videofleet_devcluster.apiserver.errors import ApiError, Cause, expired, invalid, too_large_version
+from videofleet_devcluster.apiserver.faults import Dropped, FaultAction, FaultRule, Faults
 from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.requests import is_true, number
 from videofleet_devcluster.apiserver.resources import Resource
@@ -33,11 +34,15 @@ class WatchOptions:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "WatchOptions":
-        """Reads the parameters. Raises: ApiError 400."""
+        """Reads the parameters. Raises: ApiError 400, 422."""
         initial = is_true(query, "sendInitialEvents")
         version = number(query, "resourceVersion")
+        if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
+            text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            cause = Cause("FieldValueForbidden", text, "resourceVersionMatch")
+            raise invalid("ListOptions", "meta.k8s.io", "", [cause])
         return cls(
-            since=None if initial or not version else version,
+            since=None if initial else version or None,
             bookmarks=is_true(query, "allowWatchBookmarks"),
             initial_events=initial,
             timeout_s=float(number(query, "timeoutSeconds") or _LONGEST_S),
@@ -48,24 +53,15 @@ class Watch:
     """One client watching one resource, perhaps in one namespace and by a selector."""
 
     def __init__(
-        self,
-        store: Store,
-        resource: Resource,
-        namespace: str,
-        selector: Selector | None,
-        options: WatchOptions,
-        render: Render | None = None,
-    ) -> None:
-        self._store = store
-        self._resource = resource
-        self._namespace = namespace
-        self._selector = selector
-        self._options = options
-        self._render = render
+        self, store: Store, faults: Faults, resource: Resource, namespace: str, selector: Selector | None,
+        options: WatchOptions, render: Render | None = None,
+    ) -> None:  # fmt: skip
+        self._store, self._faults, self._resource, self._namespace = store, faults, resource, namespace
+        self._selector, self._options, self._render = selector, options, render
         self._log = store.log(resource.id)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The lines of the response, some at a time."""
+        """The lines of the response, some at a time. Raises: Dropped."""
         waker = self._log.subscribe()
         try:
             async for chunk in self._follow(waker):
@@ -78,17 +74,22 @@ class Watch:
     async def _follow(self, waker: asyncio.Event) -> AsyncIterator[bytes]:
         ends_at = time.monotonic() + self._options.timeout_s
         if self._options.since is None:
-            position, seen = self._log.end, self._store.version
-            yield self._initial_state(seen)
+            position = self._log.end
+            yield self._initial_state(self._store.version)
         else:
-            position, seen = self._position_after(self._options.since), self._options.since
+            position = self._position_after(self._options.since)
         while True:
             events = self._log.since(position)
             position += len(events)
-            lines = b"".join(line for event in events if (line := self._line(event)))
+            lines: list[bytes] = []
+            for event, line in ((event, line) for event in events if (line := self._line(event))):
+                if self._faults.are_set and (rule := self._faults.on_event(self._resource.plural, event.object)):
+                    yield b"".join(lines)
+                    lines.clear()
+                    await self._suffer(rule, event)
+                lines.append(line)
             if lines:
-                yield lines
-            seen = events[-1].version if events else seen
+                yield b"".join(lines)
             rest_s = ends_at - time.monotonic()
             if not await _woken(waker, min(rest_s, _BOOKMARK_EVERY_S)):
                 if self._options.bookmarks:
@@ -96,11 +97,19 @@ class Watch:
                 if rest_s <= _BOOKMARK_EVERY_S:
                     return
 
+    async def _suffer(self, rule: FaultRule, event: Event) -> None:
+        """What a fault does instead of an event, or before it. Raises: ApiError 410, Dropped."""
+        if rule.action is FaultAction.DELAY:
+            await asyncio.sleep(rule.delay_s)
+        elif rule.action is FaultAction.BREAK_WATCH:
+            raise Dropped
+        else:
+            self._store.compact()
+            raise expired(event.version, self._store.version)
+
     def _position_after(self, version: int) -> int:
         if version > self._store.version:
-            text = f"Too large resource version: {version}, current: {self._store.version}"
-            cause = Cause("ResourceVersionTooLarge", "Too large resource version", "")
-            raise ApiError(504, "Timeout", f"Timeout: {text}", {"causes": [cause.to_json()], "retryAfterSeconds": 1})
+            raise too_large_version(version, self._store.version)
         return self._log.position_after(version)
 
     def _initial_state(self, version: int) -> bytes:
@@ -122,7 +131,7 @@ class Watch:
             return self._shared(event)
         if is_in:
             return self._encode("ADDED", event.object)
-        return self._encode("DELETED", event.object) if was_in else b""
+        return self._encode("DELETED", _as_it_was(event)) if was_in else b""
 
     def _shared(self, event: Event) -> bytes:
         if self._render is None and event.object["apiVersion"] == self._resource.group_version:
@@ -140,6 +149,13 @@ class Watch:
             metadata["annotations"] = annotations
         bookmark = {"kind": self._resource.kind, "apiVersion": self._resource.group_version, "metadata": metadata}
         return watch_line("BOOKMARK", bookmark)
+
+
+def _as_it_was(event: Event) -> Object:
+    """What the watcher loses: the last state it could see, in the version of the change."""
+    before = event.before if event.before is not None else event.object
+    version = event.object["metadata"]["resourceVersion"]
+    return before | {"metadata": before["metadata"] | {"resourceVersion": version}}
 
 
 async def _woken(waker: asyncio.Event, timeout_s: float) -> bool:

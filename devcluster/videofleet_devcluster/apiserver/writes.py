@@ -10,20 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from videofleet_devcluster.apiserver import admission, managed
+from videofleet_devcluster.apiserver import admission, errors, managed
 from videofleet_devcluster.apiserver.addresses import assign_address, keep_address
 from videofleet_devcluster.apiserver.defaults import initial_status
-from videofleet_devcluster.apiserver.errors import (
-    ApiError,
-    Cause,
-    already_exists,
-    bad_request,
-    conflict,
-    details_of,
-    invalid,
-    not_found,
-    qualified,
-)
 from videofleet_devcluster.apiserver.managed import Manager
 from videofleet_devcluster.apiserver.objects import Key, Object, clone, is_deleting, key_of, timestamp
 from videofleet_devcluster.apiserver.removal import DEFINITIONS, NAMESPACES, DeleteOptions, Removal
@@ -34,6 +23,11 @@ _SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
 _KEPT: Final = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _CREATED_WITH_STATUS: Final = ("Node",)  # the kubelet registers a node with its status
 _MUST_SAY_VERSION: Final = ("Lease",)
+_PERMANENT: Final = ("default", "kube-system", "kube-public")
+_ESTABLISHED: Final = (
+    ("NamesAccepted", "NoConflicts", "no conflicts found"),
+    ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+)
 _SERVICES: Final = ("", "services")
 
 
@@ -67,28 +61,28 @@ class Writes:
         metadata = obj["metadata"]
         self._place(resource, namespace, metadata)
         if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise errors.bad_request("resourceVersion should not be set on objects to be created")
         if self.store.get(resource.id, key_of(obj)) is not None:
-            raise already_exists(resource.plural, resource.group, metadata["name"])
+            raise errors.already_exists(resource.plural, resource.group, metadata["name"])
         metadata.pop("managedFields", None)
         return self._insert(resource, obj, options, managed_fields=None)
 
     def apply(self, resource: Resource, key: Key, config: Object, options: WriteOptions) -> tuple[Object, bool]:
         """Server-side apply; returns the object and whether it is new. Raises: ApiError."""
         if not options.manager:
-            cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
-            raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
+            cause = errors.Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            raise errors.invalid("PatchOptions", "meta.k8s.io", "", [cause])
         options.warnings += admission.decode(resource, config, options.field_validation)
         self._place(resource, key[0], config["metadata"], name=key[1])
         if config["metadata"].pop("managedFields", None):
-            raise bad_request("metadata.managedFields must be nil")
+            raise errors.bad_request("metadata.managedFields must be nil")
         wanted_version = config["metadata"].pop("resourceVersion", None)
         config = self._applicable(resource, config, options.subresource)
         live = self.store.get(resource.id, key)
         if live is None and options.subresource:
-            raise not_found(resource.plural, resource.group, key[1])
+            raise errors.not_found(resource.plural, resource.group, key[1])
         if live is not None and wanted_version not in (None, live["metadata"]["resourceVersion"]):
-            raise conflict(resource.plural, resource.group, key[1])
+            raise errors.conflict(resource.plural, resource.group, key[1])
         merged = clone(managed.apply(live, config, resource.schema, options.manager_of(resource), force=options.force))
         if live is None:
             managed_fields = merged["metadata"].pop("managedFields")
@@ -99,45 +93,47 @@ class Writes:
         """Replaces an object, or one subresource of it. Raises: ApiError."""
         options.warnings += admission.decode(resource, obj, options.field_validation)
         self._place(resource, key[0], obj["metadata"], name=key[1])
-        live = self._live(resource, key)
+        live = self.live(resource, key)
         version = obj["metadata"].get("resourceVersion")
         if not version and (resource.is_custom or resource.kind in _MUST_SAY_VERSION):
             text = "Invalid value: 0: must be specified for an update"
-            cause = Cause("FieldValueInvalid", text, "metadata.resourceVersion")
-            raise invalid(resource.kind, resource.group, key[1], [cause])
+            cause = errors.Cause("FieldValueInvalid", text, "metadata.resourceVersion")
+            raise errors.invalid(resource.kind, resource.group, key[1], [cause])
         return self._replace(resource, live, obj, options)
 
     def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions) -> Object:
         """Changes a copy of the object and puts that in its place. Raises: ApiError."""
-        live = self._live(resource, key)
+        live = self.live(resource, key)
         patched = change(clone(live))
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
-            raise bad_request("the patch leaves no object with metadata")
+            raise errors.bad_request("the patch leaves no object with metadata")
         options.warnings += admission.decode(resource, patched, options.field_validation)
         self._place(resource, key[0], patched["metadata"], name=key[1])
         return self._replace(resource, live, patched, options)
 
     def delete(self, resource: Resource, key: Key, delete: DeleteOptions, options: WriteOptions) -> Object:
         """Deletes an object or marks it. Raises: ApiError."""
-        if resource.id == NAMESPACES and key[1] in ("default", "kube-system", "kube-public"):
-            message = f'namespaces "{key[1]}" is forbidden: this namespace may not be deleted'
-            raise ApiError(403, "Forbidden", message, details_of("namespaces", "", key[1]))
+        if resource.id == NAMESPACES and key[1] in _PERMANENT:
+            raise errors.forbidden("namespaces", "", key[1], "this namespace may not be deleted")
         return self.removal.delete(resource.id, key, delete, dry_run=options.dry_run)
 
-    def _live(self, resource: Resource, key: Key) -> Object:
+    def live(self, resource: Resource, key: Key) -> Object:
+        """The object as it is now. Raises: ApiError 404."""
         live = self.store.get(resource.id, key)
         if live is None:
-            raise not_found(resource.plural, resource.group, key[1])
+            raise errors.not_found(resource.plural, resource.group, key[1])
         return live
 
     def _place(self, resource: Resource, namespace: str, metadata: Object, name: str = "") -> None:
         """Fits the object's name and namespace to the path, which has the last word."""
         if metadata.get("namespace", namespace) != namespace:
-            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+            raise errors.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
         if namespace:
             metadata["namespace"] = namespace
         if name and metadata.get("name", name) != name:
-            raise bad_request(
+            raise errors.bad_request(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             )
         if name:
@@ -145,8 +141,10 @@ class Writes:
         elif not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = self._free_name(resource, namespace, metadata["generateName"])
         if not metadata.get("name"):
-            cause = Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
-            raise invalid(resource.kind, resource.group, "", [cause])
+            cause = errors.Cause(
+                "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
+            )
+            raise errors.invalid(resource.kind, resource.group, "", [cause])
 
     def _free_name(self, resource: Resource, namespace: str, prefix: str) -> str:
         """The prefix and five letters that no other object has."""
@@ -173,7 +171,7 @@ class Writes:
             managed_fields = managed.after_update(None, obj, resource.schema, options.manager_of(resource))
         metadata["managedFields"] = managed_fields
         if resource.has_status and not resource.is_custom and "status" not in obj:
-            obj["status"] = initial_status(resource.kind)
+            obj["status"] = initial_status(obj)
         self._finish_definition(resource, obj)
         if options.dry_run:
             return obj
@@ -189,14 +187,12 @@ class Writes:
             return
         namespace = self.store.get(NAMESPACES, ("", metadata["namespace"]))
         if namespace is None:
-            raise not_found("namespaces", "", metadata["namespace"])
+            raise errors.not_found("namespaces", "", metadata["namespace"])
         if is_deleting(namespace):
             name = metadata["namespace"]
+            cause = errors.Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
             why = f"unable to create new content in namespace {name} because it is being terminated"
-            message = f'{qualified(resource.plural, resource.group)} "{metadata["name"]}" is forbidden: {why}'
-            cause = Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
-            details = details_of(resource.plural, resource.group, metadata["name"], causes=[cause.to_json()])
-            raise ApiError(403, "Forbidden", message, details)
+            raise errors.forbidden(resource.plural, resource.group, metadata["name"], why, [cause])
 
     def _admit(self, resource: Resource, obj: Object) -> None:
         """Pods need their ServiceAccount, as the admission plugin has it."""
@@ -204,18 +200,15 @@ class Writes:
             return
         namespace, account = obj["metadata"]["namespace"], obj["spec"]["serviceAccountName"]
         if self.store.get(("", "serviceaccounts"), (namespace, account)) is None:
-            why = f'{namespace}/{account}: serviceaccount "{account}" not found'
-            name = obj["metadata"]["name"]
-            message = f'pods "{name}" is forbidden: error looking up service account {why}'
-            raise ApiError(403, "Forbidden", message, details_of("pods", "", name))
+            why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
+            raise errors.forbidden("pods", "", obj["metadata"]["name"], why)
 
     def _applicable(self, resource: Resource, config: Object, subresource: str) -> Object:
         """The part of an applied configuration that the path may change."""
         if subresource:
             identity = {name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]}
-            return {name: config[name] for name in ("apiVersion", "kind", "status") if name in config} | {
-                "metadata": identity
-            }
+            kept = {name: config[name] for name in ("apiVersion", "kind", "status") if name in config}
+            return kept | {"metadata": identity}
         if resource.has_status and resource.kind not in _CREATED_WITH_STATUS:
             return {name: value for name, value in config.items() if name != "status"}
         return config
@@ -259,20 +252,18 @@ class Writes:
         actual = live["metadata"]["uid"]
         if uid and uid != actual:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
-            raise conflict(resource.plural, resource.group, obj["metadata"]["name"], why)
+            raise errors.conflict(resource.plural, resource.group, obj["metadata"]["name"], why)
         if version and version != live["metadata"]["resourceVersion"]:
-            raise conflict(resource.plural, resource.group, obj["metadata"]["name"])
+            raise errors.conflict(resource.plural, resource.group, obj["metadata"]["name"])
 
     def _split_status(self, resource: Resource, live: Object, obj: Object, subresource: str) -> Object:
         """Through /status only the status changes, through the main path everything else."""
         if subresource == "status":
-            managed_fields = obj["metadata"].get("managedFields")
-            split = clone({name: value for name, value in live.items() if name != "status"})
-            if "status" in obj:
-                split["status"] = obj["status"]
-            if managed_fields:
+            split: Object = clone({name: value for name, value in live.items() if name != "status"})
+            split |= {"status": obj["status"]} if "status" in obj else {}
+            if managed_fields := obj["metadata"].get("managedFields"):
                 split["metadata"]["managedFields"] = managed_fields
-            return split  # type: ignore[no-any-return]  # clone of a dict
+            return split
         if resource.has_status:
             obj.pop("status", None)
             if "status" in live:
@@ -285,25 +276,21 @@ class Writes:
         before = live["metadata"].get("finalizers", ())
         added = [name for name in obj["metadata"].get("finalizers") or () if name not in before]
         if added:
-            told = "[]string{" + ", ".join(f'"{name}"' for name in added) + "}"
-            text = (
-                f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {told}"
-            )
-            cause = Cause("FieldValueForbidden", text, "metadata.finalizers")
-            raise invalid(resource.kind, resource.group, obj["metadata"]["name"], [cause])
+            told = ", ".join(f'"{name}"' for name in added)
+            text = "Forbidden: no new finalizers can be added if the object is being deleted, "
+            text += f"found new finalizers []string{{{told}}}"
+            cause = errors.Cause("FieldValueForbidden", text, "metadata.finalizers")
+            raise errors.invalid(resource.kind, resource.group, obj["metadata"]["name"], [cause])
 
     def _finish_definition(self, resource: Resource, obj: Object) -> None:
         """A CustomResourceDefinition is established at once."""
         if resource.id != DEFINITIONS:
             return
         status = obj.setdefault("status", {})
-        names = ("NamesAccepted", "NoConflicts", "no conflicts found"), (
-            "Established", "InitialNamesAccepted", "the initial names have been accepted",
-        )  # fmt: skip
         if not status.get("conditions"):
             status["conditions"] = [
                 {"type": kind, "status": "True", "lastTransitionTime": timestamp(), "reason": reason, "message": text}
-                for kind, reason, text in names
+                for kind, reason, text in _ESTABLISHED
             ]
         status["acceptedNames"] = clone(obj["spec"]["names"])
         stored = next(version["name"] for version in obj["spec"]["versions"] if version.get("storage"))

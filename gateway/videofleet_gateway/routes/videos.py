@@ -6,13 +6,15 @@ A tenant sees its own jobs only; another's is answered like one that never was.
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from videofleet.ids import fleet_uid_of, job_id
-from videofleet.jobs import ErrorCode, Job, JobState, NewJob
+from videofleet.jobs import ErrorCode, Job, JobState, NewJob, VideoRequest
+from videofleet.policy import FleetPolicy
 from videofleet.queue import FleetClosed, FleetUnknown, JobNotFound, Submitted
 from videofleet_gateway import views
 from videofleet_gateway.body import read_fields
@@ -20,6 +22,8 @@ from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
 from videofleet_gateway.paging import asked_page
 from videofleet_gateway.problems import Fault, Unprocessable, problem_of
+from videofleet_gateway.prompts.advice import Advice, Weight
+from videofleet_gateway.prompts.review import Review, review, shown
 from videofleet_gateway.services import CALLER, JOB_ID, SERVICES
 from videofleet_gateway.validation import Asked, asked_for, video_request
 
@@ -35,7 +39,7 @@ async def create(request: web.Request) -> web.Response:
         key = _idempotency_key(request)
         asked = asked_for(await read_fields(request))
         async with answered_in_time():
-            submitted = await _submit(request, asked, key)
+            submitted, advice = await _submit(request, asked, key)
             name = await services.fleets.name(submitted.job.fleet_uid)
     except Exception as error:
         problem = problem_of(error)
@@ -45,28 +49,45 @@ async def create(request: web.Request) -> web.Response:
     request[JOB_ID] = job.id
     services.metrics.submits.labels("created" if submitted.created else "replayed").inc()
     return web.json_response(
-        views.video(job, name, with_prompt=True),
+        views.video(job, name, with_prompt=True) | {"advice": shown(advice)},
         status=HTTPStatus.ACCEPTED if submitted.created else HTTPStatus.OK,
         headers={"Location": f"/v1/videos/{job.id}", "openai-poll-after-ms": POLL_AFTER_MS},
     )
 
 
-async def _submit(request: web.Request, asked: Asked, key: str | None) -> Submitted:
-    services, tenant = request.app[SERVICES], request[CALLER].tenant
+async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
+    services, tenant, rules = request.app[SERVICES], request[CALLER].tenant, request[CALLER].rules
     policy = chosen_fleet(asked.model, open_to(tenant, await services.fleets.policies()))
+    made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
+    judged = review(asked.prompt, rules.prompt_policy, rules.blocked_terms)
+    advice = [*judged.advice, *_lowered(judged, made, policy)]
+    for each in advice:
+        services.metrics.advice.labels(each.code).inc()
     new = NewJob(
         id=job_id(policy.fleet_uid, int(time.time() * 1000), secrets.token_bytes(10)),
         fleet_uid=policy.fleet_uid,
         tenant=tenant,
-        request=video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS)),
+        request=made.model_copy(update={"tier": policy.tiers[-1]}) if judged.lowest_tier else made,
         idempotency_key=key,
         body_digest=asked.digest,
     )
     try:
-        return await services.queue.submit(new)
+        return await services.queue.submit(new), advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise
+
+
+def _lowered(judged: Review, made: VideoRequest, policy: FleetPolicy) -> list[Advice]:
+    """Says so when the tenant's policy changes the tier."""
+    lowest = policy.tiers[-1]
+    if not judged.lowest_tier or made.tier == lowest:
+        return []
+    return [
+        Advice(
+            "lower_tier", f"is made in tier {lowest.name}, as your organisation wishes for such prompts", Weight.HINT
+        )
+    ]
 
 
 def _idempotency_key(request: web.Request) -> str | None:

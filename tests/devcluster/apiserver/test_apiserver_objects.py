@@ -165,7 +165,7 @@ async def test_objects_need_their_namespace(api):
 async def test_pods_on_a_node_get_their_grace(api):
     pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "img"}]}}
     created = await api("POST", PODS, pod)
-    assert created.body["status"] == {"phase": "Pending"}
+    assert created.body["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
     bound = await api("POST", f"{PODS}/p/binding", {"target": {"kind": "Node", "name": "n"}})
     assert bound.status == 201
     twice = await api("POST", f"{PODS}/p/binding", {"target": {"kind": "Node", "name": "m"}})

@@ -1,0 +1,1 @@
+"""Live news of jobs: one poller a watched job, any number of listeners, server-sent events on the wire."""

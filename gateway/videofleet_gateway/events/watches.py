@@ -1,0 +1,128 @@
+"""The pollers: one for each job that somebody listens to, however many listen.
+
+A watch lives while it has listeners. It keeps only the latest snapshot, so a slow listener costs no memory and skips
+what it was too slow for. An outage of Redis is silence; the watch goes on when Redis does.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from videofleet.beacons import WorkerBeacon
+from videofleet.jobs import Job, JobState, QueueStats
+from videofleet.queue import JobNotFound, JobQueue, QueueUnavailable
+from videofleet_gateway.directory import FleetDirectory, answered_in_time
+from videofleet_gateway.events.eta import eta_s
+from videofleet_gateway.events.snapshot import Snapshot
+from videofleet_gateway.metrics import Metrics
+from videofleet_gateway.trouble import describe
+
+log: Final = logging.getLogger(__name__)
+
+PERIOD_S: Final = 0.25
+_FLEET_S: Final = 1.0  # how old the fleet's figures behind an ETA may be
+
+
+@dataclass
+class Watch:
+    """One job as its listeners see it. `over` means that no further snapshot will come."""
+
+    job_id: str
+    latest: Snapshot
+    over: bool = False
+    listeners: int = 0
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def news(self, limit_s: float) -> None:
+        """Returns at the next change, or after `limit_s`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), limit_s)
+
+    def tell(self, snapshot: Snapshot) -> None:
+        """Takes in what the poller saw; wakes the listeners if it is new."""
+        changed = snapshot.event_id != self.latest.event_id
+        self.latest, self.over = snapshot, snapshot.is_last
+        if changed or self.over:
+            self._wake()
+
+    def end(self) -> None:
+        """No poller looks any more."""
+        self.over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Watches:
+    """All watched jobs of this replica."""
+
+    def __init__(self, queue: JobQueue, fleets: FleetDirectory, metrics: Metrics) -> None:
+        self._queue = queue
+        self._fleets = fleets
+        self._metrics = metrics
+        self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
+        self._figures: dict[str, tuple[float, QueueStats, list[WorkerBeacon]]] = {}
+
+    @asynccontextmanager
+    async def on(self, job: Job) -> AsyncIterator[Watch]:
+        """The job's watch, shared with everybody who listens to it at this time."""
+        if job.id not in self._watches:
+            watch = Watch(job.id, await self._snapshot(job))
+            if job.id not in self._watches:  # somebody may have come while we looked
+                self._watches[job.id] = watch, asyncio.create_task(self._poll(watch))
+        watch, poller = self._watches[job.id]
+        watch.listeners += 1
+        self._metrics.event_listeners.inc()
+        try:
+            yield watch
+        finally:
+            self._metrics.event_listeners.dec()
+            watch.listeners -= 1
+            if not watch.listeners:
+                del self._watches[job.id]
+                poller.cancel()
+
+    async def _poll(self, watch: Watch) -> None:
+        self._metrics.event_pollers.inc()
+        try:
+            while not watch.over:
+                await asyncio.sleep(PERIOD_S)
+                with suppress(QueueUnavailable):
+                    async with answered_in_time():
+                        watch.tell(await self._look(watch.job_id))
+        except Exception as error:  # listeners must not wait for a poller that died: they reconnect
+            log.error("watching a job failed", extra={"job": watch.job_id} | describe(error))
+        finally:
+            watch.end()
+            self._metrics.event_pollers.dec()
+
+    async def _look(self, job_id: str) -> Snapshot:
+        try:
+            job = await self._queue.get(job_id)
+        except JobNotFound:
+            return Snapshot(None)
+        return await self._snapshot(job)
+
+    async def _snapshot(self, job: Job) -> Snapshot:
+        if job.state.is_terminal:
+            return Snapshot(job)
+        ahead = await self._queue.ahead(job.id) if job.state is JobState.QUEUED else None
+        stats, beacons = await self._fleet_figures(job.fleet_uid)
+        tiers = [
+            tier for each in await self._fleets.policies() if each.fleet_uid == job.fleet_uid for tier in each.tiers
+        ]
+        return Snapshot(job, ahead, eta_s(job, ahead, stats, beacons, tiers))
+
+    async def _fleet_figures(self, fleet_uid: str) -> tuple[QueueStats, list[WorkerBeacon]]:
+        """Shared by all watches of the fleet."""
+        read_at, stats, beacons = self._figures.get(fleet_uid, (-_FLEET_S, None, None))
+        if stats is None or beacons is None or time.monotonic() - read_at >= _FLEET_S:
+            stats, beacons = await self._queue.stats(fleet_uid), await self._queue.beacons(fleet_uid)
+            self._figures[fleet_uid] = time.monotonic(), stats, beacons
+        return stats, beacons
