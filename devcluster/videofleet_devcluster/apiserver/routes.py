@@ -10,8 +10,7 @@ from aiohttp import web
 
 from videofleet_devcluster.apiserver import errors, subresources
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
-from videofleet_devcluster.apiserver.discovery import subresources_of
-from videofleet_devcluster.apiserver.documents import encoded
+from videofleet_devcluster.apiserver.discovery import encoded, subresources_of
 from videofleet_devcluster.apiserver.eviction import evict
 from videofleet_devcluster.apiserver.faults import Faults
 from videofleet_devcluster.apiserver.objects import Key, Object, key_of, timestamp

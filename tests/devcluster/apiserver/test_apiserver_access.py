@@ -104,3 +104,24 @@ async def test_a_token_ends_with_its_account(account, api):
     assert (await account("GET", "/api")).status == 200
     await api("DELETE", "/api/v1/namespaces/default/serviceaccounts/worker")
     assert (await account("GET", "/api")).status == 401
+
+
+async def test_the_administrator_acts_as_somebody_else_and_nobody_else_does(account, api):
+    await allow(api, apiGroups=[""], resources=["configmaps"], verbs=["list"])
+    worker = {"Impersonate-User": "system:serviceaccount:default:worker"}
+    assert (await api("GET", MAPS, **worker)).status == 200
+    assert (await api("GET", "/api/v1/namespaces/default/secrets", **worker)).status == 403
+    assert (await api("GET", MAPS, **worker, **{"Impersonate-Group": "other"})).status == 200, "bound by name"
+    refused = await account("GET", MAPS, **{"Impersonate-User": "system:admin"})
+    assert (refused.status, 'cannot impersonate resource "users"' in refused.body["message"]) == (403, True)
+
+
+async def test_a_rules_review_lists_what_a_user_may(account, api):
+    await allow(api, apiGroups=["apps"], resources=["deployments"], verbs=["get"], resourceNames=["a"])
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    review = await account("POST", path, {"spec": {"namespace": "default"}})
+    assert review.status == 201
+    rule = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"], "resourceNames": ["a"]}
+    assert rule in review.body["status"]["resourceRules"]
+    elsewhere = await account("POST", path, {"spec": {"namespace": "kube-system"}})
+    assert rule not in elsewhere.body["status"]["resourceRules"]
