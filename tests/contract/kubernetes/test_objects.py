@@ -283,8 +283,9 @@ async def test_a_pod_needs_its_service_account(given, when):
     spec = {"serviceAccountName": "nobody", "containers": [{"name": "c", "image": "img"}]}
     refused = await when.creates("pods", {"metadata": {"name": "p"}, "spec": spec})
     assert refused.refusal[:2] == (403, "Forbidden")
-    assert refused["message"].endswith('error looking up service account {}/nobody: serviceaccount "nobody" not found'
-                                       .format(when.namespace))
+    assert refused["message"].endswith(
+        'error looking up service account {}/nobody: serviceaccount "nobody" not found'.format(when.namespace)
+    )
 
 
 async def test_services_get_an_address_and_keep_it(given, when):
