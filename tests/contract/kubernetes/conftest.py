@@ -107,7 +107,7 @@ class User:
 def _headed(named: str, body: Any, name: str = "") -> Any:
     """The body with apiVersion, kind and name, unless it says so itself."""
     plural, _, rest = named.partition("/")
-    if not isinstance(body, dict) or "/" in rest and not name:
+    if not isinstance(body, dict) or ("/" in rest and not name):
         return body  # a subresource has kinds of its own
     version = next(version for version, kinds in KINDS.items() if plural in kinds)
     headed = {"apiVersion": version, "kind": KINDS[version][plural]} | body

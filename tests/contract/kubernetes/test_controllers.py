@@ -300,3 +300,32 @@ async def test_a_budget_allows_what_it_can_spare(given, when, then, kubelet):
         return (await when.creates(f"pods/{name}/eviction", body)).status
 
     assert [await evict(name) for name in names[:2]] == [201, 429]
+
+
+async def test_a_node_that_turns_not_ready_is_tainted_and_loses_its_pods(given, when, then, kubelet):
+    node = await given.hollow_node("n")
+    hasty = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
+    pod = {"schedulerName": "nobody", "containers": [{"name": "c", "image": "img:1"}]}
+    await given.pod("hasty", pod | {"tolerations": [hasty]})
+    patient = await given.pod("patient", pod)
+    assert {(t["key"], t["tolerationSeconds"]) for t in patient.spec["tolerations"]} == {
+        ("node.kubernetes.io/not-ready", 300),
+        ("node.kubernetes.io/unreachable", 300),
+    }, "without a word every pod tolerates a lost node for five minutes"
+    for name in ("hasty", "patient"):
+        await kubelet.takes(name, node)
+    down = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady"}]}}
+    await when.patches(f"nodes/{node}/status", down, how="strategic")
+
+    def tainted(found):
+        taints = {(t["key"], t["effect"]) for t in found.spec.get("taints") or []}
+        return {("node.kubernetes.io/not-ready", effect) for effect in ("NoSchedule", "NoExecute")} <= taints
+
+    await then.eventually_is(f"nodes/{node}", tainted)
+
+    async def hasty_goes():
+        found = await when.reads("pods/hasty")
+        return found.status == 404 or "deletionTimestamp" in found.meta
+
+    await then.eventually(hasty_goes)
+    assert "deletionTimestamp" not in (await when.reads("pods/patient")).meta
