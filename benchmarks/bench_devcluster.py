@@ -1,6 +1,7 @@
 """The development cluster at scale: memory, writes a second, watch delivery, start and stop, against the goals.
 
-Usage: python benchmarks/bench_devcluster.py [--fleets N] [--pods N] [--replicas N]. Fake nodes: no pod runs a process.
+Usage: python benchmarks/bench_devcluster.py [--fleets N] [--pods N] [--deployments N]. No pod runs a process.
+Ten pods of each Deployment come by way of the controllers; the rest is created on the fake node, which is faster.
 Prints a table, writes build/bench/devcluster.json. The cluster is a process of its own; this one is its only client.
 """
 
@@ -25,6 +26,7 @@ from videofleet_devcluster import daemon
 from videofleet_devcluster.client import CONFIG_MAPS, DEPLOYMENTS, PODS, ApiClient, ApiError, Resource, connected
 
 ROOT = Path(__file__).parent.parent
+NAMESPACES = Resource("v1", "namespaces", "Namespace", namespaced=False)
 DEFINITIONS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", False)
 FLEETS = Resource("videofleet.dev/v1alpha1", "videogenerators", "VideoGenerator")
 GOALS = {
@@ -41,7 +43,8 @@ class Scale:
 
     fleets: int
     pods: int
-    replicas: int
+    deployments: int
+    replicas: int = 10
     concurrency: int = 16
 
 
@@ -90,14 +93,39 @@ async def fill(client: ApiClient, scale: Scale) -> dict[str, float]:
         await client.create(FLEETS, example | {"metadata": metadata})
 
     fleets = await timed(scale.fleets, scale.concurrency, create_fleet)
-    began, count = time.perf_counter(), -(-scale.pods // scale.replicas)
+    return {
+        "fleets a second": fleets,
+        "pods of Deployments ready a second": await fill_deployments(client, scale),
+        "pods on the node ready a second": await fill_node(client, scale),
+    }
 
-    async def create_deployment(number: int) -> None:
-        await client.create(DEPLOYMENTS, deployment(number, min(scale.replicas, scale.pods - number * scale.replicas)))
 
-    await timed(count, scale.concurrency, create_deployment)
-    await until_ready(client, count)
-    return {"fleets a second": fleets, "pods ready a second": scale.pods / (time.perf_counter() - began)}
+async def fill_deployments(client: ApiClient, scale: Scale) -> float:
+    """Deployments; pods ready a second."""
+    began = time.perf_counter()
+    await timed(
+        scale.deployments, scale.concurrency, lambda n: client.create(DEPLOYMENTS, deployment(n, scale.replicas))
+    )
+    await until_ready(client, scale.deployments)
+    return scale.deployments * scale.replicas / (time.perf_counter() - began)
+
+
+async def fill_node(client: ApiClient, scale: Scale) -> float:
+    """Pods in a namespace of their own, bound when they are created; how many a second."""
+    await client.create(NAMESPACES, {"metadata": {"name": "bench"}})
+    count = scale.pods - scale.deployments * scale.replicas
+    began = time.perf_counter()
+
+    async def create(number: int) -> None:
+        template = deployment(number % scale.fleets, 1)["spec"]["template"]
+        metadata = template["metadata"] | {"name": f"pod-{number}", "namespace": "bench"}
+        await client.create(PODS, {"metadata": metadata, "spec": template["spec"] | {"nodeName": "videofleet-dev"}})
+
+    await timed(count, scale.concurrency, create)
+    waiting = {"fieldSelector": "status.phase=Pending"}
+    while (await client.list(PODS, "bench", **waiting))["items"]:  # noqa: ASYNC110 - another process sets no event
+        await asyncio.sleep(0.2)
+    return count / (time.perf_counter() - began)
 
 
 async def until_ready(client: ApiClient, deployments: int) -> None:
@@ -200,7 +228,7 @@ async def measure(kubeconfig: Path, pid: int, scale: Scale) -> dict[str, Any]:
         filled = await fill(client, scale)
         rates = await writes(client, 2000, scale.concurrency)
         began = time.perf_counter()
-        listed = await client.list(PODS, "default")
+        listed = await client.list(PODS)
         list_s = time.perf_counter() - began
         took, load = await delivery_under_load(client, 1000)
     return {
@@ -249,9 +277,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fleets", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=10000)
-    parser.add_argument("--replicas", type=int, default=10, help="pods of one Deployment")
+    parser.add_argument("--deployments", type=int, default=200)
     given = parser.parse_args()
-    scale = Scale(given.fleets, given.pods, given.replicas)
+    scale = Scale(given.fleets, given.pods, given.deployments)
     with tempfile.TemporaryDirectory() as folder:
         with cluster(Path(folder) / "dev") as (state, times):
             results = asyncio.run(measure(Path(state.kubeconfig), state.pid, scale))

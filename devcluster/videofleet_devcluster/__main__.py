@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -26,6 +27,8 @@ def main() -> None:
     given = parser.parse_args()
     logs.configure()
     options = Options(given.models, given.gpus, given.nodes, given.fake_ready_after)
+    # Millions of small dicts that never form cycles: a full collection would stop the watches for seconds.
+    gc.set_threshold(50_000, 50, 10_000)
     try:
         with daemon.lock(given.state):
             asyncio.run(until_signalled(_serve(given.state, options)))

@@ -124,6 +124,12 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.fixture
+def world_of() -> type[World]:
+    """For tests that start a cluster of their own."""
+    return World
+
+
+@pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     options = Options(models=tmp_path / "models", first_back_off_s=0.3)

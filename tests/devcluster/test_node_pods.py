@@ -329,6 +329,30 @@ async def test_logs_of_this_run_and_of_the_one_before(world: Any) -> None:
     assert await world.logs("p", previous="true") == f"one\nrun {pid(first)}\n"
 
 
+SLOW_WORDS = """
+import time
+print("early", flush=True)
+time.sleep(1.5)
+print("late", flush=True)
+time.sleep(600)
+"""
+
+
+async def test_logs_know_when_each_line_was_written(world: Any) -> None:
+    await world.pod("p", "python3", "-c", SLOW_WORDS)
+
+    async def both() -> list[str] | None:
+        lines = (await world.logs("p", timestamps="true")).splitlines()
+        return lines if len(lines) == 2 else None
+
+    early, late = [line.split(" ") for line in await world.until(both, 60)]
+    assert [early[1], late[1]] == ["early", "late"]
+    assert early[0] < late[0]
+    assert await world.logs("p", sinceTime=late[0]) == "late\n"
+    assert await world.logs("p", sinceSeconds="3600", limitBytes="4") == "earl"
+    assert "no number" in await world.logs("p", sinceSeconds="an hour")
+
+
 async def test_names_that_are_taken_again_get_a_pod_of_their_own(world: Any) -> None:
     await world.pod("p", *SLEEP)
     first = await world.until_pod("p", running)

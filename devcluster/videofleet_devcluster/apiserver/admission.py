@@ -25,8 +25,11 @@ _GO_NAMES: Final = {"integer": "number", "boolean": "bool"}  # how Go calls JSON
 _MAY_BE_NULL: Final = ("endpoints",)  # required lists that Go clients send as null
 
 
-def decode(resource: Resource, obj: Object, field_validation: str) -> list[str]:
-    """Checks kind and version, drops unknown fields; returns warnings about them. Raises: ApiError 400."""
+def decode(resource: Resource, obj: Object, field_validation: str, live: Object | None = None) -> list[str]:
+    """Checks kind and version, drops unknown fields; returns warnings about them. Raises: ApiError 400.
+
+    What is equal to the `live` state has been decoded before and is not looked at again.
+    """
     if not isinstance(obj.get("metadata") or {}, dict):
         raise bad_request("metadata must be an object")
     if obj.get("apiVersion", resource.group_version) != resource.group_version:
@@ -38,9 +41,14 @@ def decode(resource: Resource, obj: Object, field_validation: str) -> list[str]:
         raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({resource.kind})")
     obj |= {"apiVersion": resource.group_version, "kind": resource.kind}
     obj["metadata"] = obj.get("metadata") or {}
+    fresh = {name: value for name, value in obj.items() if live is None or name not in live or live[name] != value}
+    names = set(fresh)
     if not resource.is_custom:
-        drop_nulls(obj)
-    unknown = [f'unknown field "{path}"' for path in sorted(prune(obj, resource.schema))]
+        drop_nulls(fresh)
+    paths = prune(fresh, resource.schema)
+    for name in names - set(fresh):
+        del obj[name]
+    unknown = [f'unknown field "{path}"' for path in sorted(paths)]
     if unknown and field_validation == "Strict":
         raise bad_request(f"{_unhandled(resource)}: strict decoding error: {', '.join(unknown)}")
     return [] if field_validation == "Ignore" else unknown

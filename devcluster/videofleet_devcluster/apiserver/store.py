@@ -15,8 +15,10 @@ from typing import Final
 
 from videofleet_devcluster.apiserver.errors import expired
 from videofleet_devcluster.apiserver.objects import Key, Object, key_of
+from videofleet_devcluster.sharing import Shared
 
 ResourceId = tuple[str, str]
+_LINES_KEPT: Final = 256  # events whose line stays encoded; who is further behind encodes again
 _LOG_LENGTH: Final = 4096  # events kept per resource; a slower watcher has to list again
 
 
@@ -52,6 +54,8 @@ class Log:
     def append(self, event: Event) -> None:
         """Adds the newest event and wakes the watchers."""
         self._events.append(event)
+        if len(self._events) > _LINES_KEPT:
+            self._events[-_LINES_KEPT].__dict__.pop("line", None)  # of the cached_property
         if len(self._events) > 2 * _LOG_LENGTH:
             self._lost = self._events[_LOG_LENGTH - 1].version
             self.oldest = max(self.oldest, self._lost)
@@ -85,6 +89,7 @@ class Store:
 
     def __init__(self) -> None:
         self.version = 0
+        self._shared = Shared()
         self._objects: dict[ResourceId, dict[Key, Object]] = {}
         self._logs: dict[ResourceId, Log] = {}
         self._by_uid: dict[str, tuple[ResourceId, Key]] = {}
@@ -111,10 +116,18 @@ class Store:
         obj["metadata"]["resourceVersion"] = str(self.version)
         if before is not None:
             self._unindex(before)
+        self._share(obj)
         objects[key] = obj
         self._index(resource, key, obj)
         event_type = "ADDED" if before is None else "MODIFIED"
         self.log(resource).append(Event(self.version, event_type, obj, before))
+
+    def _share(self, obj: Object) -> None:
+        """Most of an object is equal in its other versions, and in its sisters."""
+        if "spec" in obj:
+            obj["spec"] = self._shared.of(obj["spec"])
+        for entry in obj["metadata"].get("managedFields", ()):
+            entry["fieldsV1"] = self._shared.of(entry["fieldsV1"])
 
     def remove(self, resource: ResourceId, key: Key) -> Object:
         """Removes an object; returns its last state, with the version of the removal."""

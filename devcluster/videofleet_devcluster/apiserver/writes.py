@@ -107,7 +107,7 @@ class Writes:
         patched = change(clone(live))
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise errors.bad_request("the patch leaves no object with metadata")
-        options.warnings += admission.decode(resource, patched, options.field_validation)
+        options.warnings += admission.decode(resource, patched, options.field_validation, live)
         self._place(resource, key[0], patched["metadata"], name=key[1])
         return self._replace(resource, live, patched, options)
 
