@@ -166,7 +166,7 @@ async def test_a_changed_config_map_reaches_the_running_pod(given, when, then, r
     assert (await when.reads("pods/p")).state["phase"] == "Running"
 
 
-async def test_a_missing_secret_is_reported_and_heals(given, run, then):
+async def test_a_missing_secret_is_reported_and_heals(given, when, run, then):
     env = [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "later", "key": "url"}}}]
     await run("env", *SLEEP, env=env)
     volumes = {"volumes": [{"name": "x", "secret": {"secretName": "later"}}]}
@@ -177,6 +177,10 @@ async def test_a_missing_secret_is_reported_and_heals(given, run, then):
     assert event["message"] == 'MountVolume.SetUp failed for volume "x" : secret "later" not found'
     stuck = await then.eventually_is("pods/volume", waits_for("ContainerCreating"))
     assert stuck.state["phase"] == "Pending"
+    await run("given-up", *SLEEP, spec=volumes, volumeMounts=[{"name": "x", "mountPath": "/etc/x"}])
+    await then.eventually_is("pods/given-up", waits_for("ContainerCreating"))
+    await when.deletes("pods/given-up")
+    await then.eventually_gone("pods/given-up")
     await given.secret("later", url="1")
     await then.eventually_is("pods/env", running)
     assert await then.eventually_is("pods/volume", running)
