@@ -30,12 +30,22 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
+class Priority(StrEnum):
+    """Who goes first; inside one, tenants share by service seconds."""
+
+    INTERACTIVE = "interactive"  # somebody looks at the screen
+    STANDARD = "standard"
+    BATCH = "batch"  # goes last, but before everybody once it has waited spec.queue.batchMaxWait
+
+
 class ErrorCode(StrEnum):
     """Why a job ended without a video; `error.code` on the wire."""
 
     CANCELLED_BY_USER = "cancelled"
     FLEET_DELETED = "fleet_deleted"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"  # every attempt lost its worker or failed
+    DEADLINE_EXCEEDED = "deadline_exceeded"  # no worker was free in time
+    PAYLOAD_UNKNOWN = "payload_unknown"  # damaged, or of a newer version than the worker that claimed it
     GENERATION_FAILED = "generation_failed"  # the pipeline raised
     NOT_FINITE = "not_finite"  # NaN or infinity in latents or frames
 
@@ -59,6 +69,7 @@ class Progress(Wire):
     stage: str  # loading | encoding_prompt | denoising | decoding | muxing | uploading
     step: int = 0  # denoising steps done
     steps: int = 0  # denoising steps in all
+    advanced: bool = False  # this attempt has put a checkpoint into the store: another one goes on from there
 
     @property
     def percent(self) -> int:
@@ -91,6 +102,8 @@ class Job(Wire):
     tenant: str
     state: JobState
     request: VideoRequest
+    priority: Priority = Priority.STANDARD
+    deadline_ms: int | None = None  # no attempt begins after it
     created_at_ms: int
     started_at_ms: int | None = None  # of the latest attempt
     finished_at_ms: int | None = None
@@ -112,6 +125,8 @@ class NewJob(Wire):
     tenant: str
     request: VideoRequest
     idempotency_key: str | None = None
+    priority: Priority = Priority.STANDARD
+    deadline_ms: int | None = None  # since the epoch
     body_digest: str = ""  # SHA-256 of the request body: the same key with another body is a conflict
 
 
@@ -127,6 +142,19 @@ class Claim(Wire):
 class QueueStats(Wire):
     """Figures of one fleet, from one snapshot."""
 
-    waiting: int
+    waiting: int  # those that wait for their next attempt included
     running: int
     oldest_wait_s: float  # 0 when nothing waits
+
+
+class Outcomes(Wire):
+    """How the jobs of one revision and tier ended since the fleet began; exact."""
+
+    revision: str  # of the last attempt; "" for jobs that no worker had begun
+    tier: str  # as asked for
+    succeeded: int = 0
+    failed: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    steps: int = 0  # jobs whose seconds per step are in the sum
+    step_s: float = 0.0  # sum of their seconds per step

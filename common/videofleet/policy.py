@@ -6,6 +6,8 @@ with the last one while the operator is down.
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from videofleet.architectures import Architecture
 from videofleet.tiers import Tier
 from videofleet.wire import Wire
@@ -29,8 +31,11 @@ class FleetPolicy(Wire):
     architecture: Architecture
     tiers: list[Tier]  # best first; the first is the default
     tracks: dict[str, Track]
+    epoch: int = 0  # of the leader that published it; a lower one is refused from then on
     max_depth: int  # waiting jobs; more are refused
     max_attempts: int
+    batch_max_wait_s: float = 3600.0  # batch jobs that waited longer go first
+    weights: dict[str, int] = Field(default_factory=dict)  # tenant → share of the service seconds; 1 unless named
     tenants: list[str] | None = None  # who may submit; None: everyone with a key
     store: str
     output_prefix: str = ""

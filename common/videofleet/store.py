@@ -1,4 +1,4 @@
-"""The object store: videos, thumbnails, later checkpoints. S3, GCS, Azure or a folder, by obstore.
+"""The object store: videos, thumbnails, checkpoints. S3, GCS, Azure or a folder, by obstore.
 
 A store is named in the manifest and configured by mounted files: `url` (s3://bucket/prefix, file:///path, …) and,
 beside it, one file per obstore option (aws_access_key_id, aws_endpoint, …). Nothing here reads the environment.
@@ -104,6 +104,23 @@ class ObjectStore:
         """Deletes an object; one that is not there is fine. Raises: StoreError."""
         try:
             await obstore.delete_async(self._store, key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: deleting failed: {type(error).__name__}") from error
+
+    async def get_file(self, key: str, path: Path) -> None:
+        """Downloads an object. Raises: ObjectNotFound, StoreError."""
+        with path.open("wb") as file:
+            async for chunk in self.read(key):
+                file.write(chunk)
+
+    async def remove_folder(self, folder: str) -> None:
+        """Deletes every object under `folder/`; none is fine. Raises: StoreError."""
+        try:
+            keys = [meta["path"] async for page in obstore.list(self._store, prefix=folder) for meta in page]
+            if keys:
+                await obstore.delete_async(self._store, keys)
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:

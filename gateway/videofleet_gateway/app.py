@@ -9,7 +9,7 @@ from aiohttp import web
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
 from videofleet_gateway.reaper import reap_forever
-from videofleet_gateway.routes import content, events, health, models, videos
+from videofleet_gateway.routes import content, events, health, models, openapi, page, videos
 from videofleet_gateway.services import SERVICES, Services
 
 
@@ -26,6 +26,9 @@ def build_app(services: Services) -> web.Application:
             web.get("/v1/videos/{id}/events", events.events, allow_head=False),
             web.get("/v1/videos/{id}/content", content.content),
             web.get("/v1/models", models.listing),
+            web.get("/openapi.json", openapi.openapi),
+            web.get("/", page.page),
+            web.get("/page/{name}", page.page),
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
             web.get("/metrics", health.metrics),

@@ -10,6 +10,7 @@ from videofleet.store import ObjectStore, StoreError
 from videofleet_gateway.auth import Caller, Keyring
 from videofleet_gateway.directory import FleetDirectory
 from videofleet_gateway.events.watches import Watches
+from videofleet_gateway.figures import FleetFigures
 from videofleet_gateway.metrics import Metrics
 
 
@@ -23,10 +24,12 @@ class Services:
     stores: dict[str, ObjectStore]
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
+    figures: FleetFigures = field(init=False)
     watches: Watches = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watches = Watches(self.queue, self.fleets, self.metrics)
+        self.figures = FleetFigures(self.queue)
+        self.watches = Watches(self.queue, self.fleets, self.figures, self.metrics)
 
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises: StoreError."""

@@ -22,6 +22,7 @@ from videofleet_gateway.tier_choice import chosen_tier
 MAX_PROMPT_CHARACTERS: Final = 4000
 MAX_SEED: Final = 2**63 - 1
 GUIDANCE_RANGE: Final = (1.0, 20.0)
+NAME: Final = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"  # of a fleet, namespace or tier
 MAX_FAULTS: Final = 20  # a body can hold thousands of unknown fields
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
@@ -153,11 +154,10 @@ def _number_text(given: object) -> str:
     return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else ""
 
 
-_NAME: Final = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "prompt": _prompt,
-    "model": _word("namespace/name, e.g. default/tiny", rf"{_NAME}(/{_NAME})?"),
-    "tier": _word("the name of a tier, e.g. 720p", _NAME),
+    "model": _word("namespace/name, e.g. default/tiny", rf"{NAME}(/{NAME})?"),
+    "tier": _word("the name of a tier, e.g. 720p", NAME),
     "size": _word("WIDTHxHEIGHT in pixels, e.g. 1280x720", r"[0-9]{1,5}x[0-9]{1,5}"),
     "seconds": _seconds,
     "seed": _seed,
@@ -165,3 +165,4 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "guidance_scale": _guidance,
     "guidance_scale_2": _guidance,
 }
+ACCEPTED: Final = tuple(_PARSERS)

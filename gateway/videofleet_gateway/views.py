@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from videofleet.jobs import ErrorCode, Job, JobState
 from videofleet.policy import FleetPolicy
+from videofleet_gateway.figures import Figures
 from videofleet_gateway.tier_choice import spoken_seconds
 
 _STATUS: Final = {
@@ -78,8 +79,11 @@ def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any
     }
 
 
-def model(policy: FleetPolicy) -> dict[str, Any]:
-    """A fleet as a model, with the tiers it offers, best first. `created` is not known here."""
+def model(policy: FleetPolicy, figures: Figures) -> dict[str, Any]:
+    """A fleet as a model, with its tiers, best first, and its workers. `created` is not known here.
+
+    Which job a worker has is not told: it may be another tenant's.
+    """
     return {
         "id": policy.fleet,
         "object": "model",
@@ -89,5 +93,11 @@ def model(policy: FleetPolicy) -> dict[str, Any]:
         "tiers": [
             {"name": tier.name, "size": tier.size, "seconds": spoken_seconds(tier), "fps": tier.fps}
             for tier in policy.tiers
+        ],
+        "waiting": figures.stats.waiting,
+        "running": figures.stats.running,
+        "workers": [
+            {"name": each.worker, "state": each.state, "detail": each.detail, "busy": each.job is not None}
+            for each in figures.beacons
         ],
     }

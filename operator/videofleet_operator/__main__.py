@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -13,13 +15,14 @@ from kubernetes.aio.config import ConfigException
 
 from videofleet import logs
 from videofleet.queue import JobQueue
+from videofleet_operator.cache import CHILD_KINDS, Caches
 from videofleet_operator.deletions import FleetCloser
-from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.freshness import Freshness
 from videofleet_operator.handlers import GeneratorWatch
 from videofleet_operator.health import serve_health
 from videofleet_operator.installation import ConfigError, Installation, read_installation
 from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.leadership import LEASE_CALL_S, Leadership
 from videofleet_operator.loops import ChildWatch, RedisPoll, Resync, forever
 from videofleet_operator.reconcile import Reconciler
 from videofleet_operator.workqueue import WorkQueue
@@ -49,22 +52,38 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    freshness, known = Freshness(), KnownFleets()
-    async with await KubeClient.connect() as kube, JobQueue.connect(redis_url, installation.name) as redis:
-        closer = FleetCloser(redis, installation.namespaces)
-        queue = WorkQueue(Reconciler(kube, redis, installation, known, closer).reconcile)
+    freshness, caches = Freshness(), Caches()
+    fleets = caches["VideoGenerator"]
+    async with (
+        await KubeClient.connect() as kube,
+        await KubeClient.connect(LEASE_CALL_S) as lease_client,
+        JobQueue.connect(redis_url, installation.name) as redis,
+    ):
+        leadership = Leadership(lease_client, *installation.lease, identity=_identity())
+        kube.fence = leadership.check
+        closer = FleetCloser(redis, installation.namespaces, leadership)
+        queue = WorkQueue(Reconciler(kube, redis, installation, caches, leadership).reconcile)
         steps = {
-            "resync": Resync(kube, installation.namespaces, known, closer, queue, freshness).step,
-            "redis": RedisPoll(redis, known, closer, queue).step,
+            "resync": Resync(kube, installation.namespaces, fleets, closer, queue, freshness).step,
+            "redis": RedisPoll(redis, fleets, closer, queue, leadership).step,
         }
         for namespace in installation.namespaces:
-            for kind in ("Deployment", "Pod"):
-                watch = ChildWatch(kube, kind, namespace, queue, freshness)
+            for kind in CHILD_KINDS:
+                watch = ChildWatch(kube, kind, namespace, caches, queue, freshness)
                 steps[watch.source] = watch.step
         async with serve_health(freshness, port):
             runs = [forever(name, step) for name, step in steps.items()]
-            runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, known, closer).run()]
-            await _until(stop, runs)
+            runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, fleets, closer).run()]
+            runs += [leadership.run(lambda: queue.add_all(key for key, _ in fleets.uids()))]
+            try:
+                await _until(stop, runs)
+            finally:
+                await leadership.release()
+
+
+def _identity() -> str:
+    """The pod's name, so that a restarted container leads on at once; elsewhere something nobody else has."""
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
 
 
 async def _until(stop: asyncio.Event, runs: list[Coroutine[Any, Any, None]]) -> None:

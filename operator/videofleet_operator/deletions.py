@@ -8,6 +8,8 @@ import logging
 
 from videofleet.jobs import ErrorCode
 from videofleet.queue import JobQueue, QueueError
+from videofleet_operator.kube.errors import NotLeading
+from videofleet_operator.leadership import Leadership
 
 _log = logging.getLogger(__name__)
 
@@ -15,8 +17,9 @@ _log = logging.getLogger(__name__)
 class FleetCloser:
     """Remembers whom to close until Redis has agreed."""
 
-    def __init__(self, queue: JobQueue, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, queue: JobQueue, namespaces: tuple[str, ...], leadership: Leadership) -> None:
         self._queue = queue
+        self._leadership = leadership
         self._namespaces = namespaces
         self._pending: set[str] = set()
         self._closed: set[str] = set()
@@ -37,11 +40,12 @@ class FleetCloser:
             self.note_deleted(uid)
 
     async def close_pending(self) -> None:
-        """Closes what is to be closed; what Redis does not take now is tried again at the next call."""
+        """Closes what is to be closed, while we lead; what Redis does not take now is tried again at the next call."""
         for uid in sorted(self._pending):
             try:
+                self._leadership.check()
                 cancelled = await self._queue.close_fleet(uid, ErrorCode.FLEET_DELETED)
-            except QueueError:
+            except (QueueError, NotLeading):
                 return
             self._pending.discard(uid)
             self._closed.add(uid)

@@ -2,6 +2,7 @@
 
 import logging
 
+from videofleet_operator.cache import Caches
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import NotFound
 from videofleet_operator.kube.paths import item
@@ -12,18 +13,20 @@ from videofleet_operator.plan.actions import Action, Apply, Delete, MarkTrack, S
 _log = logging.getLogger(__name__)
 
 
-async def perform(kube: KubeClient, fleet: FleetSeen, action: Action) -> None:
-    """One action, in the fleet's namespace. Raises: KubeError."""
+async def perform(kube: KubeClient, caches: Caches, fleet: FleetSeen, action: Action) -> None:
+    """One action, in the fleet's namespace; the caches learn what came of it. Raises: KubeError."""
     match action:
         case Apply(manifest=manifest):
-            await kube.apply(manifest)
+            caches.wrote(manifest["kind"], fleet.key, await kube.apply(manifest))
         case Scale(deployment=name, replicas=replicas):
             path = item("Deployment", fleet.namespace, name)
-            await kube.merge(f"{path}/scale", {"spec": {"replicas": replicas}})
+            scale = await kube.merge(f"{path}/scale", {"spec": {"replicas": replicas}})
+            caches.wrote("Deployment", fleet.key, scale)
         case MarkTrack(deployment=name, is_stable=is_stable):
             labels = {TRACK_LABEL: "stable" if is_stable else None}
-            await kube.merge(item("Deployment", fleet.namespace, name), {"metadata": {"labels": labels}})
-        case Delete(kind=kind, name=name):
+            path = item("Deployment", fleet.namespace, name)
+            caches.wrote("Deployment", fleet.key, await kube.merge(path, {"metadata": {"labels": labels}}))
+        case Delete(kind=kind, name=name):  # seen again before its event comes, it is deleted again
             await _delete(kube, item(kind, fleet.namespace, name))
     _log.info(action.why, extra={"fleet": fleet.full_name, "action": type(action).__name__})
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import kopf
 
+from videofleet_operator.cache import ObjectCache, fleet_by_name
 from videofleet_operator.crd.manifest import GROUP, PLURAL, VERSION
 from videofleet_operator.deletions import FleetCloser
-from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.workqueue import WorkQueue
 
 _log = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ class GeneratorWatch:
     covers what happens in between.
     """
 
-    def __init__(self, namespaces: tuple[str, ...], queue: WorkQueue, known: KnownFleets, closer: FleetCloser) -> None:
-        self._namespaces, self._queue, self._known, self._closer = namespaces, queue, known, closer
+    def __init__(self, namespaces: tuple[str, ...], queue: WorkQueue, fleets: ObjectCache, closer: FleetCloser) -> None:
+        self._namespaces, self._queue, self._fleets, self._closer = namespaces, queue, fleets, closer
         self._seen: dict[str, Any] = {}
 
     async def run(self) -> None:
@@ -78,19 +78,19 @@ class GeneratorWatch:
         kopf.on.login(registry=registry)(_login)
 
         @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-        async def on_generator(event: Any, meta: Any, **_: Any) -> None:
-            loop.call_soon_threadsafe(self._hear, event["type"], dict(meta))
+        async def on_generator(event: Any, **_: Any) -> None:
+            loop.call_soon_threadsafe(self._hear, event["type"], event["object"])
 
         return registry
 
-    def _hear(self, kind: str | None, meta: dict[str, Any]) -> None:
-        key, uid = (meta["namespace"], meta["name"]), meta["uid"]
+    def _hear(self, kind: str | None, generator: dict[str, Any]) -> None:
+        meta, uid, key = generator["metadata"], generator["metadata"]["uid"], fleet_by_name(generator)
         if kind == "DELETED":
             self._seen.pop(uid, None)
-            self._known.forget(key, uid)
+            self._fleets.remove(generator)
             self._closer.note_deleted(uid)
             return
-        self._known.learn(key, uid)
+        self._fleets.put(generator)
         seen = (meta.get("generation"), meta.get("deletionTimestamp"), dict(meta.get("annotations") or {}))
         if self._seen.get(uid) != seen:
             self._seen[uid] = seen

@@ -24,6 +24,7 @@ class Installation:
     worker_image: str
     redis_secret: str  # Secret in each fleet's namespace, key `url`
     stores: dict[str, str | None]  # store name → claim that holds it; None: a Secret of the store's name
+    lease: tuple[str, str]  # namespace, name: whoever holds it writes
 
 
 def read_installation(path: Path) -> Installation:
@@ -36,12 +37,14 @@ def read_installation(path: Path) -> Installation:
             worker_image=_text(document["workerImage"]),
             redis_secret=_text(document["redisSecret"]),
             stores={_text(s["name"]): s.get("persistentVolumeClaim") for s in document["stores"]},
+            lease=_namespaced(document["lease"]),
         )
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{path}: needs installation, namespaces[], workerImage, redisSecret, stores[].name; wrong at {error}"
+            f"{path}: needs installation, namespaces[], workerImage, redisSecret, stores[].name, lease;"
+            f" wrong at {error}"
         ) from error
 
 
@@ -49,3 +52,8 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(repr(value))
     return value
+
+
+def _namespaced(value: Any) -> tuple[str, str]:
+    namespace, name = _text(value).split("/")
+    return _text(namespace), _text(name)

@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from videofleet.queue import JobQueue, QueueError
+from videofleet_operator.cache import Caches, ObjectCache, fleet_by_label
 from videofleet_operator.deletions import FleetCloser
-from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.freshness import Freshness
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import Gone, KubeError, Throttled
-from videofleet_operator.manifests.names import FLEET_LABEL, SELECT_WORKERS
+from videofleet_operator.leadership import Leadership
+from videofleet_operator.manifests.names import SELECT_WORKERS
 from videofleet_operator.metrics import REDIS_UP
 from videofleet_operator.plan.status import QUEUE_WRITE_EVERY_S, rounded
 from videofleet_operator.workqueue import Key, WorkQueue
@@ -44,11 +45,13 @@ async def forever(name: str, step: Callable[[], Awaitable[float]]) -> None:
 
 
 class ChildWatch:
-    """Deployments or pods of one namespace; any event asks for a reconcile of the fleet in its label."""
+    """Children of one kind in one namespace, into their cache; news asks for a reconcile of the fleet in the label."""
 
-    def __init__(self, kube: KubeClient, kind: str, namespace: str, queue: WorkQueue, freshness: Freshness) -> None:
+    def __init__(
+        self, kube: KubeClient, kind: str, namespace: str, caches: Caches, queue: WorkQueue, freshness: Freshness
+    ) -> None:
         self._kube, self._kind, self._namespace = kube, kind, namespace
-        self._queue, self._freshness = queue, freshness
+        self._cache, self._queue, self._freshness = caches[kind], queue, freshness
         self._version: str | None = None
         self.source = f"{kind} in {namespace}"
         freshness.expect(self.source)
@@ -65,8 +68,10 @@ class ChildWatch:
 
     async def _list(self) -> None:
         found = await self._kube.list(self._kind, self._namespace, labelSelector=SELECT_WORKERS)
-        self._version = found["metadata"]["resourceVersion"]
-        for child in found["items"]:
+        version = found["metadata"]["resourceVersion"]
+        lost = self._cache.replace(self._namespace, found["items"], version)
+        self._version = version
+        for child in [*lost, *found["items"]]:
             self._enqueue(child)
         self._freshness.touch(self.source)
 
@@ -75,14 +80,22 @@ class ChildWatch:
         async for event in self._kube.watch(self._kind, self._namespace, version, labelSelector=SELECT_WORKERS):
             self._version = event["object"]["metadata"]["resourceVersion"]
             self._freshness.touch(self.source)
-            if event["type"] != "BOOKMARK":
-                self._enqueue(event["object"])
+            self._take(event["type"], event["object"])
         self._freshness.touch(self.source)  # it ended in good order: nothing happened
 
+    def _take(self, kind: str, child: dict[str, Any]) -> None:
+        if kind == "BOOKMARK":
+            return
+        if kind == "DELETED":
+            self._cache.remove(child)
+        elif not self._cache.put(child):
+            return  # our own write, which we have seen as its answer
+        self._enqueue(child)
+
     def _enqueue(self, child: dict[str, Any]) -> None:
-        fleet = child["metadata"].get("labels", {}).get(FLEET_LABEL)
-        if fleet:
-            self._queue.add((self._namespace, fleet))
+        key = fleet_by_label(child)
+        if key[1]:
+            self._queue.add(key)
 
 
 class Resync:
@@ -92,12 +105,12 @@ class Resync:
         self,
         kube: KubeClient,
         namespaces: tuple[str, ...],
-        known: KnownFleets,
+        fleets: ObjectCache,
         closer: FleetCloser,
         queue: WorkQueue,
         freshness: Freshness,
     ) -> None:
-        self._kube, self._namespaces, self._known = kube, namespaces, known
+        self._kube, self._namespaces, self._fleets = kube, namespaces, fleets
         self._closer, self._queue, self._freshness = closer, queue, freshness
         freshness.expect("VideoGenerators")
 
@@ -107,16 +120,14 @@ class Resync:
             published = await self._closer.published()  # before the list: see deletions
         except QueueError:
             published = {}
-        fleets: dict[Key, str] = {}
         for namespace in self._namespaces:
             found = await self._kube.list("VideoGenerator", namespace)
-            for generator in found["items"]:
-                meta = generator["metadata"]
-                fleets[(namespace, meta["name"])] = meta["uid"]
-        self._known.replace(fleets)
-        self._closer.note_missing(published, set(fleets.values()))
-        for key in fleets:
-            self._queue.add(key)
+            lost = self._fleets.replace(namespace, found["items"], found["metadata"]["resourceVersion"])
+            for generator in lost:
+                self._closer.note_deleted(generator["metadata"]["uid"])
+        fleets = self._fleets.uids()
+        self._closer.note_missing(published, {uid for _, uid in fleets})
+        self._queue.add_all(key for key, _ in fleets)
         self._freshness.touch("VideoGenerators")
         return RESYNC_S * random.uniform(0.9, 1.0)  # noqa: S311 - jitter
 
@@ -124,17 +135,21 @@ class Resync:
 class RedisPoll:
     """Every 2 s: what workers say and how long the queues are; a change asks for a reconcile."""
 
-    def __init__(self, redis: JobQueue, known: KnownFleets, closer: FleetCloser, queue: WorkQueue) -> None:
-        self._redis, self._known, self._closer, self._queue = redis, known, closer, queue
+    def __init__(
+        self, redis: JobQueue, fleets: ObjectCache, closer: FleetCloser, queue: WorkQueue, leadership: Leadership
+    ) -> None:
+        self._redis, self._fleets, self._closer, self._queue = redis, fleets, closer, queue
+        self._leadership = leadership
         self._beacons: dict[str, Any] = {}
         self._figures: dict[str, tuple[Any, float]] = {}
         self._is_up = True
 
     async def step(self) -> float:
-        """One look at every fleet."""
+        """One look at every fleet, once we lead: a standby costs Redis nothing."""
+        await self._leadership.until_leading()
         await self._closer.close_pending()
         is_up = True
-        for key, uid in self._known.items():
+        for key, uid in self._fleets.uids():
             try:
                 await self._look(key, uid)
             except QueueError:
@@ -144,8 +159,7 @@ class RedisPoll:
         if is_up != self._is_up:
             _log.warning("Redis is %s", "back" if is_up else "down; the last policy stays in force")
             self._is_up = is_up
-            for key, _ in self._known.items():
-                self._queue.add(key)
+            self._queue.add_all(key for key, _ in self._fleets.uids())
         return POLL_S
 
     async def _look(self, key: Key, uid: str) -> None:

@@ -12,4 +12,6 @@ API_CALLS: Final = Counter(
     "videofleet_operator_api_calls_total", "Calls to the API server.", ["verb", "resource", "code"], registry=REGISTRY
 )
 QUEUE_DEPTH: Final = Gauge("videofleet_operator_workqueue_depth", "Keys that wait.", registry=REGISTRY)
+LEADING: Final = Gauge("videofleet_operator_leading", "1 while this replica leads.", registry=REGISTRY)
+EPOCH: Final = Gauge("videofleet_operator_epoch", "Of this replica's last term; rises for ever.", registry=REGISTRY)
 REDIS_UP: Final = Gauge("videofleet_operator_redis_up", "1 while Redis answers.", registry=REGISTRY)

@@ -1,13 +1,12 @@
-"""Reads one fleet's world into `Observed`. Reads only; decides nothing."""
+"""Turns one fleet's world, as the caches and Redis have it, into `Observed`. Reads only; decides nothing."""
 
 import asyncio
 from typing import Any
 
 from videofleet.queue import JobQueue, QueueError
+from videofleet_operator.cache import Caches
 from videofleet_operator.kube.client import KubeClient
-from videofleet_operator.kube.errors import NotFound
-from videofleet_operator.kube.paths import item
-from videofleet_operator.manifests.names import REVISION_LABEL, TRACK_LABEL, select_fleet
+from videofleet_operator.manifests.names import REVISION_LABEL, TRACK_LABEL, service_account_name
 from videofleet_operator.observed import (
     DeploymentSeen,
     FleetSeen,
@@ -16,36 +15,35 @@ from videofleet_operator.observed import (
     QueueSeen,
     RevisionSeen,
 )
+from videofleet_operator.workqueue import Key
 
 
-async def observe_fleet(kube: KubeClient, queue: JobQueue, namespace: str, name: str) -> Observed | None:
-    """Everything about a fleet; None when its VideoGenerator is gone or going, for certain. Raises: KubeError."""
-    try:
-        generator = await kube.get(item("VideoGenerator", namespace, name))
-    except NotFound as error:
-        if error.is_object_missing:
-            return None
-        raise
-    if "deletionTimestamp" in generator["metadata"]:
+async def observe_fleet(kube: KubeClient, caches: Caches, queue: JobQueue, key: Key) -> Observed | None:
+    """Everything about a fleet; None when its VideoGenerator is gone or going. Raises: KubeError."""
+    fleet = _living(caches, key)
+    if fleet is None:
         return None
-    fleet = fleet_seen(generator)
-    kinds = ("ControllerRevision", "Deployment", "ConfigMap", "Service", "ServiceAccount")
-    children, pods, seen_queue = await asyncio.gather(
-        asyncio.gather(*(_owned(kube, fleet, kind) for kind in kinds)),
-        _pods(kube, fleet),
-        observe_queue(queue, fleet.uid),
-    )
-    revisions, deployments, config_maps, services, accounts = children
+    seen_queue = await observe_queue(queue, fleet.uid)
+    failures = await _mount_failures(kube, key[0]) if _is_any_stuck(_pods(caches, fleet)) else {}
+    fleet = _living(caches, key)  # what follows is one moment, without an await
+    if fleet is None:
+        return None
     return Observed(
         fleet=fleet,
-        revisions=tuple(_revision_seen(found) for found in revisions),
-        deployments=tuple(_deployment_seen(found) for found in deployments),
-        config_maps=frozenset(found["metadata"]["name"] for found in config_maps),
-        service=_named(services, fleet.name),
-        service_account=_named(accounts, f"{fleet.name}-worker"),
-        pods=pods,
+        revisions=tuple(_revision_seen(found) for found in _owned(caches, fleet, "ControllerRevision")),
+        deployments=tuple(_deployment_seen(found) for found in _owned(caches, fleet, "Deployment")),
+        config_maps=frozenset(found["metadata"]["name"] for found in _owned(caches, fleet, "ConfigMap")),
+        service=_named(_owned(caches, fleet, "Service"), fleet.name),
+        service_account=_named(_owned(caches, fleet, "ServiceAccount"), service_account_name(fleet.name)),
+        pods=tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"])) for pod in _pods(caches, fleet)),
         queue=seen_queue,
     )
+
+
+def _living(caches: Caches, key: Key) -> FleetSeen | None:
+    """The VideoGenerator of this name that is not on its way out."""
+    found = (one for one in caches["VideoGenerator"].of(key) if "deletionTimestamp" not in one["metadata"])
+    return next((fleet_seen(generator) for generator in found), None)
 
 
 async def observe_queue(queue: JobQueue, uid: str) -> QueueSeen | None:
@@ -70,10 +68,9 @@ def fleet_seen(generator: dict[str, Any]) -> FleetSeen:
     )
 
 
-async def _owned(kube: KubeClient, fleet: FleetSeen, kind: str) -> list[dict[str, Any]]:
+def _owned(caches: Caches, fleet: FleetSeen, kind: str) -> list[dict[str, Any]]:
     """Children of this very fleet: those of a deleted one of the same name are as good as gone."""
-    found = await kube.list(kind, fleet.namespace, labelSelector=select_fleet(fleet.name))
-    return [child for child in found["items"] if _is_owned(child, fleet.uid)]
+    return [child for child in caches[kind].of(fleet.key) if _is_owned(child, fleet.uid)]
 
 
 def _is_owned(child: dict[str, Any], uid: str) -> bool:
@@ -106,13 +103,13 @@ def _deployment_seen(found: dict[str, Any]) -> DeploymentSeen:
     )
 
 
-async def _pods(kube: KubeClient, fleet: FleetSeen) -> tuple[PodSeen, ...]:
-    """Pods of the fleet; for those that cannot start, what the latest FailedMount event says."""
-    found = (await kube.list("Pod", fleet.namespace, labelSelector=select_fleet(fleet.name)))["items"]
-    pods = [pod for pod in found if f"--fleet-uid={fleet.uid}" in _args(pod)]
-    stuck = any(_waiting(pod).get("reason") == "ContainerCreating" for pod in pods)
-    failures = await _mount_failures(kube, fleet.namespace) if stuck else {}
-    return tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"])) for pod in pods)
+def _pods(caches: Caches, fleet: FleetSeen) -> list[dict[str, Any]]:
+    """Pods of this very fleet."""
+    return [pod for pod in caches["Pod"].of(fleet.key) if f"--fleet-uid={fleet.uid}" in _args(pod)]
+
+
+def _is_any_stuck(pods: list[dict[str, Any]]) -> bool:
+    return any(_waiting(pod).get("reason") == "ContainerCreating" for pod in pods)
 
 
 async def _mount_failures(kube: KubeClient, namespace: str) -> dict[str, str]:

@@ -24,6 +24,11 @@ class FleetSeen:
     status: dict[str, Any]
 
     @property
+    def key(self) -> tuple[str, str]:
+        """namespace, name."""
+        return self.namespace, self.name
+
+    @property
     def full_name(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"

@@ -6,16 +6,17 @@ The order is the promise: whatever the policy names has workers, after a crash b
 import logging
 import time
 from datetime import UTC, datetime
+from typing import Final
 
 from videofleet.policy import FleetPolicy
-from videofleet.queue import JobQueue, QueueError
+from videofleet.queue import JobQueue, QueueError, StaleEpoch
+from videofleet_operator.cache import Caches
 from videofleet_operator.crd.manifest import API_VERSION, KIND
-from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.events import write_events
 from videofleet_operator.execute import perform
-from videofleet_operator.fleets import KnownFleets
 from videofleet_operator.installation import Installation
 from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.leadership import Leadership
 from videofleet_operator.metrics import RECONCILE_SECONDS
 from videofleet_operator.observe import observe_fleet
 from videofleet_operator.observed import FleetSeen
@@ -23,6 +24,7 @@ from videofleet_operator.plan.actions import Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
 from videofleet_operator.workqueue import Key
 
+CATCH_UP_S: Final = 0.05  # until the watches are asked again whether they have caught up
 _log = logging.getLogger(__name__)
 
 
@@ -34,56 +36,58 @@ class Reconciler:
         kube: KubeClient,
         queue: JobQueue,
         installation: Installation,
-        known: KnownFleets,
-        closer: FleetCloser,
+        caches: Caches,
+        leadership: Leadership,
     ) -> None:
         self._kube, self._queue, self._installation = kube, queue, installation
-        self._known, self._closer = known, closer
+        self._caches, self._leadership = caches, leadership
 
     async def reconcile(self, key: Key) -> float | None:
-        """One pass. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
+        """One pass, once we lead. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
+        await self._leadership.until_leading()
+        if not self._caches.is_current(key):  # acting on it could undo what we have just done
+            return CATCH_UP_S
         start, outcome = time.monotonic(), "error"
         try:
-            again_s = await self._pass(*key)
+            again_s = await self._pass(key)
             outcome = "ok"
             return again_s
         finally:
             RECONCILE_SECONDS.labels(outcome).observe(time.monotonic() - start)
 
-    async def _pass(self, namespace: str, name: str) -> float | None:
-        believed = self._known.uid((namespace, name))
-        observed = await observe_fleet(self._kube, self._queue, namespace, name)
-        uid = observed.fleet.uid if observed else None
-        if believed is not None and believed != uid:  # its children go with it
-            self._known.forget((namespace, name), believed)
-            self._closer.note_deleted(believed)
+    async def _pass(self, key: Key) -> float | None:
+        observed = await observe_fleet(self._kube, self._caches, self._queue, key)
         if observed is None:
             return None
         now = datetime.now(UTC)
-        plan = plan_fleet(observed, self._installation, now)
+        plan = plan_fleet(observed, self._installation, self._leadership.epoch, now)
         await self._execute(observed.fleet, plan, now)
         return plan.requeue_after_s
 
     async def _execute(self, fleet: FleetSeen, plan: Plan, now: datetime) -> None:
         for action in plan.actions:
             if action.stage is Stage.BUILD:
-                await perform(self._kube, fleet, action)
+                await perform(self._kube, self._caches, fleet, action)
         if await self._publish(plan.policy):
             for action in plan.actions:
                 if action.stage is Stage.RETIRE:
-                    await perform(self._kube, fleet, action)
+                    await perform(self._kube, self._caches, fleet, action)
         if plan.status is not None:
             metadata = {"name": fleet.name, "namespace": fleet.namespace, "uid": fleet.uid}
             manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": plan.status}
-            await self._kube.apply(manifest, "/status")
+            self._caches.wrote(KIND, fleet.key, await self._kube.apply(manifest, "/status"))
         await write_events(self._kube, fleet, plan.events, now)
 
     async def _publish(self, policy: FleetPolicy | None) -> bool:
-        """Whether Redis has the policy now."""
+        """Whether Redis has the policy now. Raises: NotLeading."""
         if policy is None:
             return True
+        self._leadership.check()
         try:
             await self._queue.publish_policy(policy)
+        except StaleEpoch as error:
+            self._leadership.outbid(error.epoch)
+            return False
         except QueueError:
             _log.warning("policy not published: Redis does not answer", extra={"fleet": policy.fleet})
             return False

@@ -7,10 +7,10 @@ lost by adding too often: reconciling is level-triggered.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from videofleet_operator.kube.errors import Conflict, KubeError, Throttled
+from videofleet_operator.kube.errors import Conflict, KubeError, NotLeading, Throttled
 from videofleet_operator.metrics import QUEUE_DEPTH
 
 Key = tuple[str, str]  # namespace, name
@@ -41,6 +41,11 @@ class WorkQueue:
             self._queued.add(key)
             self._waiting.put_nowait(key)
             QUEUE_DEPTH.set(len(self._queued))
+
+    def add_all(self, keys: Iterable[Key]) -> None:
+        """Asks for a reconcile of each now."""
+        for key in keys:
+            self.add(key)
 
     def add_after(self, key: Key, delay_s: float) -> None:
         """Asks for a reconcile later; the sooner of two requests counts."""
@@ -79,6 +84,9 @@ class WorkQueue:
     async def _once(self, key: Key) -> None:
         try:
             again_s = await self._reconcile(key)
+        except NotLeading:  # a new term begins with every fleet
+            _log.info("left to the leader", extra={"fleet": "/".join(key)})
+            return
         except Exception as error:
             self._failed(key, error)
             return

@@ -8,7 +8,7 @@ import helm_python as helm
 import pytest
 import yaml
 
-from videofleet_operator.kube.paths import RBAC_RULES
+from videofleet_operator.kube.paths import RBAC_RULES, lease_rules
 
 KEY = {"id": "me", "tenant": "studio", "sha256": "a" * 64}
 S3 = [{"name": "videos", "options": {"url": "s3://bucket/prefix", "aws_region": "eu-west-1"}}]
@@ -87,15 +87,34 @@ def test_the_checker_refuses_a_careless_pod(restricted_faults: Faults) -> None:
 
 def test_operator_may_do_exactly_this(render: Render) -> None:
     """What the operator's own tests run with; Secrets, exec and RBAC objects are not in it."""
-    (role,) = (item for item in render() if item["kind"] == "Role")
-    assert role["rules"] == RBAC_RULES
-    granted = {resource for rule in role["rules"] for resource in rule["resources"]}
+    objects = render()
+    rules = {item["metadata"]["name"]: item["rules"] for item in objects if item["kind"] == "Role"}
+    lease = one(objects, "Lease", "videofleet-operator")["metadata"]
+    assert rules == {
+        "videofleet-operator": RBAC_RULES,
+        "videofleet-operator-lease": lease_rules(lease["name"]),
+    }
+    granted = {resource for rule in RBAC_RULES for resource in rule["resources"]}
     assert not granted & {"secrets", "pods/exec", "roles", "rolebindings", "*"}
+
+
+def test_a_second_operator_stands_by_and_outlives_a_drain(render: Render) -> None:
+    objects = render()
+    operator = one(objects, "Deployment", "videofleet-operator")["spec"]
+    assert (operator["replicas"], operator["strategy"]["type"]) == (2, "RollingUpdate")
+    budget = one(objects, "PodDisruptionBudget", "videofleet-operator")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= operator["template"]["metadata"]["labels"].items()
+    assert "videofleet-operator" not in names(render({"operator": {"replicas": 1}}), "PodDisruptionBudget")
 
 
 def test_rights_are_namespaced_and_only_the_operators(render: Render) -> None:
     objects = render({"namespaces": ["ads", "films"]})
-    assert {item["metadata"]["namespace"] for item in objects if item["kind"] == "RoleBinding"} == {"ads", "films"}
+    assert {item["metadata"]["namespace"] for item in objects if item["kind"] == "RoleBinding"} == {
+        "ads",
+        "films",
+        "studio",  # of the Lease, and only there
+    }
     subjects = [subject for item in objects if item["kind"] == "RoleBinding" for subject in item["subjects"]]
     assert {(subject["name"], subject["namespace"]) for subject in subjects} == {("videofleet-operator", "studio")}
     assert not names(objects, "ClusterRole") | names(objects, "ClusterRoleBinding")
@@ -119,6 +138,7 @@ def test_operator_config_names_what_workers_mount(render: Render) -> None:
         "namespaces": ["ads"],
         "workerImage": "registry.example.com/videofleet/worker:9",
         "redisSecret": "videofleet-redis",
+        "lease": "studio/videofleet-operator",
         "stores": [{"name": "videos", "persistentVolumeClaim": "videofleet-videos"}, {"name": "s3"}],
     }
 

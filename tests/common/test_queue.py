@@ -177,7 +177,10 @@ async def test_drains_without_end_are_bounded_too(fleet: JobQueue, monkeypatch: 
     ("retry", "states"),
     [(True, [JobState.QUEUED, JobState.QUEUED, JobState.DEAD]), (False, [JobState.FAILED])],
 )
-async def test_a_failed_attempt_is_retried_or_final(fleet: JobQueue, retry: bool, states: list[JobState]) -> None:
+async def test_a_failed_attempt_is_retried_or_final(
+    fleet: JobQueue, retry: bool, states: list[JobState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "RETRY_MS", 0)
     await fleet.submit(new_job())
     seen = [
         await fleet.fail(await claim(fleet), ErrorCode.GENERATION_FAILED, "the pipeline raised", retry=retry)
@@ -346,4 +349,4 @@ async def test_a_redis_that_forgets_is_refused(queue: JobQueue) -> None:
         ({"aof_enabled": 1, "maxmemory_policy": "allkeys-lru"}, "maxmemory-policy noeviction"),
     ):
         with pytest.raises(QueueError, match=remedy):
-            durability.check(info)
+            durability.check(info, durability.Durability.AOF)

@@ -36,6 +36,25 @@ async def test_an_object_can_be_removed(store: ObjectStore, tmp_path: Path) -> N
         await store.head("k")
 
 
+async def test_a_folder_is_removed_with_all_that_is_in_it_and_nothing_else(store: ObjectStore, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    for key in ("job/checkpoint/r1", "job/checkpoint/r2", "job/checkpoints", "job/1/video.mp4"):
+        await store.put_file(key, tmp_path / "x", "text/plain")
+    await store.remove_folder("job/checkpoint")
+    await store.remove_folder("job/checkpoint")
+    assert [key for key in ("job/checkpoint/r1", "job/checkpoint/r2") if await _is_there(store, key)] == []
+    assert await _is_there(store, "job/checkpoints")
+    assert await _is_there(store, "job/1/video.mp4")
+
+
+async def _is_there(store: ObjectStore, key: str) -> bool:
+    try:
+        await store.get_file(key, Path("/dev/null"))
+    except ObjectNotFound:
+        return False
+    return True
+
+
 def test_a_store_is_opened_from_a_mounted_secret(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()

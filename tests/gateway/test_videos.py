@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from videofleet.jobs import ErrorCode
+from videofleet.objects import checkpoint_key
 from videofleet.queue import JobQueue
+from videofleet.store import ObjectNotFound
 
 JSON = {"Content-Type": "application/json"}
 
@@ -196,6 +199,24 @@ async def test_deleting_asks_a_running_one_to_stop(gateway: Any, http: aiohttp.C
         assert (await get(http, job_id))["cancel_requested"] is True
         await queue.cancelled(claim)
     assert (await get(http, job_id))["error"]["code"] == ErrorCode.CANCELLED_BY_USER
+
+
+async def test_deleting_takes_the_checkpoints_of_a_job_that_no_worker_holds(
+    gateway: Any, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    job_id = (await create(http))["id"]
+    (tmp_path / "state").write_bytes(b"state")
+    async with JobQueue.connect(gateway.redis_url, gateway.installation) as queue:
+        job = await queue.get(job_id)
+        while (claim := await queue.claim(job.fleet_uid, worker="w", revision="r1")) and claim.job.id != job_id:
+            pass  # left by other tests
+        await queue.give_back(claim)
+    key = checkpoint_key(job.request.output_prefix, job_id, "r1")
+    await gateway.store.put_file(key, tmp_path / "state", "application/octet-stream")
+    async with http.delete(f"/v1/videos/{job_id}") as response:
+        assert response.status == 200
+    with pytest.raises(ObjectNotFound):
+        await gateway.store.head(key)
 
 
 async def test_a_failed_attempt_tells_why(gateway: Any, http: aiohttp.ClientSession) -> None:

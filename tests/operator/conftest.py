@@ -24,7 +24,8 @@ SPEC = {
     "output": {"store": "videos"},
 }
 
-INSTALLATION = Installation("main", ("studio",), "worker:1", "videofleet-redis", {"videos": None})
+LEASE = ("studio", "videofleet-operator")
+INSTALLATION = Installation("main", ("studio",), "worker:1", "videofleet-redis", {"videos": None}, LEASE)
 
 
 @dataclass
@@ -33,6 +34,7 @@ class SimulatedCluster:
 
     spec: Any = field(default_factory=lambda: copy.deepcopy(SPEC))
     generation: int = 1
+    epoch: int = 1  # of the leader
     status: dict[str, Any] = field(default_factory=dict)
     now: datetime = START
     revisions: dict[str, RevisionSeen] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class SimulatedCluster:
         return sum(pod.revision == revision and (pod.is_ready or not ready) for pod in self.pods.values())
 
     def plan(self) -> Plan:
-        return plan_fleet(self.observe(), self.installation, self.now)
+        return plan_fleet(self.observe(), self.installation, self.epoch, self.now)
 
     def tick(self, crash_after: int | None = None) -> Plan:
         """One reconcile; `crash_after` n writes it dies."""

@@ -22,7 +22,7 @@ from videofleet_operator.observed import FleetSeen
 
 FLEET = FleetSeen("studio", "wan", "11111111-2222-3333-4444-555555555555", 1, {}, {})
 INSTALLATION = Installation(
-    "main", ("studio",), "worker:1", "videofleet-redis", {"videos": None, "disk": "videos-claim"}
+    "main", ("studio",), "worker:1", "videofleet-redis", {"videos": None, "disk": "videos-claim"}, ("studio", "lease")
 )
 SPEC = {
     "model": {"architecture": "wan2.2-t2v-a14b", "source": "pvc://weights/wan/a14b"},
@@ -198,8 +198,9 @@ def test_operator_yaml_is_read_or_refused_with_the_place(tmp_path):
     file = tmp_path / "operator.yaml"
     file.write_text(
         "{installation: main, namespaces: [studio], workerImage: w, redisSecret: r,"
-        " stores: [{name: videos}, {name: disk, persistentVolumeClaim: claim}]}"
+        " stores: [{name: videos}, {name: disk, persistentVolumeClaim: claim}], lease: vf/operator}"
     )
+    assert read_installation(file).lease == ("vf", "operator")
     assert read_installation(file).stores == {"videos": None, "disk": "claim"}
     file.write_text("installation: main")
     with pytest.raises(ConfigError, match="namespaces"):

@@ -1,5 +1,7 @@
 """A fleet's life on a simulated cluster: create, change, break, roll back, and any mix of these with crashes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,7 +121,9 @@ def test_old_revisions_are_kept_up_to_the_limit(cluster):
 
 def test_an_upgrade_of_the_installation_leaves_running_workers_alone(cluster):
     cluster.settle()
-    cluster.installation = type(cluster.installation)("main", ("studio",), "worker:2", "r", {"videos": "claim"})
+    cluster.installation = replace(
+        cluster.installation, worker_image="worker:2", redis_secret="r", stores={"videos": "claim"}
+    )
     assert cluster.plan().actions == ()
 
 

@@ -9,12 +9,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from videofleet.architectures import Architecture
 from videofleet.policy import FleetPolicy
 from videofleet_operator.deletions import FleetCloser
-from videofleet_operator.fleets import KnownFleets
+from videofleet_operator.election import Term
 from videofleet_operator.freshness import STALE_AFTER_S, Freshness
 from videofleet_operator.handlers import EndlessBackoffs
 from videofleet_operator.health import health_app
+from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import Conflict, Gone, KubeUnavailable, NotFound, Refused, Throttled, error_for
 from videofleet_operator.kube.paths import collection, item, resource_of
+from videofleet_operator.leadership import Leadership
 from videofleet_operator.loops import forever
 from videofleet_operator.workqueue import WorkQueue
 
@@ -183,20 +185,19 @@ def policy(uid, fleet):
     )
 
 
+def leading():
+    """The leadership of a process that has just won."""
+    leadership = Leadership(KubeClient(None), "studio", "lease", "me")
+    leadership._term = Term(1, float("inf"))
+    return leadership
+
+
 async def test_only_what_was_published_before_the_list_and_is_not_in_it_is_closed(queue):
     gone, live, foreign = (f"00000000-0000-0000-0000-00000000000{number}" for number in range(3))
     for uid, fleet in ((gone, "studio/gone"), (live, "studio/live"), (foreign, "elsewhere/x")):
         await queue.publish_policy(policy(uid, fleet))
-    closer = FleetCloser(queue, ("studio",))
+    closer = FleetCloser(queue, ("studio",), leading())
     closer.note_missing(await closer.published(), {live})
     await closer.close_pending()
     closed = [(await queue.policy(uid)).closed for uid in (gone, live, foreign)]
     assert closed == ["fleet_deleted", None, None]
-
-
-def test_a_fleet_that_came_back_under_its_name_is_not_forgotten():
-    known = KnownFleets()
-    known.learn(A, "old")
-    known.learn(A, "new")
-    known.forget(A, "old")
-    assert known.items() == [(A, "new")]

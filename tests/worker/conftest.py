@@ -20,6 +20,7 @@ from videofleet.ids import job_id
 from videofleet.jobs import Job, JobState, NewJob, VideoRequest
 from videofleet.policy import FleetPolicy, Track
 from videofleet.queue import JobQueue
+from videofleet.queue.keys import fleet_prefix
 from videofleet.tiers import Tier
 from videofleet.workerspec import Dtype, Warmup, WorkerSpec
 from videofleet_worker.engine import Engine
@@ -152,6 +153,7 @@ class Fleet:
             "bind_address": "127.0.0.1",
             "port": 0,
             "grace_period_s": 60.0,
+            "checkpoint_every_s": 60.0,
         }
         return Settings(**(values | changes))
 
@@ -202,6 +204,12 @@ class Fleet:
             return (await self.queue.get(job)).state is state
 
         await until(is_so, f"the job is {state}")
+
+    async def lapse(self, job: str) -> None:
+        """The job's lease runs out, without the wait."""
+        prefix = fleet_prefix(self.installation, self.uid)
+        await self.queue._redis.zadd(f"{prefix}:running", {job: 1})
+        assert await self.queue.reap(self.uid) == [job]
 
     @property
     def videos(self) -> list[Path]:

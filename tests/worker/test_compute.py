@@ -62,7 +62,7 @@ def by_pipeline(pipe: Any, request: VideoRequest) -> np.ndarray:
 def by_us(
     pipe: Any, request: VideoRequest, path: Path, between: Callable[[Progress], None] | None = None
 ) -> np.ndarray:
-    clip = generate(pipe, request, path, between or (lambda _: None))
+    clip = generate(pipe, begin(pipe, request), request.tier, path, between or (lambda _: None))
     shape = (clip.frames.num_frames, clip.frames.height, clip.frames.width, 3)
     return np.fromfile(path, dtype=np.uint8).reshape(shape)
 

@@ -12,11 +12,14 @@ from typing import Final
 
 from videofleet.jobs import Claim, ErrorCode, JobState
 from videofleet.queue import JobQueue
+from videofleet.store import ObjectStore
 from videofleet_worker import protocol
+from videofleet_worker.checkpoints import Checkpoints
 from videofleet_worker.delivery import Delivery
 from videofleet_worker.engine import ComputeDied, Engine
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.metrics import Metrics
+from videofleet_worker.settings import Settings
 from videofleet_worker.status import Status
 from videofleet_worker.tasks import end
 
@@ -31,14 +34,22 @@ class Attempts:
     """Runs claims to their end."""
 
     def __init__(
-        self, queue: JobQueue, engine: Engine, delivery: Delivery, status: Status, metrics: Metrics, scratch: Path
+        self,
+        queue: JobQueue,
+        engine: Engine,
+        delivery: Delivery,
+        status: Status,
+        metrics: Metrics,
+        store: ObjectStore,
+        settings: Settings,
     ) -> None:
         self._queue = queue
         self._engine = engine
         self._delivery = delivery
         self._status = status
         self._metrics = metrics
-        self._scratch = scratch
+        self._store = store
+        self._settings = settings
         self._running: dict[asyncio.Task[None], HeldJob] = {}
 
     @property
@@ -78,24 +89,48 @@ class Attempts:
     async def _run(self, held: HeldJob, computed: asyncio.Event) -> None:
         log.info("claimed", extra={"job": held.job, "attempt": held.claim.attempt})
         self._status.job = held.job
+        scratch, revision = self._settings.scratch, self._settings.spec.revision
+        checkpoints = Checkpoints(self._store, held, self._metrics, revision, scratch)
         async with held:
             try:
-                outcome = await self._generate(held)
+                try:
+                    outcome = await self._generate(held, checkpoints)
+                finally:
+                    self._status.job = None
+                    computed.set()
+                word = await self._conclude(held, outcome, checkpoints)
             finally:
-                self._status.job = None
-                computed.set()
-            word = await self._conclude(held, outcome)
+                await checkpoints.close()
         self._metrics.jobs.labels(word).inc()
         log.info(word, extra={"job": held.job, "attempt": held.claim.attempt, "seconds": round(held.held_s, 3)})
 
-    async def _generate(self, held: HeldJob) -> Outcome:
-        frames = self._scratch / f"{held.job}-{held.claim.attempt}.rgb"
-        generating = asyncio.create_task(self._engine.generate(held.job, held.claim.job.request, frames, held.report))
+    async def _generate(self, held: HeldJob, checkpoints: Checkpoints) -> Outcome:
+        frames = self._settings.scratch / f"{held.job}-{held.claim.attempt}.rgb"
+        found = await checkpoints.found()
+        work = protocol.Generate(
+            job=held.job,
+            request=held.claim.job.request,
+            frames_path=str(frames),
+            checkpoint_path=str(checkpoints.path),
+            checkpoint_every_s=self._settings.checkpoint_every_s,
+            resume_path=str(found) if found else None,
+        )
+
+        def hear(news: protocol.News) -> None:
+            match news:
+                case protocol.Progressed(progress=progress):
+                    held.report(progress.model_copy(update={"advanced": checkpoints.advanced}))
+                case protocol.Resumed():
+                    checkpoints.used(news)
+                case protocol.Checkpointed(path=path):
+                    checkpoints.keep(Path(path))
+
+        generating = asyncio.create_task(self._engine.generate(work, hear))
         stopping = asyncio.create_task(held.stopped.wait())
         try:
             await asyncio.wait({generating, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if held.stopped.is_set():
-                self._engine.stop_job(held.job)
+                self._engine.stop_job(held.job, checkpoint=held.stop_reason is StopReason.DRAINED)
             return await generating
         except ComputeDied as died:
             frames.unlink(missing_ok=True)
@@ -103,42 +138,56 @@ class Attempts:
         finally:
             await end(stopping)
 
-    async def _conclude(self, held: HeldJob, outcome: Outcome) -> str:
+    async def _conclude(self, held: HeldJob, outcome: Outcome, checkpoints: Checkpoints) -> str:
         """Ends the attempt. Returns: the word for it."""
         if held.stop_reason is not None:
             if isinstance(outcome, protocol.Generated):
                 _discard(outcome.frames)
-            return await self._abandon(held, held.stop_reason)
+            return await self._abandon(held, held.stop_reason, checkpoints)
         match outcome:
             case protocol.Generated():
                 tier = held.claim.job.request.tier.name
                 self._metrics.seconds_per_step.labels(tier).observe(outcome.seconds_per_step)
                 with self._metrics.delivering.track_inprogress():
-                    return await self._deliver(held, outcome)
+                    return await self._deliver(held, outcome, checkpoints)
             case protocol.Failed(code=code, message=message, retry=retry):
+                await checkpoints.remove()  # whatever went wrong may have begun before it
                 return await self._fail(held, code, message, retry=retry)
             case _:
-                return await self._fail(held, ErrorCode.GENERATION_FAILED, _death(outcome), retry=True)
+                return await self._survive(held, _death(outcome), checkpoints)
 
-    async def _deliver(self, held: HeldJob, generated: protocol.Generated) -> str:
+    async def _survive(self, held: HeldJob, message: str, checkpoints: Checkpoints) -> str:
+        """Compute is dead. An attempt that got the job further is not counted."""
+        await checkpoints.all_kept()
+        if not checkpoints.advanced:
+            return await self._fail(held, ErrorCode.GENERATION_FAILED, message, retry=True)
+        log.warning("compute died; the attempt is not counted", extra={"job": held.job, "error": message})
+        return _word(await held.settle(lambda: self._queue.give_back(held.claim)))
+
+    async def _deliver(self, held: HeldJob, generated: protocol.Generated, checkpoints: Checkpoints) -> str:
         delivering = asyncio.create_task(self._delivery.deliver(held, generated))
         stopping = asyncio.create_task(held.stopped.wait())
         try:
             await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if delivering.done():
-                return _word(delivering.result())
+                state = delivering.result()
+                if state is not None:
+                    await checkpoints.remove()
+                return _word(state)
         except Exception as error:  # a full disk, a store that stays away: this attempt's trouble, not the worker's
             return await self._fail(
                 held, ErrorCode.GENERATION_FAILED, f"storing the video failed: {type(error).__name__}", retry=True
             )
         finally:
             await end(stopping, delivering)
-        return await self._abandon(held, held.stop_reason or StopReason.LOST)
+        return await self._abandon(held, held.stop_reason or StopReason.LOST, checkpoints)
 
-    async def _abandon(self, held: HeldJob, reason: StopReason) -> str:
+    async def _abandon(self, held: HeldJob, reason: StopReason, checkpoints: Checkpoints) -> str:
         if reason is StopReason.CANCELLED:
+            await checkpoints.remove()
             await held.settle(lambda: self._queue.cancelled(held.claim))
         elif reason is StopReason.DRAINED:
+            await checkpoints.all_kept()
             await held.settle(lambda: self._queue.give_back(held.claim))
         return reason
 

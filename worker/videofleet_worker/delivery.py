@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from videofleet import objects
 from videofleet.jobs import JobState, VideoResult
 from videofleet.queue import JobQueue
 from videofleet.store import ObjectStore, StoreError
@@ -110,7 +111,5 @@ class Delivery:
 
 
 def _keys(held: HeldJob) -> tuple[str, str]:
-    """`<prefix>/<job>/<attempt>/video.mp4` and its thumbnail."""
-    prefix = held.claim.job.request.output_prefix.strip("/")
-    folder = "/".join(part for part in (prefix, held.job, str(held.claim.attempt)) if part)
-    return f"{folder}/video.mp4", f"{folder}/thumbnail.jpg"
+    where = held.claim.job.request.output_prefix, held.job, held.claim.attempt
+    return objects.video_key(*where), objects.thumbnail_key(*where)

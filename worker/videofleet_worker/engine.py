@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from videofleet.beacons import WorkerFault, WorkerState
-from videofleet.jobs import Progress, VideoRequest
 from videofleet.workerspec import WorkerSpec
 from videofleet_worker import protocol
 from videofleet_worker.compute import entry
@@ -96,11 +95,9 @@ class Engine:
                 WorkerFault.COMPUTE_CRASHED, f"{error} while it was starting; its log says why, unless memory ran out"
             ) from error
 
-    async def generate(
-        self, job: str, request: VideoRequest, frames_path: Path, on_progress: Callable[[Progress], None]
-    ) -> protocol.Outcome:
+    async def generate(self, work: protocol.Generate, hear: Callable[[protocol.News], None]) -> protocol.Outcome:
         """Makes one video's frames. Raises: ComputeDied; the process is gone then."""
-        self._send(protocol.Generate(job=job, request=request, frames_path=str(frames_path)))
+        self._send(work)
         self._heard_at = time.monotonic()
         while True:
             try:
@@ -110,17 +107,17 @@ class Engine:
                 await self.kill()
                 raise ComputeDied(f"compute was silent for {self.step_timeout_s:g} s and was killed") from error
             match event:
-                case protocol.Progressed(progress=progress):
-                    on_progress(progress)
+                case protocol.Progressed() | protocol.Resumed() | protocol.Checkpointed():
+                    hear(event)
                 case protocol.Generated() | protocol.Stopped() | protocol.Failed():
                     return event
                 case _:
                     log.warning("unexpected event from compute", extra={"kind": event.kind})
 
-    def stop_job(self, job: str) -> None:
-        """Asks compute to leave the job within a step."""
+    def stop_job(self, job: str, *, checkpoint: bool) -> None:
+        """Asks compute to leave the job within a step, and to leave its state behind if it is to go on elsewhere."""
         with contextlib.suppress(ComputeDied):
-            self._send(protocol.Stop(job=job))
+            self._send(protocol.Stop(job=job, checkpoint=checkpoint))
 
     async def stop(self) -> None:
         """Lets compute go, and kills it if it does not."""

@@ -38,6 +38,12 @@ class Metrics:
         self.upload_retries = Counter(
             "videofleet_worker_upload_retries", "Uploads that the store refused.", registry=self.registry
         )
+        self.checkpoints = Counter(
+            "videofleet_worker_checkpoints",
+            "States of running jobs: stored or refused by the store, resumed or ignored by a later attempt.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.compute_restarts = Counter(
             "videofleet_worker_compute_restarts", "Compute processes that died or hung.", registry=self.registry
         )

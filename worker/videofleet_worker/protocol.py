@@ -42,6 +42,9 @@ class Generate(Wire):
     job: str
     request: VideoRequest = Field(repr=False)
     frames_path: str
+    checkpoint_path: str  # states are written to `<this>.<step>`
+    checkpoint_every_s: float
+    resume_path: str | None = None  # the state that an earlier attempt left
 
 
 class Stop(Wire):
@@ -49,6 +52,7 @@ class Stop(Wire):
 
     kind: Literal["stop"] = "stop"
     job: str
+    checkpoint: bool = False  # leave a state behind, for another worker to go on from
 
 
 class Starting(Wire):
@@ -92,6 +96,24 @@ class Progressed(Wire):
     progress: Progress
 
 
+class Resumed(Wire):
+    """The state of an earlier attempt has been read: the job goes on after `step`, or starts over for a reason."""
+
+    kind: Literal["resumed"] = "resumed"
+    job: str
+    step: int
+    ignored: str = ""
+
+
+class Checkpointed(Wire):
+    """The job's state after `step` steps lies in a file, which is the supervisor's now."""
+
+    kind: Literal["checkpointed"] = "checkpointed"
+    job: str
+    path: str
+    step: int
+
+
 class Generated(Wire):
     """The frames are there."""
 
@@ -119,7 +141,8 @@ class Failed(Wire):
 
 
 Command = Start | Generate | Stop
-Event = Starting | TierWarmed | Ready | Faulted | Progressed | Generated | Stopped | Failed
+Event = Starting | TierWarmed | Ready | Faulted | Progressed | Resumed | Checkpointed | Generated | Stopped | Failed
+News = Progressed | Resumed | Checkpointed
 Outcome = Generated | Stopped | Failed
 
 _COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])

@@ -59,6 +59,7 @@ class Settings:
     bind_address: str
     port: int
     grace_period_s: float  # from SIGTERM to SIGKILL
+    checkpoint_every_s: float
 
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> Self:
@@ -89,6 +90,7 @@ class Settings:
             bind_address=os.environ.get("BIND_ADDRESS") or "0.0.0.0",  # noqa: S104 - a pod's address is not known
             port=arguments.port,
             grace_period_s=arguments.grace_period_s,
+            checkpoint_every_s=arguments.checkpoint_every_s,
         )
 
 
@@ -119,4 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"))
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of /healthz, /readyz and /metrics")
     parser.add_argument("--grace-period-s", type=float, default=1800.0, help="terminationGracePeriodSeconds of the pod")
+    parser.add_argument(
+        "--checkpoint-every-s",
+        type=float,
+        default=60.0,
+        help="seconds of work that a job loses at most when its worker dies; 0: after each step",
+    )
     return parser

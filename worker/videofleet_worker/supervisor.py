@@ -107,7 +107,10 @@ class Worker:
             timing = self.status.warmed.get(held.claim.job.request.tier.name)
             if not self.drain.has_time_for(held.progress, timing):
                 held.stop(StopReason.DRAINED)
-        asyncio.get_running_loop().call_later(self.drain.left_s, self._time_is_up)
+        loop = asyncio.get_running_loop()
+        slowest_step_s = max((tier.seconds_per_step for tier in self.status.warmed.values()), default=0.0)
+        loop.call_later(max(0.0, self.drain.left_s - slowest_step_s), self._hand_over)
+        loop.call_later(self.drain.left_s, self._time_is_up)
 
     async def _live(self) -> None:
         self._prepare_scratch()
@@ -116,7 +119,7 @@ class Worker:
         if store is None:
             return
         delivery = Delivery(self._queue, store, self.metrics, self._settings.spec.revision)
-        self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, self._settings.scratch)
+        self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, store, self._settings)
         try:
             while not self.drain.requested.is_set():
                 if await self._unless_drained(self._warm()):
@@ -194,14 +197,23 @@ class Worker:
     def _prepare_scratch(self) -> None:
         """An emptyDir outlives its container: clips of an earlier life go."""
         self._settings.scratch.mkdir(parents=True, exist_ok=True)
-        for pattern in ("*.rgb", "*.mp4", "*.jpg"):
+        for pattern in ("*.rgb", "*.mp4", "*.jpg", "*.checkpoint.*"):
             for file in self._settings.scratch.glob(pattern):
                 file.unlink(missing_ok=True)
 
+    def _hand_over(self) -> None:
+        """A step before time is up: a job that took longer than its tier does leaves a checkpoint."""
+        for held in self.held:
+            if held.progress.stage == "denoising":
+                held.stop(StopReason.DRAINED)
+
     def _time_is_up(self) -> None:
-        """Near the end of the grace period: whatever is still held goes back, and compute ends."""
+        """Near the end of the grace period: whatever is still held goes back, and compute ends soon after."""
         for held in self.held:
             held.stop(StopReason.DRAINED)
+        asyncio.get_running_loop().call_later(self.drain.reserve_s / 4, self._kill)
+
+    def _kill(self) -> None:
         self._killing = asyncio.ensure_future(self.engine.kill())
 
     def _record(self, fault: Fault) -> None:

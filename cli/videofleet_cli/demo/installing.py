@@ -21,6 +21,7 @@ def install(chart: Path, kubeconfig: Path, redis_url: str, key: dict[str, str]) 
     """Installs the release; blocks. Raises: CommandError in Helm's words."""
     values: dict[str, Any] = {
         "redis": {"url": redis_url},
+        "operator": {"replicas": 1},
         "gateway": {"replicas": 1, "keys": [key]},
         "stores": [{"name": "videos", "persistentVolumeClaim": {"size": "1Gi"}}],
     }

@@ -4,23 +4,28 @@ The only package that imports redis. Promise: at-least-once execution, observed 
 """
 
 from videofleet.queue.client import BeatReply, JobQueue, Submitted
+from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
+    JobNotDead,
     JobNotFinished,
     JobNotFound,
     LeaseLost,
     QueueError,
     QueueFull,
     QueueUnavailable,
+    StaleEpoch,
 )
 
 __all__ = [
     "BeatReply",
+    "Durability",
     "FleetClosed",
     "FleetUnknown",
     "IdempotencyConflict",
+    "JobNotDead",
     "JobNotFinished",
     "JobNotFound",
     "JobQueue",
@@ -28,5 +33,6 @@ __all__ = [
     "QueueError",
     "QueueFull",
     "QueueUnavailable",
+    "StaleEpoch",
     "Submitted",
 ]

@@ -5,42 +5,38 @@ reply was lost is sent once more, which is safe: submit, claim and every ending 
 """
 
 import hashlib
+import random
 import secrets
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Progress, QueueStats, VideoResult
+from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
-from videofleet.queue import durability, keys, records, scripts
+from videofleet.queue import durability, keys, records
+from videofleet.queue.connection import Connection
+from videofleet.queue.connection import answer as _answer
+from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
+    JobNotDead,
     JobNotFinished,
     JobNotFound,
     LeaseLost,
     QueueFull,
-    QueueUnavailable,
+    StaleEpoch,
 )
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
 BEACON_FORGET_MS: Final = 600_000
 IDEMPOTENCY_MS: Final = 24 * 3_600_000
-GIVE_BACKS: Final = 20  # drains that a job may see without spending an attempt
-_CONNECT_S: Final = 1.0
-_REPLY_S: Final = 1.5  # no call blocks; the gateway owes its 503 within 2 s
-_DOWN: Final = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
+GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them; sweep knows it too
+RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
+DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
 
 
 @dataclass(frozen=True)
@@ -61,23 +57,15 @@ class BeatReply:
 class JobQueue:
     """One installation's queue, over one Redis connection pool. An async context manager that closes the pool."""
 
-    def __init__(self, redis: Redis, installation: str) -> None:
-        self._redis = redis
+    def __init__(self, connection: Connection, installation: str) -> None:
+        self._connection = connection
+        self._redis = connection.redis
         self._installation = installation
-        self._scripts = {name: redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     @classmethod
-    def connect(cls, url: str, installation: str) -> Self:
+    def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
         """A queue on `redis://` or `rediss://`; connects at first use and reconnects by itself."""
-        redis = Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_connect_timeout=_CONNECT_S,
-            socket_timeout=_REPLY_S,
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            protocol=2,
-        )
-        return cls(redis, installation)
+        return cls(Connection.to(url, durability), installation)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,22 +78,23 @@ class JobQueue:
         await self._redis.aclose()
 
     async def check_durability(self) -> None:
-        """Raises `QueueError` unless Redis keeps what it acknowledges: append-only file on, no eviction."""
-        durability.check(await _answer(self._redis.info()))
+        """Raises `QueueError` unless Redis keeps what it acknowledges, as far as the durability mode asks for it."""
+        durability.check(await _answer(self._redis.info()), self._connection.durability)
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
-        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim."""
-        prefix = self._prefix(policy.fleet_uid)
+        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim. Raises: StaleEpoch."""
         await _answer(self._redis.hset(keys.fleet_index(self._installation), policy.fleet_uid, policy.fleet))
-        await _answer(self._redis.set(keys.policy(prefix), policy.to_json()))
+        in_force = await self._run("publish", policy.fleet_uid, policy.to_json(), policy.epoch)
+        if in_force != policy.epoch:
+            raise StaleEpoch(in_force)
 
     async def close_fleet(self, fleet_uid: str, code: ErrorCode) -> list[str]:
         """Closes a fleet for good: waiting jobs are cancelled with `code`, running ones asked to stop.
 
         Returns: ids of the jobs cancelled at once. Calling it again changes nothing.
         """
-        return cast(list[str], await self._run("close", fleet_uid, code))
+        return cast(list[str], await self._run_durably("close", fleet_uid, code))
 
     async def fleets(self) -> dict[str, str]:
         """Every fleet ever published: UID → namespace/name; closed ones too."""
@@ -124,8 +113,15 @@ class JobQueue:
         waiting, running, oldest_ms = await self._run("stats", fleet_uid)
         return QueueStats(waiting=waiting, running=running, oldest_wait_s=oldest_ms / 1000)
 
+    async def outcomes(self, fleet_uid: str) -> list[Outcomes]:
+        """How jobs ended, by revision and tier."""
+        return records.outcomes(await _answer(self._redis.hgetall(keys.outcomes(self._prefix(fleet_uid)))))
+
     async def ahead(self, job_id: str) -> int | None:
-        """How many waiting jobs come before this one, or None when it does not wait."""
+        """About how many waiting jobs come before this one, or None when it does not wait in line.
+
+        Exact while every job takes as long and nobody submits; the fair share of other tenants is counted in.
+        """
         return cast(int | None, await self._run("ahead", self._fleet_of(job_id), job_id))
 
     async def beacons(self, fleet_uid: str) -> list[WorkerBeacon]:
@@ -137,7 +133,8 @@ class JobQueue:
     async def submit(self, job: NewJob) -> Submitted:
         """Queues a job. Raises: QueueFull, FleetUnknown, FleetClosed, IdempotencyConflict."""
         idempotency = hashlib.sha256(job.idempotency_key.encode()).hexdigest() if job.idempotency_key else ""
-        verdict, *rest = await self._run(
+        tier = job.request.tier
+        verdict, *rest = await self._run_durably(
             "submit",
             job.fleet_uid,
             job.id,
@@ -147,6 +144,10 @@ class JobQueue:
             idempotency,
             job.body_digest,
             IDEMPOTENCY_MS,
+            job.priority,
+            tier.name,
+            tier.cost,
+            "" if job.deadline_ms is None else job.deadline_ms,
         )
         match verdict:
             case "full":
@@ -187,33 +188,63 @@ class JobQueue:
 
         Raises: JobNotFound.
         """
-        if not await self._run("cancel", self._fleet_of(job_id), job_id, code):
+        if not await self._run_durably("cancel", self._fleet_of(job_id), job_id, code):
             raise JobNotFound("no such job")
         return await self.get(job_id)
 
     async def remove(self, job_id: str) -> Job:
         """Forgets a finished job and returns what it was. Raises: JobNotFound, JobNotFinished."""
         job = await self.get(job_id)
-        match await self._run("remove", job.fleet_uid, job_id):
+        match await self._run_durably("remove", job.fleet_uid, job_id):
             case "missing":
                 raise JobNotFound("no such job")
             case "unfinished":
                 raise JobNotFinished("the job is not finished; cancel it first")
         return job
 
+    async def dead(self, fleet_uid: str, tenant: str) -> list[Job]:
+        """A tenant's dead jobs, the latest first; 1000 at the most."""
+        key = keys.dead(self._prefix(fleet_uid), tenant)
+        ids_found = await _answer(self._redis.zrevrange(key, 0, DEAD_MOST - 1))
+        return [job for job_id in ids_found if (job := await self._get_or_none(job_id)) is not None]
+
+    async def replay(self, job_id: str) -> Job:
+        """Gives a dead job all its attempts again, at the end of the line and without its deadline.
+
+        Raises: JobNotFound, JobNotDead, FleetClosed, QueueFull.
+        """
+        match await self._run_durably("replay", self._fleet_of(job_id), job_id):
+            case "missing":
+                raise JobNotFound("no such job")
+            case "alive":
+                raise JobNotDead("the job is not dead; only dead jobs are replayed")
+            case "closed":
+                raise FleetClosed("the VideoGenerator was deleted")
+            case ["full", limit]:
+                raise QueueFull(int(limit))
+        return await self.get(job_id)
+
     async def reap(self, fleet_uid: str) -> list[str]:
-        """Returns expired leases to the queue, or ends them as dead or cancelled. Returns: the ids touched."""
+        """Moves on what time has ended: leases that ran out, deadlines that passed. Returns: the ids touched."""
         return cast(list[str], await self._run("reap", fleet_uid))
 
     # worker
     async def claim(self, fleet_uid: str, *, worker: str, revision: str) -> Claim | None:
-        """The next job for a worker of this revision, or None. Expired leases are reaped first."""
-        token = secrets.token_hex(16)
-        flat = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS)
-        if flat is None:
-            return None
-        job = records.job(dict(zip(flat[::2], flat[1::2], strict=True)))
-        return Claim(job=job, token=token, attempt=job.attempt, lease_ms=LEASE_MS)
+        """The next job for a worker of this revision, or None. Expired leases are reaped first.
+
+        A job that this version cannot read ends as dead on the way: the worker never sees it.
+        """
+        while True:
+            token = secrets.token_hex(16)
+            flat = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS)
+            if flat is None:
+                return None
+            fields = dict(zip(flat[::2], flat[1::2], strict=True))
+            fault = records.fault(fields)
+            if fault is None:
+                job = records.job(fields)
+                return Claim(job=job, token=token, attempt=job.attempt, lease_ms=LEASE_MS)
+            await self._run_durably("park", fleet_uid, fields["id"], token, fault)
 
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
@@ -222,17 +253,21 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        return JobState(await self._owned("succeed", claim, result.to_json()))
+        return JobState(await self._owned("succeed", claim, result.to_json(), result.seconds_per_step))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
-        """Ends the attempt: back to queued while attempts are left and `retry`, else failed or dead.
+        """Ends the attempt: back to queued, after a pause, while attempts are left and `retry`, else failed or dead.
 
         Raises: LeaseLost.
         """
-        return JobState(await self._owned("fail", claim, code, message, "retry" if retry else "final"))
+        pause_ms = round(RETRY_MS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+        return JobState(await self._owned("fail", claim, code, message, "retry" if retry else "final", pause_ms))
 
     async def give_back(self, claim: Claim) -> JobState:
-        """Returns the job to its place in the queue without spending the attempt (drain). Raises: LeaseLost."""
+        """Returns the job to its place without spending the attempt: a drain, or a checkpoint that moved on.
+
+        Raises: LeaseLost.
+        """
         return JobState(await self._owned("give_back", claim, GIVE_BACKS))
 
     async def cancelled(self, claim: Claim) -> None:
@@ -266,23 +301,15 @@ class JobQueue:
         except JobNotFound:
             return None
 
-    async def _run(self, name: str, fleet_uid: str, *args: str | int) -> Any:
-        return await _answer(self._scripts[name](keys=[self._prefix(fleet_uid)], args=list(args)))
+    async def _run(self, name: str, fleet_uid: str, *args: str | int | float) -> Any:
+        return await self._connection.run(name, self._prefix(fleet_uid), *args)
 
-    async def _owned(self, name: str, claim: Claim, *args: str | int) -> str:
-        answer = await self._run(name, claim.job.fleet_uid, claim.job.id, claim.token, *args)
+    async def _run_durably(self, name: str, fleet_uid: str, *args: str | int | float) -> Any:
+        return await self._connection.run_durably(name, self._prefix(fleet_uid), *args)
+
+    async def _owned(self, name: str, claim: Claim, *args: str | int | float) -> str:
+        run = self._run if name == "beat" else self._run_durably
+        answer = await run(name, claim.job.fleet_uid, claim.job.id, claim.token, *args)
         if answer == "lost":
             raise LeaseLost("the lease ended; another worker has the job, or it is finished")
         return cast(str, answer)
-
-
-async def _answer(reply: Awaitable[Any] | Any) -> Any:
-    """Redis' reply; what means that Redis is not there becomes QueueUnavailable, and a refusal keeps its words."""
-    try:
-        return await reply
-    except _DOWN as error:
-        raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
-    except RedisError as error:
-        if str(error).startswith(("LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "BUSY")):
-            raise QueueUnavailable(f"Redis is not ready ({str(error).split()[0]})") from error
-        raise

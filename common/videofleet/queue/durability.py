@@ -1,18 +1,34 @@
 """Whether a Redis keeps what it acknowledges, by what INFO tells (no CONFIG needed, managed ones forbid it).
 
-Measured: append-only file everysec lost 0 of 25,461 acknowledged writes at kill -9, the RDB default all 33,258.
+Measured: append-only file everysec lost 0 of 25,461 acknowledged writes at kill -9, the RDB default all 33,258. After a
+failover, replication alone lost 5,012 of 6,634, `WAIT 1` none of 1,444.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
 from videofleet.queue.errors import QueueError
 
+WAIT_MS: Final = 100  # for the replica's word; a healthy one takes about one
 
-def check(info: Mapping[str, Any]) -> None:
+
+class Durability(StrEnum):
+    """When a submission, a cancellation or an ending is announced."""
+
+    AOF = "aof"  # once it is in the append-only file of one Redis
+    WAIT = "wait"  # and a replica has it too
+    MANAGED = "managed"  # the provider promises it; only eviction is checked
+
+
+def check(info: Mapping[str, Any], mode: Durability) -> None:
     """Raises `QueueError` naming the setting and the remedy."""
-    if not int(info.get("aof_enabled", 0)):
+    if mode is not Durability.MANAGED and not int(info.get("aof_enabled", 0)):
         raise QueueError("this Redis may lose accepted jobs: its append-only file is off; set `appendonly yes`")
+    if mode is Durability.WAIT and not int(info.get("connected_slaves", 0)):
+        raise QueueError(
+            "this Redis has no replica, and durability `wait` needs one; connect a replica or set durability `aof`"
+        )
     eviction = info.get("maxmemory_policy", "noeviction")
     if eviction != "noeviction":
         raise QueueError(

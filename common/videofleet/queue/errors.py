@@ -1,13 +1,15 @@
 """The queue's errors.
 
 QueueError
-├── QueueUnavailable     Redis does not answer: retry later
+├── QueueUnavailable     Redis does not answer, or no replica confirms in time: retry later
+├── StaleEpoch           a later leader has published: step down
 ├── QueueFull            the fleet's maxDepth is reached: retry later
 ├── FleetUnknown         no policy was ever published for it
 ├── FleetClosed          its VideoGenerator was deleted
 ├── IdempotencyConflict  the key was used with another body
 ├── JobNotFound
 ├── JobNotFinished       a finished job was asked for, this one is not
+├── JobNotDead           only dead jobs are replayed
 └── LeaseLost            the token is not valid any more: drop the attempt, another worker has the job
 """
 
@@ -18,6 +20,14 @@ class QueueError(Exception):
 
 class QueueUnavailable(QueueError):
     """Redis does not answer; nothing is known about the call's outcome."""
+
+
+class StaleEpoch(QueueError):
+    """The policy in force is of a later epoch; nothing was changed."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(f"the policy in force is of epoch {epoch}, which is later")
 
 
 class QueueFull(QueueError):
@@ -46,6 +56,10 @@ class JobNotFound(QueueError):
 
 class JobNotFinished(QueueError):
     """The job is still queued or running."""
+
+
+class JobNotDead(QueueError):
+    """The job did not run out of attempts."""
 
 
 class LeaseLost(QueueError):

@@ -21,6 +21,16 @@ def tenant(prefix: str, name: str) -> str:
     return f"{prefix}:tenant:{name}"
 
 
+def dead(prefix: str, name: str) -> str:
+    """Sorted set of a tenant's dead jobs in one fleet, by the time of their end."""
+    return f"{prefix}:dead:{name}"
+
+
+def outcomes(prefix: str) -> str:
+    """Hash of counters: `<revision>|<tier>|<what>`."""
+    return f"{prefix}:outcomes"
+
+
 def policy(prefix: str) -> str:
     """The published policy, JSON."""
     return f"{prefix}:policy"

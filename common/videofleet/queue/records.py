@@ -1,10 +1,21 @@
-"""How a job lies in a Redis hash, and a beacon in its field. Reading only; the scripts write."""
+"""How a job lies in a Redis hash, and a beacon in its field. Reading only; the scripts write.
+
+A request that cannot be read never raises: a listing with one in it still lists the others.
+"""
 
 from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import Job, JobState, Progress, VideoRequest, VideoResult
+from videofleet.jobs import PAYLOAD_VERSION, Job, JobState, Outcomes, Priority, Progress, VideoRequest, VideoResult
+from videofleet.tiers import Tier
+
+_NO_TIER: Final = Tier(name="unknown", width=0, height=0, num_frames=0, num_inference_steps=0, fps=1)
+UNREADABLE: Final = VideoRequest(v=0, prompt="", seed=0, tier=_NO_TIER)
+"""Stands for a request that is damaged."""
 
 
 def job(fields: Mapping[str, str]) -> Job:
@@ -15,7 +26,9 @@ def job(fields: Mapping[str, str]) -> Job:
         fleet_uid=ids.fleet_uid_of(fields["id"]) or "",
         tenant=fields["tenant"],
         state=JobState(fields["state"]),
-        request=VideoRequest.model_validate_json(fields["request"]),
+        request=_request(fields["request"]),
+        priority=Priority(fields["priority"]),
+        deadline_ms=_int(fields.get("deadline_ms")),
         created_at_ms=int(fields["created_at_ms"]),
         started_at_ms=_int(fields.get("started_at_ms")),
         finished_at_ms=_int(fields.get("finished_at_ms")),
@@ -30,10 +43,38 @@ def job(fields: Mapping[str, str]) -> Job:
     )
 
 
+def fault(fields: Mapping[str, str]) -> str | None:
+    """Why this version must not run the job; None when it can."""
+    request = _request(fields["request"])
+    if request is UNREADABLE:
+        return "Its request cannot be read; remove the job and submit it again."
+    if request.v > PAYLOAD_VERSION:
+        return (
+            f"Its request has version {request.v}, the worker knows {PAYLOAD_VERSION}; upgrade workers, then replay it."
+        )
+    return None
+
+
+def outcomes(counters: Mapping[str, str]) -> list[Outcomes]:
+    """The counters of one fleet as rows, in the order of revision and tier."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, value in sorted(counters.items()):
+        revision, tier, what = name.split("|")
+        rows.setdefault((revision, tier), {})[what] = float(value)
+    return [Outcomes(revision=revision, tier=tier, **row) for (revision, tier), row in rows.items()]
+
+
 def beacon(row: str) -> WorkerBeacon:
     """The beacon in a `<ms> <json>` field."""
     at_ms, _, text = row.partition(" ")
     return WorkerBeacon.model_validate_json(text).model_copy(update={"at_ms": int(at_ms)})
+
+
+def _request(text: str) -> VideoRequest:
+    try:
+        return VideoRequest.model_validate_json(text)
+    except ValidationError:
+        return UNREADABLE
 
 
 def _int(text: str | None) -> int | None:

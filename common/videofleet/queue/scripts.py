@@ -1,10 +1,12 @@
-"""The Lua scripts: one a transition, each behind the prelude that they share."""
+"""The Lua scripts: one a transition, each behind the functions that they share."""
 
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
+_SHARED: Final = ("prelude", "fairness", "waiting", "endings")  # each builds on those before it
 NAMES: Final = (
+    "publish",
     "submit",
     "claim",
     "beat",
@@ -12,7 +14,9 @@ NAMES: Final = (
     "fail",
     "give_back",
     "cancelled",
+    "park",
     "cancel",
+    "replay",
     "reap",
     "remove",
     "close",
@@ -27,4 +31,4 @@ NAMES: Final = (
 def source(name: str) -> str:
     """The complete text of one script."""
     lua = files("videofleet.queue") / "lua"
-    return (lua / "prelude.lua").read_text() + (lua / f"{name}.lua").read_text()
+    return "".join((lua / f"{part}.lua").read_text() for part in (*_SHARED, name))

@@ -6,25 +6,23 @@ what it was too slow for. An outage of Redis is silence; the watch goes on when 
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import Job, JobState, QueueStats
+from videofleet.jobs import Job, JobState
 from videofleet.queue import JobNotFound, JobQueue, QueueUnavailable
 from videofleet_gateway.directory import FleetDirectory, answered_in_time
 from videofleet_gateway.events.eta import eta_s
 from videofleet_gateway.events.snapshot import Snapshot
+from videofleet_gateway.figures import FleetFigures
 from videofleet_gateway.metrics import Metrics
 from videofleet_gateway.trouble import describe
 
 log: Final = logging.getLogger(__name__)
 
 PERIOD_S: Final = 0.25
-_FLEET_S: Final = 1.0  # how old the fleet's figures behind an ETA may be
 
 
 @dataclass
@@ -62,12 +60,12 @@ class Watch:
 class Watches:
     """All watched jobs of this replica."""
 
-    def __init__(self, queue: JobQueue, fleets: FleetDirectory, metrics: Metrics) -> None:
+    def __init__(self, queue: JobQueue, fleets: FleetDirectory, figures: FleetFigures, metrics: Metrics) -> None:
         self._queue = queue
         self._fleets = fleets
         self._metrics = metrics
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
-        self._figures: dict[str, tuple[float, QueueStats, list[WorkerBeacon]]] = {}
+        self._figures = figures
 
     @asynccontextmanager
     async def on(self, job: Job) -> AsyncIterator[Watch]:
@@ -113,16 +111,8 @@ class Watches:
         if job.state.is_terminal:
             return Snapshot(job)
         ahead = await self._queue.ahead(job.id) if job.state is JobState.QUEUED else None
-        stats, beacons = await self._fleet_figures(job.fleet_uid)
+        figures = await self._figures.of(job.fleet_uid)
         tiers = [
             tier for each in await self._fleets.policies() if each.fleet_uid == job.fleet_uid for tier in each.tiers
         ]
-        return Snapshot(job, ahead, eta_s(job, ahead, stats, beacons, tiers))
-
-    async def _fleet_figures(self, fleet_uid: str) -> tuple[QueueStats, list[WorkerBeacon]]:
-        """Shared by all watches of the fleet."""
-        read_at, stats, beacons = self._figures.get(fleet_uid, (-_FLEET_S, None, None))
-        if stats is None or beacons is None or time.monotonic() - read_at >= _FLEET_S:
-            stats, beacons = await self._queue.stats(fleet_uid), await self._queue.beacons(fleet_uid)
-            self._figures[fleet_uid] = time.monotonic(), stats, beacons
-        return stats, beacons
+        return Snapshot(job, ahead, eta_s(job, ahead, figures.stats, figures.beacons, tiers))

@@ -9,9 +9,11 @@ from videofleet_gateway.services import CALLER, SERVICES
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET: fleets as models, with the tiers each offers."""
+    """GET: fleets as models, with the tiers each offers, how busy it is and what its workers do."""
+    services = request.app[SERVICES]
     async with answered_in_time():
-        policies = await request.app[SERVICES].fleets.policies()
-    usable = [policy for policy in open_to(request[CALLER].tenant, policies) if policy.closed is None]
-    models = [views.model(policy) for policy in sorted(usable, key=lambda policy: policy.fleet)]
+        policies = await services.fleets.policies()
+        usable = [policy for policy in open_to(request[CALLER].tenant, policies) if policy.closed is None]
+        usable.sort(key=lambda policy: policy.fleet)
+        models = [views.model(policy, await services.figures.of(policy.fleet_uid)) for policy in usable]
     return web.json_response({"object": "list", "data": models})

@@ -3,6 +3,7 @@
 A tenant sees its own jobs only; another's is answered like one that never was.
 """
 
+import contextlib
 import re
 import secrets
 import time
@@ -14,8 +15,10 @@ from aiohttp import web
 
 from videofleet.ids import fleet_uid_of, job_id
 from videofleet.jobs import ErrorCode, Job, JobState, NewJob, VideoRequest
+from videofleet.objects import checkpoint_folder
 from videofleet.policy import FleetPolicy
 from videofleet.queue import FleetClosed, FleetUnknown, JobNotFound, Submitted
+from videofleet.store import StoreError
 from videofleet_gateway import views
 from videofleet_gateway.body import read_fields
 from videofleet_gateway.directory import answered_in_time
@@ -131,6 +134,9 @@ async def delete(request: web.Request) -> web.Response:
         if not job.state.is_terminal:
             job = await request.app[SERVICES].queue.cancel(job.id, ErrorCode.CANCELLED_BY_USER)
             if job.state is JobState.CANCELLED or not job.state.is_terminal:
+                if job.state is JobState.CANCELLED:
+                    with contextlib.suppress(StoreError):  # the record stays, and takes them along when it goes
+                        await _remove_checkpoints(request, job)
                 return _deletion(job, deleted=False)
     await _remove(request, job)
     return _deletion(job, deleted=True)
@@ -143,8 +149,17 @@ async def _remove(request: web.Request, job: Job) -> None:
         store = services.store(job.result.store)
         await store.remove(job.result.video_key)
         await store.remove(job.result.thumbnail_key)
+    await _remove_checkpoints(request, job)
     async with answered_in_time():
         await services.queue.remove(job.id)
+
+
+async def _remove_checkpoints(request: web.Request, job: Job) -> None:
+    """What is left of a job that no worker holds; one that does removes them itself. Raises: StoreError."""
+    services = request.app[SERVICES]
+    if job.attempt and (policy := await services.queue.policy(job.fleet_uid)) is not None:
+        folder = checkpoint_folder(job.request.output_prefix, job.id)
+        await services.store(policy.store).remove_folder(folder)
 
 
 def _deletion(job: Job, *, deleted: bool) -> web.Response:

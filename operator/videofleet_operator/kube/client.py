@@ -1,13 +1,13 @@
 """The API server over the official asynchronous client: get, list, apply, patch, delete, watch on plain dicts.
 
-All writes carry our field manager. Every answer is an object or one of `kube.errors`; nothing is retried here, because
-after a lost answer the right thing is to look again, not to write again.
+All writes carry our field manager and pass the fence first. Every answer is an object or one of `kube.errors`; nothing
+is retried here, because after a lost answer the right thing is to look again, not to write again.
 """
 
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Self, cast
 
 import aiohttp
@@ -29,11 +29,13 @@ _PAGE: Final = 500
 class KubeClient:
     """One connection pool to one API server. An async context manager."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Any, timeout_s: float = _TIMEOUT_S) -> None:
         self._api = api  # kubernetes.aio's ApiClient, which is without types
+        self._timeout_s = timeout_s
+        self.fence: Callable[[], None] = _open_gate
 
     @classmethod
-    async def connect(cls) -> Self:
+    async def connect(cls, timeout_s: float = _TIMEOUT_S) -> Self:
         """From the file that KUBECONFIG names, else as a pod. Raises: kubernetes' ConfigException."""
         configuration = Configuration()
         if os.environ.get("KUBECONFIG"):
@@ -42,7 +44,7 @@ class KubeClient:
         else:
             load = config.load_incluster_config
             load(client_configuration=configuration)
-        return cls(ApiClient(configuration))
+        return cls(ApiClient(configuration), timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,7 +64,8 @@ class KubeClient:
         while token := page.get("metadata", {}).get("continue"):
             page = await self.send("GET", path, {**query, "limit": str(_PAGE), "continue": token})
             items += page.get("items", [])
-        return {**page, "items": items}
+        typed = {"apiVersion": page["apiVersion"], "kind": kind}  # which items of a list do not say
+        return {**page, "items": [typed | found for found in items]}
 
     async def apply(self, manifest: dict[str, Any], subresource: str = "") -> dict[str, Any]:
         """Server-side apply; creates what is missing and takes back what somebody else set. Raises: KubeError."""
@@ -104,6 +107,8 @@ class KubeClient:
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         """One exchange. Raises: KubeError."""
+        if method != "GET":
+            self.fence()
         response = await self._open(method, path, query or {}, body, content_type)
         try:
             return cast(dict[str, Any], await response.json())
@@ -131,7 +136,7 @@ class KubeClient:
         verb = "WATCH" if "watch" in query else method
         try:
             answer = await self._api.call_api(
-                method, url, headers, data, _request_timeout=timeout or aiohttp.ClientTimeout(total=_TIMEOUT_S)
+                method, url, headers, data, _request_timeout=timeout or aiohttp.ClientTimeout(total=self._timeout_s)
             )
             response: aiohttp.ClientResponse = answer.response
             API_CALLS.labels(verb, resource_of(path), response.status).inc()
@@ -142,6 +147,10 @@ class KubeClient:
             API_CALLS.labels(verb, resource_of(path), "none").inc()
             raise KubeUnavailable(f"{method} {path}: {type(error).__name__}") from error
         raise error_for(response.status, f"{method} {path}", text, response.headers.get("Retry-After"))
+
+
+def _open_gate() -> None:
+    """The fence of a client that needs no leadership."""
 
 
 def _watch_error(status: dict[str, Any]) -> KubeError:

@@ -6,6 +6,7 @@ KubeError
 ├── Conflict         409: the world has changed, plan again
 ├── Gone             410: the watch is too old, list again
 ├── NotFound         404
+├── NotLeading       another replica may be leading: nothing was sent
 └── Refused          any other 4xx: a bug of ours or a missing right; the message is the server's
 """
 
@@ -42,6 +43,10 @@ class NotFound(KubeError):
     def __init__(self, message: str, *, is_object_missing: bool = False) -> None:
         self.is_object_missing = is_object_missing  # the server knows the resource and has no such object
         super().__init__(message)
+
+
+class NotLeading(KubeError):
+    """This process does not lead, or no longer; its own fence refused the write."""
 
 
 class Refused(KubeError):

@@ -13,6 +13,7 @@ _ROOTS: Final = {
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
     "Pod": ("/api/v1", "pods"),
     "Event": ("/api/v1", "events"),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
 }
 
 RBAC_RULES: Final[list[dict[str, list[str]]]] = [
@@ -27,18 +28,24 @@ RBAC_RULES: Final[list[dict[str, list[str]]]] = [
     {
         "apiGroups": ["apps"],
         "resources": ["controllerrevisions"],
-        "verbs": ["get", "list", "create", "patch", "delete"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
     },
-    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "create", "patch", "delete"]},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {
         "apiGroups": [""],
         "resources": ["services", "serviceaccounts"],
-        "verbs": ["get", "list", "create", "patch"],
+        "verbs": ["get", "list", "watch", "create", "patch"],
     },
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "list", "create", "patch"]},
 ]
 """Everything the operator may do, in each namespace it watches. No Secret, no exec, no RBAC object, no wildcard."""
+
+
+def lease_rules(name: str) -> list[dict[str, list[str]]]:
+    """What it may do besides in its own namespace: look at one Lease, that the chart makes, and change it."""
+    group = "coordination.k8s.io"
+    return [{"apiGroups": [group], "resources": ["leases"], "resourceNames": [name], "verbs": ["get", "patch"]}]
 
 
 def collection(kind: str, namespace: str) -> str:

@@ -20,11 +20,6 @@ SELECT_WORKERS: Final = f"{APP_LABEL}={APP},{MANAGED_BY_LABEL}={FIELD_MANAGER}"
 """Selects every child of every fleet."""
 
 
-def select_fleet(fleet: str) -> str:
-    """Label selector of one fleet's children."""
-    return f"{SELECT_WORKERS},{FLEET_LABEL}={fleet}"
-
-
 def fleet_labels(fleet: str) -> dict[str, str]:
     """Labels of everything that belongs to a fleet."""
     return {APP_LABEL: APP, MANAGED_BY_LABEL: FIELD_MANAGER, FLEET_LABEL: fleet}

@@ -33,8 +33,8 @@ class Plan:
     requeue_after_s: float | None
 
 
-def plan_fleet(observed: Observed, installation: Installation, now: datetime) -> Plan:
-    """The plan for one VideoGenerator."""
+def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: datetime) -> Plan:
+    """The plan of the leader of this epoch for one VideoGenerator."""
     spec, spec_fault = _understood(observed.fleet.spec, installation)
     wanted = max(1, spec.scaling.min_replicas) if spec else 1
     roles = assign_roles(observed, revision_hash(spec) if spec and not spec_fault else None, wanted)
@@ -44,7 +44,7 @@ def plan_fleet(observed: Observed, installation: Installation, now: datetime) ->
     status = next_status(observed, roles, verdicts, now)
     return Plan(
         actions=tuple(actions),
-        policy=_unpublished(observed, spec, revisions.get(roles.serving or "")),
+        policy=_unpublished(observed, spec, revisions.get(roles.serving or ""), epoch),
         status=status,
         events=tuple(action_events(actions) + transition_events(observed.fleet.status, status)),
         requeue_after_s=LOOK_AGAIN_S if _is_unsettled(verdicts) or actions else None,
@@ -78,11 +78,11 @@ def _active_revisions(
 
 
 def _unpublished(
-    observed: Observed, spec: VideoGeneratorSpec | None, serving: ResolvedRevision | None
+    observed: Observed, spec: VideoGeneratorSpec | None, serving: ResolvedRevision | None, epoch: int
 ) -> FleetPolicy | None:
     if spec is None or serving is None:
         return None
-    policy = fleet_policy(observed.fleet, spec, serving)
+    policy = fleet_policy(observed.fleet, spec, serving, epoch)
     return None if observed.queue and is_published(policy, observed.queue.policy) else policy
 
 

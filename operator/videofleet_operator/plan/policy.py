@@ -9,12 +9,13 @@ from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen
 
 
-def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision) -> FleetPolicy:
-    """What to publish."""
+def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision, epoch: int) -> FleetPolicy:
+    """What to publish; a new leader publishes the same anew, which shuts its predecessor out."""
     worker = serving.worker
     return FleetPolicy(
         fleet=fleet.full_name,
         fleet_uid=fleet.uid,
+        epoch=epoch,
         architecture=worker.architecture,
         tiers=worker.tiers,
         tracks={serving.revision: Track.STABLE},

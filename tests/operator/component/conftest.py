@@ -21,10 +21,11 @@ from videofleet.queue import JobQueue
 from videofleet_devcluster.apiserver.server import ApiServer
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import KubeError
-from videofleet_operator.kube.paths import RBAC_RULES, collection, item
+from videofleet_operator.kube.paths import RBAC_RULES, collection, item, lease_rules
 
 ROOT = Path(__file__).parents[3]
 NAMESPACE = "studio"
+LEASE = "videofleet-operator"
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())["spec"]
 ADMIN = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
@@ -122,6 +123,7 @@ class Operator:
             "workerImage": "videofleet-worker:test",
             "redisSecret": "videofleet-redis",
             "stores": [{"name": "videos", "persistentVolumeClaim": "videos"}],
+            "lease": f"{self.namespaces[0]}/{LEASE}",
         }
         (self.folder / "operator.yaml").write_text(yaml.safe_dump(document))
 
@@ -132,7 +134,8 @@ class Operator:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "BIND_ADDRESS": "127.0.0.1"}
+        own = {"KUBECONFIG": str(self.kubeconfig), "BIND_ADDRESS": "127.0.0.1", "POD_NAME": self.folder.name}
+        return {**os.environ, **own}
 
     def start(self) -> None:
         command = [sys.executable, "-m", "videofleet_operator", *self.arguments]
@@ -175,6 +178,13 @@ class World:
                 "spec": spec or SPEC,
             }
         )
+
+    async def make_lease(self) -> None:
+        await make_lease(self.kube, self.namespace)
+
+    async def lease(self) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.kube.get(item("Lease", self.namespace, LEASE))).get("spec", {})
+        return found
 
     async def delete(self, name: str = "tiny") -> None:
         await self.kube.delete(item("VideoGenerator", self.namespace, name))
@@ -233,6 +243,12 @@ async def kube_client(kubeconfig: Path) -> KubeClient:
     return KubeClient(ApiClient(configuration))
 
 
+async def make_lease(kube: KubeClient, namespace: str) -> None:
+    """The Lease, unheld, as the chart makes it."""
+    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE}}
+    await kube.send("POST", collection("Lease", namespace), body=body)
+
+
 async def install(api: ApiServer, kube: KubeClient, namespace: str) -> str:
     """CRD, namespace, ServiceAccount and Role as the chart makes them. Returns: the operator's token."""
     crd = yaml.safe_load((ROOT / "crds/videogenerators.yaml").read_text())
@@ -241,7 +257,8 @@ async def install(api: ApiServer, kube: KubeClient, namespace: str) -> str:
     await kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": namespace}})
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}}
     await kube.send("POST", collection("ServiceAccount", namespace), body=account)
-    role = {"metadata": {"name": "operator"}, "rules": RBAC_RULES}
+    await make_lease(kube, namespace)
+    role = {"metadata": {"name": "operator"}, "rules": RBAC_RULES + lease_rules(LEASE)}
     await kube.send("POST", f"{ADMIN}/{namespace}/roles", body=role)
     binding = {
         "metadata": {"name": "operator"},

@@ -8,13 +8,21 @@ from videofleet_devcluster.apiserver.faults import FaultAction, FaultRule
 
 CHILDREN = ["ConfigMap", "ControllerRevision", "Deployment", "Service", "ServiceAccount"]
 
+CHILDREN_AND_FLEETS = "[!l]*"  # leases apart: what befalls the election is tested with it
+
 FAULTS = {
-    "conflicts on every write": [FaultRule(FaultAction.ERROR, verb="patch", status=409, count=6)],
-    "throttled": [FaultRule(FaultAction.THROTTLE, count=6)],
-    "errors": [FaultRule(FaultAction.ERROR, status=500, count=30)],
-    "no answer": [FaultRule(FaultAction.DROP, count=15)],
-    "applied, then an error": [FaultRule(FaultAction.APPLIED_ERROR, verb="patch", count=8)],
-    "applied, then no answer": [FaultRule(FaultAction.APPLIED_DROP, verb="patch", count=8)],
+    "conflicts on every write": [
+        FaultRule(FaultAction.ERROR, resource=CHILDREN_AND_FLEETS, verb="patch", status=409, count=6)
+    ],
+    "throttled": [FaultRule(FaultAction.THROTTLE, resource=CHILDREN_AND_FLEETS, count=6)],
+    "errors": [FaultRule(FaultAction.ERROR, resource=CHILDREN_AND_FLEETS, status=500, count=30)],
+    "no answer": [FaultRule(FaultAction.DROP, resource=CHILDREN_AND_FLEETS, count=15)],
+    "applied, then an error": [
+        FaultRule(FaultAction.APPLIED_ERROR, resource=CHILDREN_AND_FLEETS, verb="patch", count=8)
+    ],
+    "applied, then no answer": [
+        FaultRule(FaultAction.APPLIED_DROP, resource=CHILDREN_AND_FLEETS, verb="patch", count=8)
+    ],
     "watches too old": [FaultRule(FaultAction.ERROR, verb="watch", status=410, count=6)],
     "watches break": [FaultRule(FaultAction.DROP, verb="watch", count=6)],
     "events refused": [FaultRule(FaultAction.ERROR, verb="patch", resource="events", status=403, count=None)],

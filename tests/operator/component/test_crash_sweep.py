@@ -28,7 +28,7 @@ class DoomedOperators:
     def start(self, operator, die_at: str | None) -> int:
         order = {
             "arguments": operator.arguments,
-            "environment": {"KUBECONFIG": str(operator.kubeconfig), "BIND_ADDRESS": "127.0.0.1"},
+            "environment": operator.environment,
             "log": str(operator.log),
             "die_at": die_at,
         }
@@ -118,6 +118,7 @@ class Life:
     async def whole_life(self, die_at: str, wait_until) -> None:
         world = self.world
         await world.kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
+        await self.world.make_lease()
         self.child = self.doomed.start(self.operator, die_at)
         await world.apply()
         await wait_until(self.stepping(world.is_settled), 30)

@@ -34,6 +34,7 @@ class Denoising:
     negative_prompt_embeds: torch.Tensor | None  # None: no classifier-free guidance
     guidance: dict[str, float]  # expert → scale
     step: int = 0
+    seconds: float = 0.0  # that the steps took, all attempts together
 
     @property
     def steps(self) -> int:

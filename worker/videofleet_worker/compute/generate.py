@@ -1,4 +1,4 @@
-"""One request from prompt to a frames file, with a word to the caller between two steps.
+"""One job from its state to a frames file, with a word to the caller between two steps.
 
 The caller's `between` raises to stop the work; it runs before each denoising step and after each decoded latent frame,
 so that nothing is decoded for a job that was stopped.
@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from diffusers import WanPipeline
 
-from videofleet.jobs import Progress, VideoRequest
+from videofleet.jobs import Progress
 from videofleet.tiers import Tier
 from videofleet_worker.compute.decode import decoded_frames
-from videofleet_worker.compute.denoise import Denoising, advance, begin
+from videofleet_worker.compute.denoise import Denoising, advance
 from videofleet_worker.protocol import FramesFile
 
 Between = Callable[[Progress], None]
@@ -30,22 +30,19 @@ class Clip:
     decode_s: float
 
 
-def generate(pipe: WanPipeline, request: VideoRequest, path: Path, between: Between) -> Clip:
-    """Makes the video's frames. Raises: NotFinite, what `between` raises and what torch raises."""
-    steps = request.tier.num_inference_steps
-    between(Progress(stage="encoding_prompt", step=0, steps=steps))
-    job = begin(pipe, request)
-    seconds = []
-    while job.step < job.steps:
+def generate(pipe: WanPipeline, job: Denoising, tier: Tier, path: Path, between: Between) -> Clip:
+    """Makes the video's frames from wherever the job is. Raises: NotFinite, what `between` and what torch raise."""
+    steps = job.steps
+    while job.step < steps:
         between(Progress(stage="denoising", step=job.step, steps=steps))
-        seconds.append(timed_step(pipe, job))
+        job.seconds += timed_step(pipe, job)
     between(Progress(stage="decoding", step=steps, steps=steps))
     return decode_to_file(
         pipe,
         job.latents,
-        request.tier,
+        tier,
         path,
-        seconds_per_step=sum(seconds) / len(seconds),
+        seconds_per_step=job.seconds / steps,
         between=lambda: between(Progress(stage="decoding", step=steps, steps=steps)),
     )
 

@@ -12,12 +12,15 @@ import queue
 import signal
 import socket
 import threading
+import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from videofleet import logs
 from videofleet.beacons import WorkerFault, WorkerState
@@ -25,8 +28,9 @@ from videofleet.jobs import ErrorCode, Progress
 from videofleet.tiers import tier_faults
 from videofleet.workerspec import WorkerSpec
 from videofleet_worker import protocol
-from videofleet_worker.compute.denoise import NotFinite
-from videofleet_worker.compute.generate import generate
+from videofleet_worker.compute import checkpoint
+from videofleet_worker.compute.denoise import Denoising, NotFinite, begin
+from videofleet_worker.compute.generate import Clip, generate
 from videofleet_worker.compute.loading import load, out_of_memory
 from videofleet_worker.compute.warmup import warm_tier
 from videofleet_worker.faults import Fault
@@ -47,27 +51,58 @@ class Inbox:
     def __init__(self, channel: socket.socket) -> None:
         self._lines = channel.makefile("rb")
         self._work: queue.SimpleQueue[protocol.Start | protocol.Generate] = queue.SimpleQueue()
-        self._stopped: set[str] = set()
+        self._stops: dict[str, protocol.Stop] = {}
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
     def next_work(self) -> protocol.Start | protocol.Generate:
         """Waits for something to do."""
         return self._work.get()
 
-    def is_stopped(self, job: str) -> bool:
-        """Whether somebody asked to stop it."""
-        return job in self._stopped
+    def stop_of(self, job: str) -> protocol.Stop | None:
+        """The word to stop it, once somebody has said it."""
+        return self._stops.get(job)
 
     def _read(self) -> None:
         for line in self._lines:
             command = protocol.command_from(line)
             if isinstance(command, protocol.Stop):
-                self._stopped.add(command.job)
+                self._stops[command.job] = command
                 continue
             if isinstance(command, protocol.Generate):
-                self._stopped.discard(command.job)  # a stop that came too late meant an earlier attempt
+                self._stops.pop(command.job, None)  # a stop that came too late meant an earlier attempt
             self._work.put(command)
         os._exit(0)  # the supervisor is gone or has let go; nothing here is worth keeping
+
+
+class Saver:
+    """Writes one job's state when it is due, for the supervisor to store."""
+
+    def __init__(self, work: protocol.Generate, belongs_to: dict[str, Any], job: Denoising) -> None:
+        self._work = work
+        self._belongs_to = belongs_to
+        self._job = job
+        self._saved_step = job.step
+        self._saved_at = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether more work than agreed would be lost by now."""
+        return time.monotonic() - self._saved_at >= self._work.checkpoint_every_s
+
+    def save(self) -> protocol.Checkpointed | None:
+        """Writes the state unless it lies there already; a full disk costs the checkpoint, not the job."""
+        step = self._job.step
+        if step == self._saved_step:
+            return None
+        self._saved_step, self._saved_at = step, time.monotonic()
+        path = Path(f"{self._work.checkpoint_path}.{step}")
+        try:
+            checkpoint.save(path, self._job, self._belongs_to)
+        except (OSError, SafetensorError) as error:
+            log.warning("checkpoint not written", extra={"job": self._work.job, "error": type(error).__name__})
+            path.unlink(missing_ok=True)
+            return None
+        return protocol.Checkpointed(job=self._work.job, path=str(path), step=step)
 
 
 class Compute:
@@ -121,16 +156,10 @@ class Compute:
 
     def _outcome(self, work: protocol.Generate) -> protocol.Outcome:
         """What became of the job. A broken device is no outcome: it ends the process."""
-
-        def between(progress: Progress) -> None:
-            if self._inbox.is_stopped(work.job):
-                raise JobStopped
-            self._send(protocol.Progressed(job=work.job, progress=progress))
-
         if faults := self._request_faults(work):
             return _failed(work.job, ErrorCode.GENERATION_FAILED, faults[0], retry=False)
         try:
-            clip = generate(self._pipe, work.request, Path(work.frames_path), between)
+            clip = self._generate(work)
         except JobStopped:
             return protocol.Stopped(job=work.job)
         except NotFinite as error:
@@ -145,6 +174,36 @@ class Compute:
         finally:
             self._clean()
         return protocol.Generated(job=work.job, frames=clip.frames, seconds_per_step=clip.seconds_per_step)
+
+    def _generate(self, work: protocol.Generate) -> Clip:
+        """The video's frames. Raises: JobStopped, NotFinite and what torch raises."""
+        steps = work.request.tier.num_inference_steps
+        self._send(protocol.Progressed(job=work.job, progress=Progress(stage="encoding_prompt", steps=steps)))
+        belongs_to = checkpoint.label(work.job, self._spec.revision, work.request)
+        job = self._begun(work, belongs_to)
+        saver = Saver(work, belongs_to, job)
+
+        def between(progress: Progress) -> None:
+            stop = self._inbox.stop_of(work.job)
+            if (stop.checkpoint if stop else saver.is_due) and (saved := saver.save()):
+                self._send(saved)
+            if stop:
+                raise JobStopped
+            self._send(protocol.Progressed(job=work.job, progress=progress))
+
+        return generate(self._pipe, job, work.request.tier, Path(work.frames_path), between)
+
+    def _begun(self, work: protocol.Generate, belongs_to: dict[str, Any]) -> Denoising:
+        """At the first step, or where an earlier attempt left off."""
+        job: Denoising = begin(self._pipe, work.request)
+        if work.resume_path is not None:
+            ignored = ""
+            try:
+                checkpoint.restore(Path(work.resume_path), job, belongs_to)
+            except checkpoint.Unusable as error:
+                ignored = str(error)
+            self._send(protocol.Resumed(job=work.job, step=job.step, ignored=ignored))
+        return job
 
     def _request_faults(self, work: protocol.Generate) -> list[str]:
         faults = tier_faults(work.request.tier, self._spec.architecture)

@@ -3,13 +3,14 @@
 local token, worker, revision, lease_ms = unpack(ARGV)
 local before = redis.call('GET', P .. ':token:' .. token)
 if before then return redis.call('HGETALL', job_key(before)) end
-reap()
+sweep()
 local rules = policy()
 if not rules or closed() or not rules.tracks[revision] then return nil end
-local popped = redis.call('ZPOPMIN', WAITING)
-local id = popped[1]
+local id = next_waiting(rules)
 if not id then return nil end
 local now = now_ms()
+leave(id)
+charge_ahead(id, rules)
 redis.call('HSET', job_key(id), 'state', 'running', 'token', token, 'worker', worker, 'revision', revision,
   'started_at_ms', int(now), 'lease_until_ms', int(now + lease_ms))
 redis.call('HINCRBY', job_key(id), 'attempt', 1)

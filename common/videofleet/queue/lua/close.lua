@@ -1,6 +1,6 @@
 -- The fleet ends: waiting jobs are cancelled, running ones see it at their next beat. ARGV: code → ids cancelled now
 redis.call('SET', P .. ':closed', ARGV[1], 'NX')
 local code = closed()
-local waiting = redis.call('ZRANGE', WAITING, 0, -1)
+local waiting = queued_ids()
 for _, id in ipairs(waiting) do finish_cancelled(id, code) end
 return waiting

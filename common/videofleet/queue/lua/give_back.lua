@@ -4,7 +4,5 @@ local answer = not_held(id, token)
 if answer then return answer end
 local code = stop_code(id)
 if code then return finish_cancelled(id, code) end
-if redis.call('HINCRBY', job_key(id), 'given_back', 1) <= tonumber(cap) then
-  redis.call('HINCRBY', job_key(id), 'spent', -1)
-end
-return retry_or_bury(id, 'its worker was drained')
+spare(id, tonumber(cap))
+return retry_or_bury(id, 'its worker was drained or died')

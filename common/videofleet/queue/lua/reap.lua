@@ -1,2 +1,2 @@
--- running → queued | dead | cancelled for every lease that ran out → ids
-return reap()
+-- running → queued | dead | cancelled for every lease that ran out, queued → failed for every deadline that passed → ids
+return sweep()

@@ -1,8 +1,11 @@
--- running → succeeded, or cancelled when that was asked for first. ARGV: id, token, result → state | 'lost'
-local id, token, result = unpack(ARGV)
+-- running → succeeded, or cancelled when that was asked for first. ARGV: id, token, result, seconds per step
+-- → state | 'lost'
+local id, token, result, step_s = unpack(ARGV)
 local answer = not_held(id, token)
 if answer then return answer end
 local code = stop_code(id)
 if code then return finish_cancelled(id, code) end
 redis.call('HSET', job_key(id), 'result', result)
+count(id, 'steps')
+count(id, 'step_s', step_s)
 return finish(id, 'succeeded')

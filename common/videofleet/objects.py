@@ -1,0 +1,34 @@
+"""Where a job's objects lie in its store. Everything of one job is under `<prefix>/<job id>/`.
+
+A video lies under its attempt, so that a zombie never overwrites a delivered one. A checkpoint lies under its revision,
+because another revision cannot go on from it.
+"""
+
+from typing import Final
+
+VIDEO: Final = "video.mp4"
+THUMBNAIL: Final = "thumbnail.jpg"
+
+
+def video_key(prefix: str, job: str, attempt: int) -> str:
+    """`studio`, job, 2 → `studio/<job>/2/video.mp4`."""
+    return f"{_folder(prefix, job)}/{attempt}/{VIDEO}"
+
+
+def thumbnail_key(prefix: str, job: str, attempt: int) -> str:
+    """Beside the video."""
+    return f"{_folder(prefix, job)}/{attempt}/{THUMBNAIL}"
+
+
+def checkpoint_folder(prefix: str, job: str) -> str:
+    """Checkpoints of every revision that has worked on the job."""
+    return f"{_folder(prefix, job)}/checkpoint"
+
+
+def checkpoint_key(prefix: str, job: str, revision: str) -> str:
+    """The newest state of the job; a later one replaces it."""
+    return f"{checkpoint_folder(prefix, job)}/{revision}.safetensors"
+
+
+def _folder(prefix: str, job: str) -> str:
+    return "/".join(part for part in (prefix.strip("/"), job) if part)

@@ -1,0 +1,84 @@
+"""Every endpoint: what it takes and answers. Errors are one document everywhere, so each says only its statuses."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+_ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_VARIANT: Final = {"name": "variant", "in": "query", "schema": {"enum": ["video", "thumbnail"], "default": "video"}}
+_PAGE: Final = (
+    {
+        "name": "after",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "The id that the page begins behind.",
+    },
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+    {"name": "order", "in": "query", "schema": {"enum": ["asc", "desc"], "default": "desc"}},
+)
+_IDEMPOTENCY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "description": "The same key and the same request give the same video for 24 hours.",
+}
+_RANGE: Final = {"name": "Range", "in": "header", "schema": {"type": "string"}}
+_LAST_EVENT: Final = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. `replies` maps a status to a schema's name, a content type, or "" for no body."""
+
+    summary: str
+    replies: dict[int, str]
+    parameters: tuple[dict[str, Any], ...] = ()
+    takes_video: bool = False
+    errors: tuple[int, ...] = ()
+    needs_key: bool = True
+
+
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("post", "/v1/videos"): Operation(
+        "Queue a video",
+        {202: "CreatedVideo", 200: "CreatedVideo"},
+        (_IDEMPOTENCY,),
+        takes_video=True,
+        errors=(400, 404, 408, 410, 413, 415, 422),
+    ),
+    ("get", "/v1/videos"): Operation("One's own videos", {200: "VideoList"}, _PAGE, errors=(422,)),
+    ("get", "/v1/videos/{id}"): Operation("One video", {200: "Video"}, (_ID,), errors=(404,)),
+    ("delete", "/v1/videos/{id}"): Operation(
+        "Cancel what is unfinished, remove what is finished", {200: "Deletion"}, (_ID,), errors=(404,)
+    ),
+    ("get", "/v1/videos/{id}/content"): Operation(
+        "The file",
+        {200: "video/mp4", 206: "video/mp4", 304: ""},
+        (_ID, _VARIANT, _RANGE),
+        errors=(404, 416, 422),
+    ),
+    ("get", "/v1/videos/{id}/events"): Operation(
+        "Its life as server-sent events: queued, progress, done, deleted",
+        {200: "text/event-stream", 204: ""},
+        (_ID, _LAST_EVENT),
+        errors=(404,),
+    ),
+    ("post", "/v1/videos/{id}/replay"): Operation(
+        "Queue a dead video again", {202: "Video"}, (_ID,), errors=(404, 409, 410)
+    ),
+    ("get", "/v1/dead"): Operation("One's own dead videos", {200: "VideoList"}),
+    ("get", "/v1/models"): Operation("The fleets that this key may use", {200: "ModelList"}),
+    ("get", "/openapi.json"): Operation("This document", {200: "application/json"}, needs_key=False),
+    ("get", "/"): Operation("The page", {200: "text/html", 304: ""}, needs_key=False),
+    ("get", "/page/{name}"): Operation(
+        "A part of the page",
+        {200: "*/*", 304: ""},
+        ({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},),
+        errors=(404,),
+        needs_key=False,
+    ),
+    ("get", "/healthz"): Operation("Whether the process lives", {200: "text/plain"}, needs_key=False),
+    ("get", "/readyz"): Operation(
+        "Whether it serves, and why not", {200: "text/plain", 503: "text/plain"}, needs_key=False
+    ),
+    ("get", "/metrics"): Operation("Prometheus metrics", {200: "text/plain"}, needs_key=False),
+}

@@ -1,0 +1,96 @@
+"""What the gateway answers, as JSON Schema. Closed: a field that is not here may not be sent. Pure data."""
+
+from typing import Any, Final
+
+
+def _closed(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _list_of(schema: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"$ref": f"#/components/schemas/{schema}"}}
+
+
+_TEXT: Final = {"type": "string"}
+_TIME: Final = {"type": ["integer", "null"], "description": "Unix seconds."}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_STATUS: Final = {"enum": ["queued", "in_progress", "completed", "failed"]}
+_ETA: Final = {"type": ["number", "null"], "description": "Seconds until the video is there; null when not known."}
+_ID_OR_NULL: Final = {"type": ["string", "null"]}
+
+_VIDEO: Final[dict[str, Any]] = {
+    "id": {"type": "string", "pattern": "^video_[0-9a-z]{52}$"},
+    "object": {"const": "video"},
+    "model": _TEXT | {"description": "namespace/name of the fleet."},
+    "status": _STATUS,
+    "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+    "created_at": {"type": "integer", "description": "Unix seconds."},
+    "completed_at": _TIME,
+    "expires_at": _TIME,
+    "size": _TEXT | {"pattern": "^[0-9]+x[0-9]+$"},
+    "seconds": _TEXT | {"pattern": r"^[0-9]+(\.[0-9])?$"},
+    "error": {"anyOf": [{"type": "null"}, _closed({"code": _TEXT, "message": _TEXT})]},
+    "tier": _TEXT,
+    "seed": _COUNT,
+    "attempt": _COUNT | {"description": "How many workers began it."},
+    "cancel_requested": {"type": "boolean"},
+}
+_PROMPT: Final = {"prompt": _TEXT}
+
+SCHEMAS: Final[dict[str, dict[str, Any]]] = {
+    "VideoSummary": _closed(_VIDEO),
+    "Video": _closed(_VIDEO | _PROMPT),
+    "CreatedVideo": _closed(_VIDEO | _PROMPT | {"advice": _list_of("Advice")}),
+    "Advice": _closed({"code": _TEXT, "message": _TEXT}),
+    "VideoList": _closed(
+        {
+            "object": {"const": "list"},
+            "data": _list_of("VideoSummary"),
+            "first_id": _ID_OR_NULL,
+            "last_id": _ID_OR_NULL,
+            "has_more": {"type": "boolean"},
+        }
+    ),
+    "Deletion": _closed(
+        {"id": _TEXT, "object": {"const": "video.deleted"}, "deleted": {"type": "boolean"}, "status": _STATUS}
+    ),
+    "QueuedEvent": _closed(_VIDEO | {"eta_s": _ETA, "position": {"type": ["integer", "null"], "minimum": 1}}),
+    "ProgressEvent": _closed(_VIDEO | {"eta_s": _ETA, "stage": _TEXT, "step": _COUNT, "steps": _COUNT}),
+    "Tier": _closed({"name": _TEXT, "size": _TEXT, "seconds": _TEXT, "fps": {"type": "integer"}}),
+    "Worker": _closed(
+        {
+            "name": _TEXT,
+            "state": {"enum": ["loading", "warming", "ready", "draining", "failed"]},
+            "detail": _TEXT,
+            "busy": {"type": "boolean"},
+        }
+    ),
+    "Model": _closed(
+        {
+            "id": _TEXT,
+            "object": {"const": "model"},
+            "created": {"const": 0},
+            "owned_by": _TEXT,
+            "architecture": _TEXT,
+            "tiers": _list_of("Tier"),
+            "waiting": _COUNT,
+            "running": _COUNT,
+            "workers": _list_of("Worker"),
+        }
+    ),
+    "ModelList": _closed({"object": {"const": "list"}, "data": _list_of("Model")}),
+    "Problem": _closed(
+        {
+            "type": _TEXT,
+            "title": _TEXT,
+            "status": {"type": "integer"},
+            "detail": _TEXT,
+            "instance": _TEXT,
+            "error": _closed({"message": _TEXT, "type": _TEXT, "code": _TEXT, "param": {"type": ["string", "null"]}}),
+            "errors": {"type": "array", "items": _closed({"field": _TEXT, "detail": _TEXT})},
+            "advice": _list_of("Advice"),
+        },
+        optional=("errors", "advice"),
+    ),
+}

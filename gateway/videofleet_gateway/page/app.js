@@ -1,0 +1,85 @@
+// The page: asks for the key, then keeps form, stage, gallery and fleets fresh while somebody looks.
+
+import * as api from "./api.js";
+import { $, show } from "./dom.js";
+import * as fleets from "./fleets.js";
+import * as form from "./form.js";
+import * as gallery from "./gallery.js";
+import * as stage from "./stage.js";
+
+const ROUND_MS = 3000;
+let round = null;
+
+async function look() {
+  if (!api.key.get()) return;
+  try {
+    if (!document.hidden) {
+      const models = await api.models();
+      form.offer(models);
+      fleets.draw(models);
+      if (gallery.anyUnfinished()) await gallery.refresh(stage.current());
+    }
+  } catch (error) {
+    $("form-fault").textContent = error.message;
+  }
+}
+
+async function enter() {
+  try {
+    const models = await api.models();
+    form.offer(models);
+    fleets.draw(models);
+    await gallery.refresh();
+  } catch (error) {
+    $("key-fault").textContent = error.status === 401 ? "This key is not known here." : error.message;
+    return open(false);
+  }
+  open(true);
+  $("prompt").focus();
+  clearInterval(round);
+  round = setInterval(look, ROUND_MS);
+}
+
+function open(inside) {
+  show($("door"), !inside);
+  show($("rooms"), inside);
+  show($("nav"), inside);
+  if (!inside) $("key").focus();
+}
+
+function leave() {
+  api.key.forget();
+  clearInterval(round);
+  stage.clear();
+  gallery.forget();
+  open(false);
+}
+
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("key-fault").textContent = "";
+  const typed = $("key").value.trim();
+  if (!/^[!-~]+$/.test(typed)) return void ($("key-fault").textContent = "A key looks like vf_<id>_<secret>.");
+  api.key.set(typed);
+  $("key").value = "";
+  enter();
+});
+$("forget").addEventListener("click", leave);
+$("older").addEventListener("click", () => gallery.older(stage.current()));
+document.addEventListener("unauthorized", leave);
+document.addEventListener("job", ({ detail }) => {
+  if (detail.name === "done" || detail.name === "deleted") gallery.refresh(stage.current()).catch(() => {});
+});
+document.addEventListener("open", async ({ detail }) => {
+  stage.put(await api.video(detail));
+  gallery.draw(stage.current());
+  $("create").scrollIntoView();
+});
+document.addEventListener("reuse", async ({ detail }) => form.fill(await api.video(detail)));
+form.listen((video) => {
+  stage.put(video, video.advice);
+  gallery.refresh(stage.current()).catch(() => {});
+});
+
+if (api.key.get()) enter();
+else open(false);
