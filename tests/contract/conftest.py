@@ -115,7 +115,7 @@ async def until(question: Callable[[], Awaitable[Any]], limit_s: float = PATIENC
     answer: Any = None
     try:
         async with asyncio.timeout(limit_s):
-            while not (answer := await question()):
+            while not (answer := await question()):  # noqa: ASYNC110 - the cluster sets no event of ours
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {limit_s} s; the last answer was {answer!r}") from None
@@ -185,35 +185,53 @@ def once(connect: Open) -> Callable[[Callable[[Http], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture(scope="session")
-def node(kubeconfig: Path, once: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a node of ours that has joined the cluster, with two GPUs."""
-    name, folder = f"contract-{secrets.token_hex(3)}", tmp_path_factory.mktemp("node")
-    command = (sys.executable, "-m", "videofleet_cli.main", "dev", "node", f"--kubeconfig={kubeconfig}")
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            (*command, f"--name={name}", f"--state={folder / 'state'}", "--gpus=2"), stdout=log, stderr=log
-        )
-
-    async def joined(http: Http) -> None:
-        async def ready() -> bool:
-            assert process.poll() is None, (folder / "log").read_text()
-            found = await http("GET", f"/api/v1/nodes/{name}")
-            conditions = (found.body.get("status") or {}).get("conditions") or [] if found.status == 200 else []
-            return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-        await until(ready)
-
-    async def forgotten(http: Http) -> None:
-        await http("DELETE", f"/api/v1/nodes/{name}")
-        await http("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
-
-    try:
-        once(joined)
+def node(joined_node: Any) -> Iterator[str]:
+    """The name of a node of ours that has joined the cluster and runs processes, with two GPUs."""
+    with joined_node("--gpus=2") as name:
         yield name
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
-        once(forgotten)
+
+
+@pytest.fixture(scope="session")
+def fake_node(joined_node: Any) -> Iterator[str]:
+    """The name of a node of ours that runs nothing; its pods are ready after a moment."""
+    with joined_node("--fake-ready-after=0.2") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def joined_node(kubeconfig: Path, once: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`with joined_node(*options) as name`: a process of `videofleet dev node`, in the cluster until the end."""
+
+    @contextlib.contextmanager
+    def joined(*options: str) -> Iterator[str]:
+        name, folder = f"contract-{secrets.token_hex(3)}", tmp_path_factory.mktemp("node")
+        command = (sys.executable, "-m", "videofleet_cli.main", "dev", "node", f"--kubeconfig={kubeconfig}")
+        command += (f"--name={name}", f"--state={folder / 'state'}", *options)
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+
+        async def is_ready(http: Http) -> None:
+            async def ready() -> bool:
+                assert process.poll() is None, (folder / "log").read_text()
+                found = await http("GET", f"/api/v1/nodes/{name}")
+                conditions = (found.state.get("conditions") or []) if found.status == 200 else []
+                return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+            await until(ready)
+
+        async def is_forgotten(http: Http) -> None:
+            await http("DELETE", f"/api/v1/nodes/{name}")
+            await http("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
+
+        try:
+            once(is_ready)
+            yield name
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
+            once(is_forgotten)
+
+    return joined
 
 
 @pytest.fixture(scope="session")

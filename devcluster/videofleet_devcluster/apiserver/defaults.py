@@ -92,16 +92,15 @@ def _pod(obj: Object) -> None:
     _fill(spec, serviceAccountName="default", enableServiceLinks=True, priority=0)
     _fill(spec, preemptionPolicy="PreemptLowerPriority")
     _pod_spec(spec)
-    _tolerate_lost_nodes(spec)
-
-
-def _tolerate_lost_nodes(spec: Object) -> None:
-    """For five minutes, as the admission plugin DefaultTolerationSeconds has it."""
-    given = [t for t in spec.get("tolerations") or [] if t.get("effect") in (None, "", "NoExecute")]
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-        if not any(toleration.get("key") in (None, "", key) for toleration in given):
-            more = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-            spec["tolerations"] = [*(spec.get("tolerations") or []), more]
+        _tolerate(spec, key)
+
+
+def _tolerate(spec: Object, key: str) -> None:
+    """Pods stay on a lost node for five minutes, as the admission plugin DefaultTolerationSeconds has it."""
+    said = spec.setdefault("tolerations", [])
+    if not any(t.get("key", key) in ("", key) and t.get("effect", "NoExecute") in ("", "NoExecute") for t in said):
+        said.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
 
 
 def _pod_spec(spec: Object) -> None:

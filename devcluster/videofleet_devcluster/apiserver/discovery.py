@@ -85,7 +85,7 @@ class Documents:
 def subresources_of(resource: Resource) -> dict[str, Subresource]:
     """Name → group, version, kind and verbs of what lies below the resource."""
     found = dict(resource.subresources)
-    if resource.scale:
+    if resource.has_scale:
         found["scale"] = ("autoscaling", "v1", "Scale", _STATUS_VERBS)
     if resource.has_status:
         found["status"] = (resource.group, resource.version, resource.kind, _STATUS_VERBS)

@@ -224,7 +224,7 @@ class Routes:
         if name == "log":
             return await stream_logs(call.request, client, self._store, key)
         if call.info.verb == "get":
-            return _json(subresources.scale_of(resource, self._live(call)))
+            return _json(subresources.scale_of(self._live(call)))
         body, options = await read_body(call.request), call.write_options()
         if name == "token":
             return _json(subresources.request_token(self._tokens, key, an_object(body)), 201)

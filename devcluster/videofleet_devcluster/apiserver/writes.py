@@ -242,7 +242,7 @@ class Writes:
             return obj
         if self.removal.released(resource.id, obj):
             self.store.put(resource.id, obj)
-            return self.removal.remove_released(resource.id, obj)
+            return self.removal.remove(resource.id, key_of(obj))
         self.store.put(resource.id, obj)
         self._stored(resource, obj)
         return obj

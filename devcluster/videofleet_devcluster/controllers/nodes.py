@@ -80,7 +80,8 @@ class Nodes:
             node = await self._declare_lost(node)
         wanted = taints_of(node, datetime.now(UTC))
         if wanted != (node["spec"].get("taints") or []):
-            node = await self._client.patch(NODES, "", name, {"spec": {"taints": wanted}})
+            seen = {"resourceVersion": node["metadata"]["resourceVersion"]}  # taints that came since must not go
+            node = await self._client.patch(NODES, "", name, {"metadata": seen, "spec": {"taints": wanted}})
             self._nodes.observe(node)
         due_s = await self._expel(node) if _expelling(node) else None
         rest_s = max(self._grace_s - silent_s, 0) + 0.05 if is_true(node, "Ready") else None

@@ -88,6 +88,8 @@ class Scheduling:
         pod = self._pods.get(key)
         if pod is None or pod["spec"].get("nodeName") or is_deleting(pod) or pod["metadata"]["uid"] in self._held:
             return None
+        if pod["spec"].get("schedulerName") != "default-scheduler":
+            return None  # somebody else's
         placement = place(pod, self._nodes.all(), self._used, self._claims.all(key[0]))
         if placement.node is None:
             await self._refuse(pod, placement)

@@ -284,7 +284,7 @@ async def test_a_pod_needs_its_service_account(given, when):
     refused = await when.creates("pods", {"metadata": {"name": "p"}, "spec": spec})
     assert refused.refusal[:2] == (403, "Forbidden")
     assert refused["message"].endswith(
-        'error looking up service account {}/nobody: serviceaccount "nobody" not found'.format(when.namespace)
+        f'error looking up service account {when.namespace}/nobody: serviceaccount "nobody" not found'
     )
 
 
