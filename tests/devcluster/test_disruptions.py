@@ -1,20 +1,18 @@
-"""Pods that have to leave: drain with kubectl under a budget, and nodes that fall silent."""
+"""Pods that have to leave: nodes that fall silent or are deleted."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from videofleet_devcluster.client import BUDGETS, DEPLOYMENTS, NODES, PODS
+from videofleet_devcluster.client import DEPLOYMENTS, NODES, PODS
 from videofleet_devcluster.cluster import DevCluster, Options
 from videofleet_devcluster.node.agent import Node
 from videofleet_devcluster.objects import is_deleting, is_true
 from videofleet_devcluster.processes import Processes
 
-kubectl_only = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on PATH")
 SLEEP = ["python3", "-c", "import time; time.sleep(600)"]
 
 
@@ -48,37 +46,6 @@ async def until_ready(world: Any, count: int) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = await world.until(enough, 60)
     return found
-
-
-@kubectl_only
-async def test_kubectl_drains_a_node_as_far_as_the_budget_lets_it(two_nodes: Any) -> None:
-    await two_nodes.create(BUDGETS, "b", spec={"selector": {"matchLabels": {"app": "d"}}, "minAvailable": 2})
-    await two_nodes.create(DEPLOYMENTS, "d", spec=deployment(3))
-    pods = await until_ready(two_nodes, 3)
-
-    async def allowed() -> bool:
-        budget = await two_nodes.client.get(BUDGETS, "default", "b")
-        return bool(budget.get("status", {}).get("disruptionsAllowed") == 1)
-
-    await two_nodes.until(allowed, 60)
-    crowded = max(("videofleet-dev", "videofleet-dev-2"), key=[p["spec"]["nodeName"] for p in pods].count)
-    code, output = await kubectl(two_nodes, "drain", crowded, "--ignore-daemonsets", "--delete-emptydir-data")
-    assert code == 0, output
-    assert f"node/{crowded} drained" in output
-    assert "Cannot evict pod as it would violate the pod's disruption budget" in output
-    moved = await until_ready(two_nodes, 3)
-    assert crowded not in {pod["spec"]["nodeName"] for pod in moved}
-    assert (await two_nodes.client.get(NODES, "", crowded))["spec"]["unschedulable"] is True
-
-
-async def kubectl(world: Any, *argv: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *("kubectl", "--kubeconfig", str(world.cluster.kubeconfig), *argv, "--timeout=120s"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
 
 
 async def test_a_silent_node_is_given_up_its_pods_replaced_and_taken_back_when_it_returns(
