@@ -117,6 +117,7 @@ async def test_pods_of_a_deleted_node_go_with_it(two_nodes: Any) -> None:
     (pod,) = await until_ready(two_nodes, 1)
     await two_nodes.client.delete(NODES, "", "videofleet-dev-2")
     await two_nodes.until_gone(PODS, pod["metadata"]["name"], 60)
+    assert not await ready_pods(two_nodes), "its successor finds no such node"
 
 
 async def test_gpus_are_counted_on_every_node(two_nodes: Any) -> None:

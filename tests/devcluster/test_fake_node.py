@@ -43,6 +43,7 @@ async def test_many_pods_become_ready_and_go_without_a_process(fake: Any) -> Non
         return not (await fake.client.list(PODS, "default"))["items"]
 
     await fake.until(none_left, 60)
+    assert not (fake.folder / "node").exists()
 
 
 async def test_a_pod_says_when_it_is_ready_and_how_it_fails(fake: Any) -> None:

@@ -117,27 +117,3 @@ async def test_two_pods_share_a_claimed_folder(world: Any) -> None:
         return list((world.folder / "volumes").iterdir()) == []
 
     await world.until(folder_gone)
-
-
-SLOW_WORDS = """
-import time
-print("early", flush=True)
-time.sleep(1.5)
-print("late", flush=True)
-time.sleep(600)
-"""
-
-
-async def test_logs_know_when_each_line_was_written(world: Any) -> None:
-    await world.pod("p", "python3", "-c", SLOW_WORDS)
-
-    async def both() -> list[str] | None:
-        lines = (await world.logs("p", timestamps="true")).splitlines()
-        return lines if len(lines) == 2 else None
-
-    early, late = [line.split(" ") for line in await world.until(both, 60)]
-    assert [early[1], late[1]] == ["early", "late"]
-    assert early[0] < late[0]
-    assert await world.logs("p", sinceTime=late[0]) == "late\n"
-    assert await world.logs("p", sinceSeconds="3600", limitBytes="4") == "earl"
-    assert "no number" in await world.logs("p", sinceSeconds="an hour")

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -263,35 +263,37 @@ class ContainerRunner:
                 tasks.create_task(self._liveness(liveness))
 
     async def _startup(self, probe: Object) -> bool:
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        streak = _streak(probe)
-        while True:
-            verdict = streak.add(await self._attempt("Startup", probe))
-            if verdict is not None:
-                if verdict is False:
-                    await self._fail("startup")
-                return verdict
-            await asyncio.sleep(probe.get("periodSeconds", 10))
+        async for passed in self._verdicts("Startup", probe):
+            if not passed:
+                await self._fail("startup")
+            return passed
+        return False
 
     async def _readiness(self, probe: Object) -> None:
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        streak, period_s, was_ready = _streak(probe), float(probe.get("periodSeconds", 10)), False
-        while True:
-            verdict = streak.add(await self._attempt("Readiness", probe))
-            if verdict is not None and verdict != self.status.ready:
-                self.status.ready = verdict
-                was_ready = was_ready or verdict
+        async for ready in self._verdicts("Readiness", probe):
+            if ready != self.status.ready:
+                self.status.ready = ready
                 self._space.changed()
-            await asyncio.sleep(period_s if was_ready else min(period_s, _EAGER_S))
 
     async def _liveness(self, probe: Object) -> None:
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        streak = _streak(probe)
-        while not self._stopping.is_set():
-            if streak.add(await self._attempt("Liveness", probe)) is False:
+        async for alive in self._verdicts("Liveness", probe):
+            if not alive:
                 await self._fail("liveness")
                 return
-            await asyncio.sleep(probe.get("periodSeconds", 10))
+
+    async def _verdicts(self, kind: str, probe: Object) -> AsyncIterator[bool]:
+        """Attempts the probe by its period, and says whenever enough attempts agree."""
+        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
+        streak = Streak(int(probe.get("successThreshold", 1)), int(probe.get("failureThreshold", 3)))
+        period_s = float(probe.get("periodSeconds", 10))
+        pause_s = min(period_s, _EAGER_S) if kind == "Readiness" else period_s
+        while kind != "Liveness" or not self._stopping.is_set():  # a pod that leaves may still turn NotReady
+            verdict = streak.add(await self._attempt(kind, probe))
+            if verdict is not None:
+                yield verdict
+            if verdict:
+                pause_s = period_s
+            await asyncio.sleep(pause_s)
 
     async def _fail(self, kind: str) -> None:
         name = self.status.name
@@ -308,7 +310,3 @@ class ContainerRunner:
 
 def _reason(container: Object) -> str:
     return "CreateContainerConfigError" if container.get("command") else "CreateContainerError"
-
-
-def _streak(probe: Object) -> Streak:
-    return Streak(int(probe.get("successThreshold", 1)), int(probe.get("failureThreshold", 3)))
