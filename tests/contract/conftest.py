@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -238,3 +239,26 @@ def joined_node(kubeconfig: Path, once: Any, tmp_path_factory: pytest.TempPathFa
 def eventually() -> Callable[..., Awaitable[Any]]:
     """`await eventually(question)`: its answer, once that is true."""
     return until
+
+
+Kubectl = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
+    """Runs the real kubectl, as the administrator; skipped where there is none."""
+    binary = shutil.which("kubectl")
+    if binary is None:
+        pytest.skip("kubectl (1.27 or newer) is not on PATH")
+
+    async def run(
+        *args: str, stdin: Any = None, folder: Path | None = None, namespace: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        scope = (f"--namespace={namespace}",) if namespace else ()
+        command = (binary, f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}/cache", *scope, *args)
+        text = None if stdin is None else json.dumps(stdin)
+        return await asyncio.to_thread(
+            subprocess.run, command, input=text, capture_output=True, text=True, timeout=100, check=False, cwd=folder
+        )
+
+    return run

@@ -21,6 +21,9 @@ _UNCHECKED: Final = Cause(
     "correct the existing errors to complete validation",
     "<nil>",
 )
+_BLOCKING: Final = (  # rules are not evaluated over values that are wrong in these ways
+    "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", TYPE_INVALID,
+)  # fmt: skip
 _GO_NAMES: Final = {"integer": "number", "boolean": "bool"}  # how Go calls JSON's types
 _MAY_BE_NULL: Final = ("endpoints",)  # required lists that Go clients send as null
 
@@ -69,7 +72,9 @@ def _custom_faults(resource: Resource, obj: Object, old: Object | None) -> list[
     found = list(metadata_faults(resource.kind, obj["metadata"])) + faults(obj, resource.schema)
     if resource.rules is None:
         return found
-    return [*found, _UNCHECKED] if found else list(resource.rules.faults(obj, old))
+    if any(cause.reason in _BLOCKING for cause in found):
+        return [*found, _UNCHECKED]
+    return found + list(resource.rules.faults(obj, old))
 
 
 def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:

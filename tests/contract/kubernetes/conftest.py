@@ -6,13 +6,9 @@ behind it where one is meant: `await when.patches("deployments/d/scale", {"spec"
 
 import asyncio
 import base64
-import json
 import secrets
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -390,24 +386,14 @@ def then(when: User, eventually: Any) -> Then:
     return Then(when, eventually)
 
 
-Kubectl = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
-
-
 @pytest.fixture
-def kubectl(kubeconfig: Path, when: User, tmp_path: Path) -> Kubectl:
-    """Runs the real kubectl, as the administrator; skipped where there is none."""
-    binary = shutil.which("kubectl")
-    if binary is None:
-        pytest.skip("kubectl (1.27 or newer) is not on PATH")
+def run(given: Given, node: str) -> Callable[..., Awaitable[Any]]:
+    """Creates a pod of one container `main` on our node; it ends once unless told otherwise."""
 
-    async def run(
-        *args: str, stdin: Any = None, folder: Path | None = None, namespace: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        scope = (f"--namespace={namespace}",) if namespace else ()
-        command = (binary, f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}/cache", *scope, *args)
-        text = None if stdin is None else json.dumps(stdin)
-        return await asyncio.to_thread(
-            subprocess.run, command, input=text, capture_output=True, text=True, timeout=100, check=False, cwd=folder
-        )
+    async def created(name: str, *command: str, spec: Any = None, labels: Any = None, **container: Any) -> Any:
+        main = {"name": "main", "image": "none", "command": list(command)} | container
+        body = {"nodeSelector": {"kubernetes.io/hostname": node}, "containers": [main], "restartPolicy": "Never"}
+        body |= {"terminationGracePeriodSeconds": 5, "tolerations": [{"operator": "Exists"}]}
+        return await given.pod(name, body | (spec or {}), labels=labels or {"app": name})
 
-    return run
+    return created

@@ -300,6 +300,8 @@ async def test_a_budget_allows_what_it_can_spare(given, when, then, kubelet):
         return (await when.creates(f"pods/{name}/eviction", body)).status
 
     assert [await evict(name) for name in names[:2]] == [201, 429]
+    await kubelet.reports(names[1], ready=False, phase="Failed")
+    assert await evict(names[1]) == 201, "a pod that has ended is no loss"
 
 
 async def test_a_node_that_turns_not_ready_is_tainted_and_loses_its_pods(given, when, then, kubelet):

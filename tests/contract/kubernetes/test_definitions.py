@@ -106,6 +106,13 @@ REFUSED = {
     ),
     "too-many": ({"steps": list(range(9))}, "spec.steps TooMany Too many: 9: must have at most 8 items"),
     "required": ({"tiers": [{"name": "x"}]}, "spec.tiers[0].width Required Required value"),
+    "rule-beside-a-bound": (
+        {"size": 99},
+        """
+        spec.size Invalid Invalid value: 99: spec.size in body should be less than or equal to 64
+        spec.size Invalid Invalid value: size must not exceed maxSize
+        """,
+    ),
     "rule-with-path": ({"size": 9}, "spec.size Invalid Invalid value: size must not exceed maxSize"),
     "rule": ({"steps": [3, 1]}, "spec Invalid Invalid value: steps must rise"),
 }

@@ -156,3 +156,16 @@ async def test_access_is_asked_for(ctl, kubectl, given, when):
     assert ["pods", "[]", "[]", "[list]"] in [
         line.split() for line in (await ctl("auth", "can-i", "--list", worker)).splitlines()
     ]
+
+
+async def test_delete_in_the_foreground_and_with_orphans(ctl, given, when, then):
+    async def child_of(owner, name):
+        ref = {"apiVersion": f"{when.path('widgets').split('/')[2]}/v1alpha1", "kind": "Widget", "name": owner.name}
+        await given.config_map(name, ownerReferences=[ref | {"uid": owner.uid, "blockOwnerDeletion": True}])
+
+    await child_of(await given.widget("a"), "kept")
+    await ctl("delete", "cwd", "a", "--cascade=orphan", "--timeout=60s")
+    await then.eventually_is("configmaps/kept", lambda kept: "ownerReferences" not in kept.meta)
+    await child_of(await given.widget("a"), "gone")
+    await ctl("delete", "cwd", "a", "--cascade=foreground", "--timeout=60s")
+    assert (await when.reads("configmaps/gone")).status == 404

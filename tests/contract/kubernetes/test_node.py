@@ -34,19 +34,6 @@ while True: time.sleep(600)
 
 
 @pytest.fixture
-def run(given, node):
-    """Creates a pod of one container `main` on our node; it ends once unless told otherwise."""
-
-    async def created(name, *command, spec=None, labels=None, **container):
-        main = {"name": "main", "image": "none", "command": list(command)} | container
-        body = {"nodeSelector": {"kubernetes.io/hostname": node}, "containers": [main], "restartPolicy": "Never"}
-        body |= {"terminationGracePeriodSeconds": 5, "tolerations": [{"operator": "Exists"}]}
-        return await given.pod(name, body | (spec or {}), labels=labels or {"app": name})
-
-    return created
-
-
-@pytest.fixture
 def tell(run, then):
     """Runs Python to its end and returns what it wrote to its first argument, its termination log, as JSON."""
 
@@ -166,7 +153,7 @@ async def test_a_changed_config_map_reaches_the_running_pod(given, when, then, r
     assert (await when.reads("pods/p")).state["phase"] == "Running"
 
 
-async def test_a_missing_secret_is_reported_and_heals(given, run, then):
+async def test_a_missing_secret_is_reported_and_heals(given, when, run, then):
     env = [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "later", "key": "url"}}}]
     await run("env", *SLEEP, env=env)
     volumes = {"volumes": [{"name": "x", "secret": {"secretName": "later"}}]}
@@ -177,6 +164,10 @@ async def test_a_missing_secret_is_reported_and_heals(given, run, then):
     assert event["message"] == 'MountVolume.SetUp failed for volume "x" : secret "later" not found'
     stuck = await then.eventually_is("pods/volume", waits_for("ContainerCreating"))
     assert stuck.state["phase"] == "Pending"
+    await run("given-up", *SLEEP, spec=volumes, volumeMounts=[{"name": "x", "mountPath": "/etc/x"}])
+    await then.eventually_is("pods/given-up", waits_for("ContainerCreating"))
+    await when.deletes("pods/given-up")
+    await then.eventually_gone("pods/given-up")
     await given.secret("later", url="1")
     await then.eventually_is("pods/env", running)
     assert await then.eventually_is("pods/volume", running)
@@ -351,35 +342,6 @@ async def test_a_second_deletion_shortens_the_grace(when, run, then, tmp_path):
     assert waiting.meta["deletionGracePeriodSeconds"] == 600
     await when.deletes("pods/p", {"gracePeriodSeconds": 1})
     await then.eventually_gone("pods/p")
-
-
-async def test_logs_of_this_run_and_of_the_one_before(when, run, then):
-    code = "import os, sys, pathlib, time; once = pathlib.Path(sys.argv[1], 'once'); again = once.exists(); once.touch(); " \
-           "print('one'); print('again' if again else 'first', flush=True); again and time.sleep(600)"  # fmt: skip  # noqa: E501
-    spec = {"volumes": [{"name": "w", "emptyDir": {}}], "restartPolicy": "Always"}
-    mounts = [{"name": "w", "mountPath": "/work"}]
-    await run("p", "python3", "-c", code, args=["/work"], spec=spec, volumeMounts=mounts)
-
-    async def log(**query):
-        return (await when.reads("pods/p/log", **query)).body
-
-    async def again():
-        return await log(tailLines=1) == "again\n"
-
-    await then.eventually(again)
-    assert await log() == "one\nagain\n"
-    assert await log(previous="true", container="main") == "one\nfirst\n"
-    stamped = (await log(timestamps="true", tailLines=1)).split(" ")
-    assert (stamped[0].endswith("Z"), stamped[1]) == (True, "again\n")
-    wrong = await when.reads("pods/p/log", container="x")
-    assert wrong.refusal == (400, "BadRequest", "container x is not valid for pod p")
-
-
-async def test_logs_are_followed(when, run, then):
-    code = "import time\nfor i in range(3): print(i, flush=True); time.sleep(0.3)"
-    await run("p", "python3", "-c", code)
-    await then.eventually_is("pods/p", lambda pod: running(pod) or ended(pod))
-    assert (await when.reads("pods/p/log", follow="true")).body == "0\n1\n2\n"
 
 
 async def test_a_pod_speaks_to_the_api_as_its_service_account(given, when, tell):
