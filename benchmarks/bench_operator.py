@@ -33,7 +33,7 @@ NAMESPACE = "default"
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())["spec"]
 AT_A_TIME = 8
 CHANGES = 50
-IDLE_S = 20
+IDLE_S = 10
 CHILDREN = [("apps", "deployments"), ("apps", "controllerrevisions"), ("", "configmaps"), ("", "serviceaccounts")]
 GOALS: dict[str, float] = {
     "all children, s": 100,
