@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 export OMP_NUM_THREADS ?= 1
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
 
 venv: $(VENV)/installed ## Make .venv with everything pinned
 
@@ -47,10 +47,16 @@ format: venv ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 test: venv model ## The whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=10
 
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
+	$(BIN)/python benchmarks/bench_operator.py
+
+bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
+	$(BIN)/python benchmarks/bench_devcluster.py
 
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
@@ -63,4 +69,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-operator lock clean

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -20,12 +21,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="videofleet_devcluster", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="folder for everything the cluster keeps")
     parser.add_argument("--models", type=Path, required=True, help="folder behind the claim `models`")
-    parser.add_argument("--gpus", type=int, default=0, help="nvidia.com/gpu that the node offers")
+    parser.add_argument("--gpus", type=int, default=0, help="nvidia.com/gpu that each node offers")
+    parser.add_argument("--nodes", type=int, default=1, help="how many nodes")
+    parser.add_argument("--fake-ready-after", type=float, help="run nothing: pods are Ready after so many seconds")
     given = parser.parse_args()
     logs.configure()
+    options = Options(given.models, given.gpus, given.nodes, given.fake_ready_after)
+    # Millions of small dicts that never form cycles: a full collection would stop the watches for seconds.
+    gc.set_threshold(50_000, 50, 10_000)
     try:
         with daemon.lock(given.state):
-            asyncio.run(until_signalled(_serve(given.state, Options(given.models, given.gpus))))
+            asyncio.run(until_signalled(_serve(given.state, options)))
     except daemon.DaemonError as error:
         _log.error(str(error))
         sys.exit(3)

@@ -61,6 +61,7 @@ VOLUMES: Final = Resource("v1", "persistentvolumes", "PersistentVolume", namespa
 DEPLOYMENTS: Final = Resource("apps/v1", "deployments", "Deployment")
 REPLICA_SETS: Final = Resource("apps/v1", "replicasets", "ReplicaSet")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
+BUDGETS: Final = Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
 
 

@@ -1,4 +1,4 @@
-"""The whole dev cluster in one process: API server, controllers, one node, Redis, and the claim `models`.
+"""The whole dev cluster in one process: API server, controllers, nodes, Redis, and the claim `models`.
 
 For demo and tests; it is not Kubernetes. Everything it keeps lies in one folder, and nothing of it outlives
 the context: no process, no port. Tests use it as they would use a cluster: through its kubeconfig.
@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from videofleet_devcluster.apiserver.server import ApiServer
 from videofleet_devcluster.client import CLAIMS, VOLUMES, ApiClient, connected
-from videofleet_devcluster.controllers.run import Controllers
+from videofleet_devcluster.controllers.run import run_controllers
 from videofleet_devcluster.node.agent import Node
+from videofleet_devcluster.node.fake import FakeNode
 from videofleet_devcluster.objects import Object
 from videofleet_devcluster.processes import Processes
 from videofleet_devcluster.redis import RedisServer
@@ -31,8 +32,14 @@ class Options:
 
     models: Path
     gpus: int = 0
+    """nvidia.com/gpu on each node."""
+    nodes: int = 1
+    fake_ready_after_s: float | None = None
+    """Nodes run nothing, and their pods are Ready after this."""
     first_back_off_s: float = 10.0
     """Pause before a container's second restart; tests make it short."""
+    node_grace_s: float = 40.0
+    """How long a node may be silent before it is lost; it beats four times as often."""
 
 
 class DevCluster:
@@ -57,21 +64,25 @@ class DevCluster:
             self.redis = await stack.enter_async_context(RedisServer(processes, self._folder / "redis"))
             self.client = await stack.enter_async_context(connected(self.kubeconfig))
             await self._offer_models()
-            controllers = Controllers(self.client, self._folder / "volumes")
-            await stack.enter_async_context(_background(controllers.run()))
-            node = self._node(processes)
-            await stack.enter_async_context(_background(node.run()))
-            await asyncio.wait_for(node.registered.wait(), 10)
+            work = run_controllers(self.client, self._folder / "volumes", self._options.node_grace_s)
+            await stack.enter_async_context(_background(work))
+            for number in range(1, self._options.nodes + 1):
+                node = self._node(processes, number)
+                await stack.enter_async_context(_background(node.run()))
+                await asyncio.wait_for(node.registered.wait(), 10)
             self._closing = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._closing.aclose()
 
-    def _node(self, processes: Processes) -> Node:
-        gpus = {"nvidia.com/gpu": str(self._options.gpus)} if self._options.gpus else {}
-        back_off_s = self._options.first_back_off_s
-        return Node(self.client, processes, _NODE, self._folder / "node", gpus, back_off_s)
+    def _node(self, processes: Processes, number: int) -> Node | FakeNode:
+        options, suffix = self._options, f"-{number}" if number > 1 else ""
+        name, beat_s = _NODE + suffix, options.node_grace_s / 4
+        if options.fake_ready_after_s is not None:
+            return FakeNode(self.client, name, options.gpus, options.fake_ready_after_s, beat_s)
+        home = self._folder / f"node{suffix}"
+        return Node(self.client, processes, name, home, options.gpus, options.first_back_off_s, beat_s)
 
     async def _offer_models(self) -> None:
         """PersistentVolume and claim `models` in namespace default, backed by the models folder."""

@@ -29,6 +29,10 @@ class DaemonError(Exception):
     """The cluster cannot be started or stopped; the message says what to do."""
 
 
+class FolderTakenError(DaemonError):
+    """A cluster lives there already."""
+
+
 @dataclass(frozen=True)
 class State:
     """What state.json says about a running cluster."""
@@ -53,15 +57,17 @@ class State:
             return None
 
 
-def start(folder: Path, models: Path, gpus: int) -> State:
+def start(folder: Path, models: Path, gpus: int = 0, nodes: int = 1, fake_ready_after_s: float | None = None) -> State:
     """Starts a cluster and returns when it is ready. Raises DaemonError."""
     folder = folder.absolute()
     (folder / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock(folder):
         clean(folder)  # whatever an earlier one that was killed left
     log = folder / "logs" / "devcluster.log"
-    argv = (*_argv(folder), "--models", str(models.absolute()), "--gpus", str(gpus))
-    pid = _detached(argv, log)
+    argv = [*_argv(folder), "--models", str(models.absolute()), "--gpus", str(gpus), "--nodes", str(nodes)]
+    if fake_ready_after_s is not None:
+        argv += ["--fake-ready-after", str(fake_ready_after_s)]
+    pid = _detached(tuple(argv), log)
     state = _await(lambda: _ready(folder, pid), _START_S)
     if state is None:
         os.kill(pid, signal.SIGKILL)
@@ -89,7 +95,7 @@ def stop(folder: Path) -> bool:
 
 
 def lock(folder: Path) -> IO[str]:
-    """Holds the folder until the file is closed. Raises DaemonError when a cluster lives there."""
+    """Holds the folder until the file is closed. Raises FolderTakenError when a cluster lives there."""
     held = (folder / "lock").open("w")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,7 +104,7 @@ def lock(folder: Path) -> IO[str]:
         state = State.read(folder)
         who = f"pid {state.pid}" if state else "starting or stopping"
         message = f"a development cluster already uses {folder} ({who}); stop it with `videofleet dev down`"
-        raise DaemonError(message) from error
+        raise FolderTakenError(message) from error
     return held
 
 

@@ -1,35 +1,43 @@
 """A local copy of one collection, kept fresh: list, watch, resume after a break, list again after 410.
 
 Invariant: an object never goes back in time (older resourceVersions are ignored), and what this process
-wrote is seen at once (`observe`), so a controller never acts twice on the same stale picture.
+wrote is seen at once (`observe`), so a controller never acts twice on the same stale picture. managedFields
+are dropped: nobody here reads them, and they are half of a small object.
 """
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import aiohttp
 
 from videofleet_devcluster.client import ApiClient, ApiError, Resource
-from videofleet_devcluster.objects import Key, Object, key_of
+from videofleet_devcluster.objects import Key, Object, controller_of, key_of
+from videofleet_devcluster.sharing import Shared
 
 _log: Final = logging.getLogger(__name__)
 _LONGEST_PAUSE_S: Final = 5.0
 
+Listener = Callable[[Object, Object | None], None]
+"""(the object, or its last state when it was deleted; what was known before)."""
+
 
 class Informer:
-    """The collection by key. Listeners get every changed object, deleted ones too."""
+    """The collection by key, by namespace and by controller. Listeners get every changed object, deleted ones too."""
 
     def __init__(self, client: ApiClient, resource: Resource, field_selector: str = "") -> None:
         self._client = client
         self._resource = resource
         self._selection = {"fieldSelector": field_selector} if field_selector else {}
         self._objects: dict[Key, Object] = {}
-        self._listeners: list[Callable[[Object], None]] = []
+        self._groups: defaultdict[str, dict[Key, None]] = defaultdict(dict)
+        self._listeners: list[Listener] = []
+        self._shared = Shared()
         self.synced = asyncio.Event()
 
-    def listen(self, listener: Callable[[Object], None]) -> None:
+    def listen(self, listener: Listener) -> None:
         """Calls back for each change from now on."""
         self._listeners.append(listener)
 
@@ -39,18 +47,52 @@ class Informer:
 
     def all(self, namespace: str = "") -> list[Object]:
         """Every object, of one namespace if given."""
-        return [obj for key, obj in self._objects.items() if namespace in ("", key[0])]
+        return self._group(f"in/{namespace}") if namespace else list(self._objects.values())
+
+    def controlled_by(self, owner: Object) -> list[Object]:
+        """The objects that this very owner (by uid) controls."""
+        return self._group(f"of/{owner['metadata']['uid']}")
+
+    def orphans(self, namespace: str) -> list[Object]:
+        """The objects of a namespace that nobody controls."""
+        return self._group(f"of/nobody in {namespace}")
+
+    def _group(self, name: str) -> list[Object]:
+        return [self._objects[key] for key in self._groups.get(name, ())]
 
     def observe(self, obj: Object) -> None:
         """Takes in what a write of ours returned."""
-        self._put(obj)
+        key = key_of(obj)
+        known = self._objects.get(key)
+        if known is not None and _version(known) >= _version(obj):
+            return
+        obj["metadata"].pop("managedFields", None)
+        if "spec" in obj:
+            obj["spec"] = self._shared.of(obj["spec"])
+        self._drop(key, known)
+        self._objects[key] = obj
+        for group in _groups_of(obj):
+            self._groups[group][key] = None
+        self._tell(obj, known)
 
     def forget(self, obj: Object) -> None:
         """Takes in that the object is gone."""
-        known = self._objects.get(key_of(obj))
+        key = key_of(obj)
+        known = self._objects.get(key)
         if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
-            del self._objects[key_of(obj)]
-            self._tell([obj])
+            self._drop(key, known)
+            del self._objects[key]
+            self._tell(obj, known)
+
+    def _drop(self, key: Key, known: Object | None) -> None:
+        for group in _groups_of(known) if known is not None else ():
+            self._groups[group].pop(key)
+            if not self._groups[group]:
+                del self._groups[group]
+
+    def _tell(self, obj: Object, before: Object | None) -> None:
+        for listener in self._listeners:
+            listener(obj, before)
 
     async def run(self) -> None:
         """Keeps the copy fresh until cancelled."""
@@ -72,11 +114,10 @@ class Informer:
     async def _list(self) -> str:
         answer = await self._client.list(self._resource, **self._selection)
         fresh = {key_of(obj): obj for obj in answer["items"]}
-        gone = [obj for key, obj in self._objects.items() if key not in fresh]
-        for obj in gone:
+        for obj in [obj for key, obj in self._objects.items() if key not in fresh]:
             self.forget(obj)
         for obj in fresh.values():
-            self._put(obj)
+            self.observe(obj)
         self.synced.set()
         return str(answer["metadata"]["resourceVersion"])
 
@@ -85,20 +126,22 @@ class Informer:
         if event["type"] == "DELETED":
             self.forget(obj)
         elif event["type"] != "BOOKMARK":
-            self._put(obj)
+            self.observe(obj)
         return str(obj["metadata"]["resourceVersion"])
 
-    def _put(self, obj: Object) -> None:
-        known = self._objects.get(key_of(obj))
-        if known is not None and _version(known) >= _version(obj):
-            return
-        self._objects[key_of(obj)] = obj
-        self._tell([obj])
 
-    def _tell(self, objects: Iterable[Object]) -> None:
-        for obj in objects:
-            for listener in self._listeners:
-                listener(obj)
+async def run_synced(tasks: asyncio.TaskGroup, informers: Iterable[Informer]) -> None:
+    """Starts the informers and returns when all know everything: a plan from half a picture does harm."""
+    informers = list(informers)
+    for informer in informers:
+        tasks.create_task(informer.run())
+    for informer in informers:
+        await informer.synced.wait()
+
+
+def _groups_of(obj: Object) -> tuple[str, ...]:
+    namespace, owner = key_of(obj)[0], controller_of(obj)
+    return f"in/{namespace}", f"of/{owner['uid']}" if owner else f"of/nobody in {namespace}"
 
 
 def _version(obj: Object) -> int:

@@ -49,12 +49,6 @@ def controller_of(obj: Object) -> Object | None:
     return next((owner for owner in owners if owner.get("controller")), None)
 
 
-def is_controlled_by(obj: Object, owner: Object) -> bool:
-    """Whether this very owner (by uid) controls the object."""
-    reference = controller_of(obj)
-    return reference is not None and reference["uid"] == owner["metadata"]["uid"]
-
-
 def controller_reference(owner: Object, api_version: str, kind: str) -> Object:
     """An owner reference that makes `owner` the controller."""
     meta = owner["metadata"]

@@ -8,14 +8,17 @@ from typing import Any
 
 from videofleet_devcluster.client import connected
 from videofleet_devcluster.node.agent import Node
+from videofleet_devcluster.node.fake import FakeNode
 from videofleet_devcluster.processes import Processes
 
 
-async def run_node(kubeconfig: Path, name: str, folder: Path, gpus: int) -> None:
+async def run_node(kubeconfig: Path, name: str, folder: Path, gpus: int, fake_ready_after_s: float | None) -> None:
     """Runs the node until SIGTERM or SIGINT; then its pods' processes end and the pods stay in the API."""
-    capacity = {"nvidia.com/gpu": str(gpus)} if gpus else {}
     async with Processes() as processes, connected(kubeconfig) as client:
-        await until_signalled(Node(client, processes, name, folder / "node", capacity).run())
+        if fake_ready_after_s is not None:
+            await until_signalled(FakeNode(client, name, gpus, fake_ready_after_s).run())
+        else:
+            await until_signalled(Node(client, processes, name, folder / "node", gpus).run())
 
 
 async def until_signalled(work: Coroutine[Any, Any, None]) -> None:

@@ -62,7 +62,7 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
         leadership = Leadership(lease_client, *installation.lease, identity=_identity())
         kube.fence = leadership.check
         closer = FleetCloser(redis, installation.namespaces, leadership)
-        queue = WorkQueue(Reconciler(kube, redis, installation, caches, leadership).reconcile)
+        queue = WorkQueue(Reconciler(kube, redis, installation, caches, closer, leadership).reconcile)
         steps = {
             "resync": Resync(kube, installation.namespaces, fleets, closer, queue, freshness).step,
             "redis": RedisPoll(redis, fleets, closer, queue, leadership).step,
@@ -71,7 +71,7 @@ async def run(installation: Installation, redis_url: str, port: int) -> None:
             for kind in CHILD_KINDS:
                 watch = ChildWatch(kube, kind, namespace, caches, queue, freshness)
                 steps[watch.source] = watch.step
-        async with serve_health(freshness, port):
+        async with serve_health(freshness, fleets, port):
             runs = [forever(name, step) for name, step in steps.items()]
             runs += [queue.run(), GeneratorWatch(installation.namespaces, queue, fleets, closer).run()]
             runs += [leadership.run(lambda: queue.add_all(key for key, _ in fleets.uids()))]

@@ -1,7 +1,7 @@
 """Copies of every object the operator plans by, kept by its watches: planning costs the API server nothing.
 
-Invariant: an object never goes back in time and a deleted one never comes back, whatever order lists, events and our own
-answers come in. What we wrote is seen at once, or `is_behind` says that it is not yet.
+Invariant: an object never goes back in time and a deleted one never comes back, in whatever order lists, events and
+answers to our own writes come. What we wrote is seen at once, or `is_behind` says that it is not yet.
 """
 
 from collections.abc import Callable
@@ -42,6 +42,10 @@ class ObjectCache:
         """The fleet's objects, by name."""
         return [self._objects[uid] for _, uid in sorted(self._fleets.get(fleet, {}).items())]
 
+    def all(self) -> list[Object]:
+        """The objects of all fleets."""
+        return list(self._objects.values())
+
     def uids(self) -> list[tuple[Key, str]]:
         """Every object with its fleet."""
         return [(fleet, uid) for fleet, names in self._fleets.items() for uid in names.values()]
@@ -78,6 +82,11 @@ class ObjectCache:
             del self._gone[next(iter(self._gone))]
         if uid in self._objects:
             self._drop(self._objects[uid])
+
+    def forget(self, uid: str) -> None:
+        """The API server says that it is gone."""
+        if uid in self._objects:
+            self.remove(self._objects[uid])
 
     def replace(self, namespace: str, items: list[Object], version: str) -> list[Object]:
         """A complete list of a namespace. Returns: what was known and is gone."""

@@ -62,7 +62,7 @@ class GeneratorWatch:
         """Watches until cancelled."""
         for name in ("kopf._core.reactor.running", "kopf._core.reactor.orchestration"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # their failures are told below, in one line
-        logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+        logging.getLogger("kopf").setLevel(logging.WARNING)  # some versions tell all their settings at INFO
         stop = threading.Event()
         registry = self._registry(asyncio.get_running_loop())
         try:

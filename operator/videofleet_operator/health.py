@@ -1,7 +1,7 @@
 """/healthz, /readyz and /metrics.
 
 /healthz fails when the API server was not heard for 180 s (restart us); Redis being down is no reason to restart.
-/readyz fails until every source was heard once.
+/readyz fails until every source was heard once; a standby is ready.
 """
 
 import os
@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from videofleet_operator.cache import ObjectCache
 from videofleet_operator.freshness import STALE_AFTER_S, Freshness
-from videofleet_operator.metrics import REGISTRY
+from videofleet_operator.metrics import REGISTRY, count_fleets
 
 
-def health_app(freshness: Freshness) -> web.Application:
+def health_app(freshness: Freshness, fleets: ObjectCache) -> web.Application:
     """The application with its three routes."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -28,6 +29,7 @@ def health_app(freshness: Freshness) -> web.Application:
         return web.Response(text="ok" if is_ready else "lists are being read", status=200 if is_ready else 503)
 
     async def metrics(_: web.Request) -> web.Response:
+        count_fleets(fleets.all())
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     app = web.Application()
@@ -36,9 +38,9 @@ def health_app(freshness: Freshness) -> web.Application:
 
 
 @asynccontextmanager
-async def serve_health(freshness: Freshness, port: int) -> AsyncIterator[None]:
+async def serve_health(freshness: Freshness, fleets: ObjectCache, port: int) -> AsyncIterator[None]:
     """Serves on BIND_ADDRESS while the block runs."""
-    runner = web.AppRunner(health_app(freshness), access_log=None)
+    runner = web.AppRunner(health_app(freshness, fleets), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, os.environ.get("BIND_ADDRESS", "0.0.0.0"), port).start()  # noqa: S104 - a pod

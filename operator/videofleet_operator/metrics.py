@@ -1,24 +1,53 @@
-"""Metric names of the operator; served on /metrics."""
+"""Every metric of the operator, by name; served on /metrics. docs/reference/metrics.md is made from them."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 
 from videofleet.jobs import Outcomes
 
+CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Stalled")
 REGISTRY: Final = CollectorRegistry()
 RECONCILE_SECONDS: Final = Histogram(
-    "videofleet_operator_reconcile_seconds", "Seconds of one reconcile.", ["outcome"], registry=REGISTRY
+    "videofleet_operator_reconcile_seconds",
+    "One reconcile of one VideoGenerator; outcome ok or error.",
+    ["outcome"],
+    registry=REGISTRY,
 )
 API_CALLS: Final = Counter(
-    "videofleet_operator_api_calls_total", "Calls to the API server.", ["verb", "resource", "code"], registry=REGISTRY
+    "videofleet_operator_api_calls_total",
+    "Calls to the API server; code `none`: no answer.",
+    ["verb", "resource", "code"],
+    registry=REGISTRY,
 )
-QUEUE_DEPTH: Final = Gauge("videofleet_operator_workqueue_depth", "Keys that wait.", registry=REGISTRY)
+QUEUE_DEPTH: Final = Gauge(
+    "videofleet_operator_workqueue_depth", "VideoGenerators that wait for a reconcile.", registry=REGISTRY
+)
 LEADING: Final = Gauge("videofleet_operator_leading", "1 while this replica leads.", registry=REGISTRY)
-EPOCH: Final = Gauge("videofleet_operator_epoch", "Of this replica's last term; rises for ever.", registry=REGISTRY)
+EPOCH: Final = Gauge(
+    "videofleet_operator_epoch", "Leader term of this replica; each term has a higher one.", registry=REGISTRY
+)
 REDIS_UP: Final = Gauge("videofleet_operator_redis_up", "1 while Redis answers.", registry=REGISTRY)
+FLEETS: Final = Gauge(
+    "videofleet_operator_fleets",
+    "VideoGenerators by condition and its status.",
+    ["condition", "status"],
+    registry=REGISTRY,
+)
+
+
+def count_fleets(generators: Iterable[dict[str, Any]]) -> None:
+    """Takes the conditions of all VideoGenerators into FLEETS."""
+    counts = {(kind, status): 0 for kind in CONDITIONS for status in ("True", "False")}
+    for generator in generators:
+        for condition in (generator.get("status") or {}).get("conditions", []):
+            key = condition.get("type"), condition.get("status")
+            if key in counts:
+                counts[key] += 1
+    for (kind, status), count in counts.items():
+        FLEETS.labels(kind, status).set(count)
 
 
 _LABELS: Final = ("fleet", "revision", "tier")

@@ -5,6 +5,7 @@ from typing import Any
 
 from videofleet.queue import JobQueue, QueueError
 from videofleet_operator.cache import Caches
+from videofleet_operator.crd.manifest import PAUSED_ANNOTATION
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.manifests.names import REVISION_LABEL, TRACK_LABEL, service_account_name
 from videofleet_operator.observed import (
@@ -65,6 +66,7 @@ def fleet_seen(generator: dict[str, Any]) -> FleetSeen:
         generation=meta.get("generation", 1),
         spec=generator.get("spec"),
         status=generator.get("status") or {},
+        is_paused=(meta.get("annotations") or {}).get(PAUSED_ANNOTATION) == "true",
     )
 
 

@@ -22,6 +22,7 @@ class FleetSeen:
     generation: int
     spec: Any  # as stored: parsing it is planning
     status: dict[str, Any]
+    is_paused: bool = False  # by annotation: hands off
 
     @property
     def key(self) -> tuple[str, str]:

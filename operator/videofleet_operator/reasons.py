@@ -17,6 +17,7 @@ class Reason(StrEnum):
     WARMING_UP = "WarmingUp"
     ROLLING_OUT = "RollingOut"
     SETTLED = "Settled"
+    PAUSED = "Paused"
     HEALTHY = "Healthy"
     INVALID_SPEC = "InvalidSpec"
     STORE_UNKNOWN = "StoreUnknown"
@@ -38,6 +39,7 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.WARMING_UP: "The first workers load the model and prove every tier; wait.",
     Reason.ROLLING_OUT: "A new revision warms up beside the one that serves; wait.",
     Reason.SETTLED: "Nothing is under way.",
+    Reason.PAUSED: "The annotation videofleet.dev/paused holds everything as it is; remove it to go on.",
     Reason.HEALTHY: "Nothing is wrong.",
     Reason.INVALID_SPEC: (
         "The spec breaks a rule that the CRD in this cluster did not check; correct the named field."

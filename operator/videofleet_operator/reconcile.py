@@ -12,15 +12,18 @@ from videofleet.policy import FleetPolicy
 from videofleet.queue import JobQueue, QueueError, StaleEpoch
 from videofleet_operator.cache import Caches
 from videofleet_operator.crd.manifest import API_VERSION, KIND
+from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.events import write_events
 from videofleet_operator.execute import perform
 from videofleet_operator.installation import Installation
 from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.kube.errors import NotFound
+from videofleet_operator.kube.paths import item
 from videofleet_operator.leadership import Leadership
 from videofleet_operator.metrics import RECONCILE_SECONDS
 from videofleet_operator.observe import observe_fleet
 from videofleet_operator.observed import FleetSeen
-from videofleet_operator.plan.actions import Stage
+from videofleet_operator.plan.actions import Apply, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
 from videofleet_operator.workqueue import Key
 
@@ -37,10 +40,11 @@ class Reconciler:
         queue: JobQueue,
         installation: Installation,
         caches: Caches,
+        closer: FleetCloser,
         leadership: Leadership,
     ) -> None:
         self._kube, self._queue, self._installation = kube, queue, installation
-        self._caches, self._leadership = caches, leadership
+        self._caches, self._closer, self._leadership = caches, closer, leadership
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass, once we lead. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
@@ -61,8 +65,26 @@ class Reconciler:
             return None
         now = datetime.now(UTC)
         plan = plan_fleet(observed, self._installation, self._leadership.epoch, now)
+        if any(isinstance(action, Apply) for action in plan.actions) and not await self._is_still_so(observed.fleet):
+            return 0.0
         await self._execute(observed.fleet, plan, now)
         return plan.requeue_after_s
+
+    async def _is_still_so(self, fleet: FleetSeen) -> bool:
+        """Asks the API server before something is made: a deletion that no watch saw would make orphans for ever."""
+        cache = self._caches[KIND]
+        try:
+            found = await self._kube.get(item(KIND, *fleet.key))
+        except NotFound as error:
+            if not error.is_object_missing:
+                raise
+            cache.forget(fleet.uid)
+            self._closer.note_deleted(fleet.uid)
+            return False
+        if found["metadata"]["uid"] != fleet.uid:
+            self._closer.note_deleted(fleet.uid)
+        cache.put(found)
+        return bool(found["metadata"]["uid"] == fleet.uid and found["metadata"]["generation"] == fleet.generation)
 
     async def _execute(self, fleet: FleetSeen, plan: Plan, now: datetime) -> None:
         for action in plan.actions:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -115,7 +116,7 @@ async def until(question: Callable[[], Awaitable[Any]], limit_s: float = PATIENC
     answer: Any = None
     try:
         async with asyncio.timeout(limit_s):
-            while not (answer := await question()):
+            while not (answer := await question()):  # noqa: ASYNC110 - the cluster sets no event of ours
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {limit_s} s; the last answer was {answer!r}") from None
@@ -185,38 +186,79 @@ def once(connect: Open) -> Callable[[Callable[[Http], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture(scope="session")
-def node(kubeconfig: Path, once: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a node of ours that has joined the cluster, with two GPUs."""
-    name, folder = f"contract-{secrets.token_hex(3)}", tmp_path_factory.mktemp("node")
-    command = (sys.executable, "-m", "videofleet_cli.main", "dev", "node", f"--kubeconfig={kubeconfig}")
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            (*command, f"--name={name}", f"--state={folder / 'state'}", "--gpus=2"), stdout=log, stderr=log
-        )
-
-    async def joined(http: Http) -> None:
-        async def ready() -> bool:
-            assert process.poll() is None, (folder / "log").read_text()
-            found = await http("GET", f"/api/v1/nodes/{name}")
-            conditions = (found.body.get("status") or {}).get("conditions") or [] if found.status == 200 else []
-            return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-        await until(ready)
-
-    async def forgotten(http: Http) -> None:
-        await http("DELETE", f"/api/v1/nodes/{name}")
-        await http("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
-
-    try:
-        once(joined)
+def node(joined_node: Any) -> Iterator[str]:
+    """The name of a node of ours that has joined the cluster and runs processes, with two GPUs."""
+    with joined_node("--gpus=2") as name:
         yield name
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
-        once(forgotten)
+
+
+@pytest.fixture(scope="session")
+def fake_node(joined_node: Any) -> Iterator[str]:
+    """The name of a node of ours that runs nothing; its pods are ready after a moment."""
+    with joined_node("--fake-ready-after=0.2") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def joined_node(kubeconfig: Path, once: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`with joined_node(*options) as name`: a process of `videofleet dev node`, in the cluster until the end."""
+
+    @contextlib.contextmanager
+    def joined(*options: str) -> Iterator[str]:
+        name, folder = f"contract-{secrets.token_hex(3)}", tmp_path_factory.mktemp("node")
+        command = (sys.executable, "-m", "videofleet_cli.main", "dev", "node", f"--kubeconfig={kubeconfig}")
+        command += (f"--name={name}", f"--state={folder / 'state'}", *options)
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+
+        async def is_ready(http: Http) -> None:
+            async def ready() -> bool:
+                assert process.poll() is None, (folder / "log").read_text()
+                found = await http("GET", f"/api/v1/nodes/{name}")
+                conditions = (found.state.get("conditions") or []) if found.status == 200 else []
+                return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+            await until(ready)
+
+        async def is_forgotten(http: Http) -> None:
+            await http("DELETE", f"/api/v1/nodes/{name}")
+            await http("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
+
+        try:
+            once(is_ready)
+            yield name
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
+            once(is_forgotten)
+
+    return joined
 
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., Awaitable[Any]]:
     """`await eventually(question)`: its answer, once that is true."""
     return until
+
+
+Kubectl = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
+    """Runs the real kubectl, as the administrator; skipped where there is none."""
+    binary = shutil.which("kubectl")
+    if binary is None:
+        pytest.skip("kubectl (1.27 or newer) is not on PATH")
+
+    async def run(
+        *args: str, stdin: Any = None, folder: Path | None = None, namespace: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        scope = (f"--namespace={namespace}",) if namespace else ()
+        command = (binary, f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}/cache", *scope, *args)
+        text = None if stdin is None else json.dumps(stdin)
+        return await asyncio.to_thread(
+            subprocess.run, command, input=text, capture_output=True, text=True, timeout=100, check=False, cwd=folder
+        )
+
+    return run

@@ -84,29 +84,6 @@ class World:
         return self.folder / "node" / "pods" / pod["metadata"]["uid"] / "volumes" / name
 
 
-def main_status(pod: dict[str, Any]) -> dict[str, Any]:
-    """The status of the container `main`."""
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    return next((s for s in statuses if s.get("name") == "main"), {})
-
-
-def is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def pid_of(pod: dict[str, Any]) -> int:
-    return int(main_status(pod)["containerID"].removeprefix("process://"))
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
 def children_of(pid: int) -> list[int]:
     """The living descendants of a process, by parent; sessions and groups do not matter."""
     parents = {}
@@ -121,6 +98,12 @@ def children_of(pid: int) -> list[int]:
         frontier = [child for child, parent in parents.items() if parent in frontier]
         found += frontier
     return found
+
+
+@pytest.fixture
+def world_of() -> type[World]:
+    """For tests that start a cluster of their own."""
+    return World
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from typer.testing import CliRunner
 
 from videofleet_cli.dev import app
+from videofleet_cli.exits import CommandError, Exit
 from videofleet_devcluster import daemon
 from videofleet_devcluster.client import CLAIMS, PODS, connected
 
@@ -85,9 +86,10 @@ def test_up_and_down_leave_only_logs(folder: Path, tmp_path: Path) -> None:
     assert state is not None
     asyncio.run(run_family(Path(state.kubeconfig), folder / "mark"))
     second = dev(*up)
-    assert second.exit_code == 1
-    assert "already uses" in second.output
-    assert "videofleet dev down" in second.output
+    assert isinstance(second.exception, CommandError)
+    assert second.exception.exit_code is Exit.REFUSED
+    assert "already uses" in str(second.exception)
+    assert "videofleet dev down" in str(second.exception)
     assert dev("down", "--state", str(folder)).output == "Stopped.\n"
     assert not is_used(folder)
     assert [path.name for path in folder.iterdir()] == ["logs"]

@@ -8,10 +8,12 @@ import pytest
 
 from videofleet_devcluster.controllers.claims import plan_claim
 from videofleet_devcluster.controllers.deployment import limits, plan_deployment
+from videofleet_devcluster.controllers.disruption import plan_budget
 from videofleet_devcluster.controllers.endpoints import plan_endpoints
+from videofleet_devcluster.controllers.nodes import eviction_in_s, taints_of
 from videofleet_devcluster.controllers.replicaset import plan_replica_set, victims
-from videofleet_devcluster.controllers.scheduler import place
-from videofleet_devcluster.objects import name_hash, quantity, selects
+from videofleet_devcluster.controllers.scheduler import place, used_by
+from videofleet_devcluster.objects import condition_of, name_hash, quantity, selects
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -34,7 +36,8 @@ def replica_set(image: str, replicas: int, available: int, age_s: float = 0) -> 
     meta = {"name": f"d-{image}", "namespace": "n", "uid": image, "creationTimestamp": stamp(age_s)}
     meta |= {"labels": {"app": "x", "pod-template-hash": digest}, "annotations": {}}
     counts = {"replicas": replicas, "availableReplicas": available, "readyReplicas": available}
-    return {"metadata": meta, "spec": {"replicas": replicas, "template": template}, "status": counts}
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "x"}}, "template": template}
+    return {"metadata": meta, "spec": spec, "status": counts}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ def pod(name: str, node: str | None = "n1", phase: str = "Running", ready: bool 
     ],
 )
 def test_victims_come_in_kubernetes_order(first: Any, second: Any) -> None:
-    assert victims([second, first])[0] is first
+    assert victims([second, first], NOW)[0] is first
 
 
 def test_a_replica_set_ignores_ended_and_leaving_pods() -> None:
@@ -174,6 +177,88 @@ def test_min_ready_seconds_delays_availability() -> None:
     assert plan.requeue_after_s == pytest.approx(10.1)
 
 
+def test_a_crowded_node_is_relieved_before_a_lonely_one() -> None:
+    first, lonely = pod("crowded", node="n1"), pod("lonely", node="n2", ready_s=1)
+    assert victims([lonely, first], NOW, related=[pod("sister", node="n1")])[0] is first
+
+
+def test_a_replica_set_adopts_orphans_and_releases_strangers() -> None:
+    rs = replica_set("b", 2, 0)
+    stranger = pod("stranger", labels={"app": "y"})
+    plan = plan_replica_set(rs, [stranger], NOW, orphans=[pod("orphan"), pod("other", labels={})])
+    assert [p["metadata"]["name"] for p in plan.adopt] == ["orphan"]
+    assert plan.release == (stranger,)
+    assert plan.create == 1
+
+
+def owned(name: str, ready: bool = True) -> dict[str, Any]:
+    obj: dict[str, Any] = pod(name, ready=ready)
+    obj["metadata"]["ownerReferences"] = [{"uid": "rs", "controller": True, "name": "rs", "kind": "ReplicaSet"}]
+    return obj
+
+
+@pytest.mark.parametrize(
+    ("spec", "ready", "expected"),
+    [
+        ({"minAvailable": 2}, [True, True, True], (3, 2, 3, 1)),
+        ({"minAvailable": 2}, [True, True, False], (3, 2, 2, 0)),
+        ({"minAvailable": "50%"}, [True, True, True], (3, 2, 3, 1)),
+        ({"maxUnavailable": 1}, [True, True, True], (3, 2, 3, 1)),
+        ({"maxUnavailable": "10%"}, [True, True, True], (3, 2, 3, 1)),
+        ({"maxUnavailable": 0}, [True, True, True], (3, 3, 3, 0)),
+        ({"minAvailable": 1}, [], (0, 1, 0, 0)),
+    ],
+)
+def test_a_budget_allows_what_stays_above_its_limit(spec: Any, ready: list[bool], expected: Any) -> None:
+    budget = {"metadata": {"generation": 1}, "spec": {"selector": {"matchLabels": {"app": "x"}}} | spec}
+    pods = [owned(f"p{n}", ready=each) for n, each in enumerate(ready)]
+    status = plan_budget(budget, pods, {"rs": 3}, NOW)
+    counts = ("expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed")
+    assert tuple(status[name] for name in counts) == expected
+    assert condition_of({"status": status}, "DisruptionAllowed")["status"] == ("True" if expected[3] else "False")  # type: ignore[index]  # it is there
+
+
+def test_an_evicted_pod_counts_as_gone_until_it_is_or_two_minutes_are_over() -> None:
+    budget = {"metadata": {}, "spec": {"selector": {"matchLabels": {"app": "x"}}, "minAvailable": 1}}
+    noted = budget | {"status": {"disruptedPods": {"p": stamp(1), "late": stamp(121), "gone": stamp(1)}}}
+    status = plan_budget(noted, [owned("p"), owned("late")], {"rs": 2}, NOW)
+    assert list(status["disruptedPods"]) == ["p"]
+    assert (status["currentHealthy"], status["disruptionsAllowed"]) == (1, 0)
+
+
+def unreachable(*tolerations: dict[str, Any]) -> Any:
+    return pod("p", spec={"tolerations": list(tolerations)})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (unreachable(), 0),
+        (unreachable({"operator": "Exists"}), None),
+        (unreachable({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 300}), 290),
+        (unreachable({"operator": "Exists", "effect": "NoSchedule"}), 0),
+    ],
+)
+def test_a_lost_nodes_pods_leave_when_their_toleration_runs_out(given: Any, expected: float | None) -> None:
+    lost = node()
+    lost["status"]["conditions"][0]["status"] = "Unknown"
+    lost["spec"]["taints"] = taints_of(lost, datetime.fromisoformat(stamp(10)))
+    assert [(taint["key"], taint["effect"]) for taint in lost["spec"]["taints"]] == [
+        ("node.kubernetes.io/unreachable", "NoSchedule"),
+        ("node.kubernetes.io/unreachable", "NoExecute"),
+    ]
+    assert eviction_in_s(given, lost, NOW) == expected
+
+
+def test_taints_of_other_people_stay_and_our_own_go_with_their_cause() -> None:
+    theirs = {"key": "gpu", "value": "only", "effect": "NoSchedule"}
+    fine = node()
+    fine["spec"] = {"unschedulable": True, "taints": [theirs]}
+    assert [taint["key"] for taint in taints_of(fine, NOW)] == ["gpu", "node.kubernetes.io/unschedulable"]
+    uncordoned = fine | {"spec": {"taints": taints_of(fine, NOW)}}
+    assert taints_of(uncordoned, NOW) == [theirs]
+
+
 def node(name: str = "n1", **allocatable: str) -> dict[str, Any]:
     room = {"cpu": "2", "memory": "4Gi", "pods": "10"} | {k.replace("_", "/"): v for k, v in allocatable.items()}
     ready = {"type": "Ready", "status": "True"}
@@ -186,7 +271,7 @@ def asks(**requests: str) -> Any:
 
 
 def test_a_pod_goes_to_the_emptier_node_that_has_room() -> None:
-    assert place(asks(cpu="1"), [node("n1"), node("n2")], [pod("q", node="n1")], []).node == "n2"
+    assert place(asks(cpu="1"), [node("n1"), node("n2")], used_by([pod("q", node="n1")]), []).node == "n2"
 
 
 @pytest.mark.parametrize(
@@ -206,6 +291,13 @@ def test_a_pod_goes_to_the_emptier_node_that_has_room() -> None:
             "2 No preemption victims found for incoming pod.",
         ),
         (
+            asks(**{"nvidia.com_gpu": "1"}),
+            [node("n1"), node("n2") | {"spec": {"unschedulable": True}}],
+            "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) were unschedulable. "
+            "preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, "
+            "1 Preemption is not helpful for scheduling.",
+        ),
+        (
             pod("p", node=None, spec={"nodeSelector": {"zone": "moon"}}),
             [node()],
             "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. "
@@ -220,18 +312,18 @@ def test_a_pod_goes_to_the_emptier_node_that_has_room() -> None:
     ],
 )
 def test_a_refusal_reads_as_kube_schedulers(given: Any, nodes: Any, message: str) -> None:
-    assert place(given, nodes, [], []).message == message
+    assert place(given, nodes, {}, []).message == message
 
 
 def test_taints_keep_pods_away_unless_tolerated() -> None:
     tainted = node()
     tainted["spec"]["taints"] = [{"key": "gpu", "value": "only", "effect": "NoSchedule"}]
-    assert "untolerated taint {gpu: only}" in place(asks(), [tainted], [], []).message
+    assert "untolerated taint {gpu: only}" in place(asks(), [tainted], {}, []).message
     tolerant = pod("p", node=None, spec={"tolerations": [{"key": "gpu", "operator": "Exists"}]})
-    assert place(tolerant, [tainted], [], []).node == "n1"
+    assert place(tolerant, [tainted], {}, []).node == "n1"
     cordoned = node()
     cordoned["spec"]["unschedulable"] = True
-    assert "node(s) were unschedulable" in place(tolerant, [cordoned], [], []).message
+    assert "node(s) were unschedulable" in place(asks(), [cordoned], {}, []).message
 
 
 def test_endpoints_split_ready_from_unready_and_resolve_named_ports() -> None:

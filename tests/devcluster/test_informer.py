@@ -43,7 +43,7 @@ class Seen:
     def __init__(self, informer: Informer) -> None:
         self.informer = informer
         self.heard: list[str] = []
-        informer.listen(lambda obj: self.heard.append(obj["metadata"]["name"]))
+        informer.listen(lambda obj, _: self.heard.append(obj["metadata"]["name"]))
 
     def names(self) -> set[str]:
         return {obj["metadata"]["name"] for obj in self.informer.all("default")}

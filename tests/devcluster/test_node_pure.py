@@ -59,6 +59,7 @@ OBJECTS: dict[tuple[str, str, str], dict[str, Any]] = {
     ("secrets", "n", "s"): {"data": {"key": base64.b64encode(b"secret").decode()}},
     ("configmaps", "n", "c"): {"data": {"key": "value"}},
     ("persistentvolumeclaims", "n", "claim"): {"spec": {}},
+    ("nodes", "", "node"): {"status": {"allocatable": {"memory": "4Gi"}}},
 }
 
 
@@ -97,12 +98,26 @@ def test_environment_values_come_from_everywhere() -> None:
         ({"secretKeyRef": {"name": "no", "key": "k"}}, 'secret "no" not found'),
         ({"configMapKeyRef": {"name": "no", "key": "k"}}, 'configmap "no" not found'),
         ({"secretKeyRef": {"name": "s", "key": "k"}}, "couldn't find key k in Secret n/s"),
-        ({"resourceFieldRef": {}}, "valueFrom resourceFieldRef of X is not supported by this node"),
+        ({"fileKeyRef": {}}, "valueFrom fileKeyRef of X is not supported by this node"),
     ],
 )
 def test_a_missing_reference_reads_as_the_kubelets(source: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         env_of({"name": "X", "valueFrom": source})
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"resource": "requests.cpu"}, "2"),
+        ({"resource": "requests.cpu", "divisor": "1m"}, "1500"),
+        ({"resource": "limits.memory", "divisor": "1Mi"}, "4096"),
+        ({"resource": "requests.nvidia.com/gpu"}, "0"),
+    ],
+)
+def test_resources_are_counted_in_their_divisor_and_limits_end_at_the_node(reference: Any, expected: str) -> None:
+    entry = {"name": "X", "valueFrom": {"resourceFieldRef": reference}}
+    assert env_of(entry, resources={"requests": {"cpu": "1500m"}})["X"] == expected
 
 
 def test_expansion_keeps_what_it_does_not_know() -> None:

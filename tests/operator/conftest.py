@@ -35,6 +35,7 @@ class SimulatedCluster:
     spec: Any = field(default_factory=lambda: copy.deepcopy(SPEC))
     generation: int = 1
     epoch: int = 1  # of the leader
+    is_paused: bool = False
     status: dict[str, Any] = field(default_factory=dict)
     now: datetime = START
     revisions: dict[str, RevisionSeen] = field(default_factory=dict)
@@ -62,7 +63,13 @@ class SimulatedCluster:
         stats = QueueStats(waiting=self.waiting, running=0, oldest_wait_s=0)
         return Observed(
             fleet=FleetSeen(
-                "studio", "tiny", UID, self.generation, copy.deepcopy(self.spec), copy.deepcopy(self.status)
+                "studio",
+                "tiny",
+                UID,
+                self.generation,
+                copy.deepcopy(self.spec),
+                copy.deepcopy(self.status),
+                self.is_paused,
             ),
             revisions=tuple(self.revisions.values()),
             deployments=tuple(

@@ -260,3 +260,28 @@ def test_what_retires_comes_after_what_builds(cluster):
     stages = [action.stage for action in cluster.plan().actions]
     assert stages == sorted(stages)
     assert stages[0] is Stage.BUILD
+
+
+def test_a_paused_fleet_is_left_alone_and_goes_on_afterwards(cluster):
+    cluster.settle()
+    old, policy = cluster.stable, cluster.policy
+    cluster.is_paused = True
+    cluster.change(tiers=TIERS[1], queue={"maxDepth": 5})
+    cluster.epoch = 2
+    cluster.settle()
+    assert cluster.condition("Progressing")[:2] == ("False", "Paused")
+    assert "remove it to go on" in cluster.condition("Progressing")[2]
+    assert cluster.condition("Ready")[0] == "True"
+    assert (set(cluster.deployments), cluster.policy) == ({old}, policy)
+    assert cluster.status["observedGeneration"] == 2
+    cluster.is_paused = False
+    cluster.settle()
+    assert cluster.stable != old
+    assert (cluster.policy.max_depth, cluster.policy.epoch) == (5, 2)
+
+
+def test_a_fleet_that_is_paused_from_its_birth_gets_no_child(cluster):
+    cluster.is_paused = True
+    cluster.settle()
+    assert (cluster.deployments, cluster.service, cluster.policy) == ({}, None, None)
+    assert cluster.condition("Ready")[:2] == ("False", "Paused")

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from videofleet.architectures import Architecture
 from videofleet.jobs import Outcomes
 from videofleet.policy import FleetPolicy
+from videofleet_operator.cache import ObjectCache, fleet_by_name
 from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.election import Term
 from videofleet_operator.freshness import STALE_AFTER_S, Freshness
@@ -162,7 +163,11 @@ async def test_a_blind_operator_fails_its_health_check():
     now = 0.0
     freshness = Freshness(clock=lambda: now)
     freshness.expect("Pod in studio")
-    async with TestClient(TestServer(health_app(freshness))) as client:
+    fleets = ObjectCache(fleet_by_name)
+    meta = {"namespace": "studio", "name": "tiny", "uid": "1", "resourceVersion": "1"}
+    ready = {"type": "Ready", "status": "True"}
+    fleets.put({"kind": "VideoGenerator", "metadata": meta, "status": {"conditions": [ready]}})
+    async with TestClient(TestServer(health_app(freshness, fleets))) as client:
         assert (await client.get("/readyz")).status == 503
         freshness.touch("Pod in studio")
         assert (await client.get("/readyz")).status == 200
@@ -171,7 +176,9 @@ async def test_a_blind_operator_fails_its_health_check():
         answer = await client.get("/healthz")
         assert answer.status == 503
         assert "Pod in studio" in await answer.text()
-        assert "videofleet_operator_reconcile_seconds" in await (await client.get("/metrics")).text()
+        metrics = await (await client.get("/metrics")).text()
+        assert "videofleet_operator_reconcile_seconds" in metrics
+        assert 'videofleet_operator_fleets{condition="Ready",status="True"} 1.0' in metrics
 
 
 def policy(uid, fleet):

@@ -16,6 +16,7 @@ from videofleet.workerspec import Dtype, Warmup, WorkerSpec
 from videofleet_worker.compute.denoise import Denoising, NotFinite, advance, begin
 from videofleet_worker.compute.generate import generate
 from videofleet_worker.compute.loading import load
+from videofleet_worker.compute.prompts import MOST_TEXTS, Prompts
 from videofleet_worker.compute.warmup import warm_tier
 from videofleet_worker.faults import Fault
 
@@ -95,6 +96,25 @@ def test_frames_are_bit_equal_to_the_pipelines(
 def test_both_experts_work_on_either_side_of_the_boundary(pipe: Any) -> None:
     job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER.model_copy(update={"num_inference_steps": 20})))
     assert job.experts == ("transformer",) * 7 + ("transformer_2",) * 13
+
+
+def test_a_text_is_encoded_once_and_its_embeddings_are_the_pipelines(pipe: Any, monkeypatch: Any) -> None:
+    with torch.no_grad():  # as in the pipeline: grad mode takes another kernel
+        expected, negative = pipe.encode_prompt("a red car", "blurry", True, max_sequence_length=512)
+    encoded: list[str] = []
+    encode = pipe.encode_prompt
+    monkeypatch.setattr(pipe, "encode_prompt", lambda text, **rest: encoded.append(text) or encode(text, **rest))
+    prompts = Prompts(pipe)
+    request = VideoRequest(prompt="a red car", negative_prompt="blurry", seed=1, tier=TIER)
+    for _ in range(2):
+        job = begin(pipe, request, prompts=prompts)
+        assert torch.equal(job.prompt_embeds, expected.to(pipe.transformer.dtype))
+        assert torch.equal(job.negative_prompt_embeds, negative.to(pipe.transformer.dtype))
+    assert encoded == ["a red car", "blurry"]
+    for number in range(MOST_TEXTS):
+        prompts.embeds(f"another {number}")
+    prompts.embeds("blurry")
+    assert encoded.count("blurry") == 2, "the cache is bounded"
 
 
 def test_the_same_seed_gives_the_same_frames_and_another_seed_others(pipe: Any, tmp_path: Path) -> None:

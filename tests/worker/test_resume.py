@@ -1,7 +1,6 @@
 """A job that loses its worker goes on from its checkpoint, and its video is the one it would have been."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -125,7 +124,7 @@ async def program(fleet: Fleet, spec: WorkerSpec, name: str) -> AsyncIterator[as
 
 
 async def test_kill_9_of_the_supervisor_costs_neither_an_attempt_nor_the_work(
-    fleet: Fleet, spec_with: Callable[..., WorkerSpec]
+    fleet: Fleet, spec_with: Callable[..., WorkerSpec], log: Log
 ) -> None:
     await fleet.open(max_attempts=1)
     async with program(fleet, spec_with(), "pod-1") as process:
@@ -134,12 +133,12 @@ async def test_kill_9_of_the_supervisor_costs_neither_an_attempt_nor_the_work(
         process.kill()
         await process.wait()
     await fleet.lapse(job)
-    async with program(fleet, spec_with(), "pod-2"):
+    async with fleet.worker(worker="pod-2"):
         resumed = await fleet.ended(job)
         reference = await fleet.ended(await fleet.submit(long_tier(fleet)))
         await fleet.until(lambda: not checkpoints(fleet), "the checkpoints are removed")
     assert (resumed.attempt, resumed.worker) == (2, "pod-2")
-    (step,) = resumed_at(json.loads(line) for line in (fleet.folder / "pod-2.log").read_text().splitlines())
+    (step,) = resumed_at(log())
     assert 0 < step < STEPS
     assert np.array_equal(frames(fleet, resumed), frames(fleet, reference))
 

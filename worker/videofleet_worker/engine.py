@@ -58,6 +58,7 @@ class Engine:
         self._slowest_step_s = 0.0
         self._heard_at = time.monotonic()
         self.died = asyncio.Event()
+        self.peak_bytes: int | None = None  # of device memory, as warm-up measured it
 
     @property
     def pid(self) -> int | None:
@@ -151,7 +152,8 @@ class Engine:
                 case protocol.Faulted(reason=reason, message=message):
                     await self.stop()
                     raise Fault(reason, message)
-                case protocol.Ready():
+                case protocol.Ready(peak_bytes=peak_bytes):
+                    self.peak_bytes = peak_bytes
                     return
 
     async def _launch(self) -> None:

@@ -44,6 +44,12 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.device_memory = Gauge(
+            "videofleet_worker_device_memory_bytes",
+            "Peak use of device memory: predicted before loading, and measured by warm-up on a GPU.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.compute_restarts = Counter(
             "videofleet_worker_compute_restarts", "Compute processes that died or hung.", registry=self.registry
         )

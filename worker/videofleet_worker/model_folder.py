@@ -1,7 +1,8 @@
 """Checks a model folder before any of it is loaded, without torch: is it there, safe, whole and the right one?
 
 Owns the list of what is refused: pickled weights, code, components of other libraries, truncated safetensors, missing
-shards, another architecture. Weights are read up to their headers only; what NaN or a flipped bit does, warm-up shows.
+shards, another architecture. Weights are read up to their headers only; a flipped bit is for the manifest to find, NaN
+for warm-up.
 """
 
 import json
@@ -48,7 +49,7 @@ def _read_index(model: Path) -> dict[str, Any]:
 
 
 def _refuse_unsafe(model: Path, index: dict[str, Any]) -> None:
-    for file in _files(model):
+    for file in files_in(model):
         if file.suffix.lower() in UNSAFE_SUFFIXES:
             raise Fault(
                 WorkerFault.MODEL_UNSAFE,
@@ -96,7 +97,7 @@ def _mismatch(what: str) -> Fault:
 
 def _check_weights(folder: Path) -> None:
     shards = sorted(folder.glob("*.safetensors"))
-    tensors = {shard.name: _tensor_names(shard) for shard in shards}
+    tensors = {shard.name: tensors_in(shard) for shard in shards}
     for index in folder.glob("*.safetensors.index.json"):
         for tensor, shard_name in _read_json(index).get("weight_map", {}).items():
             if tensor not in tensors.get(shard_name, ()):
@@ -105,8 +106,8 @@ def _check_weights(folder: Path) -> None:
         raise _corrupt(folder, "has no *.safetensors")
 
 
-def _tensor_names(shard: Path) -> set[str]:
-    """Names in the header, once its length and the file's are proven to agree."""
+def tensors_in(shard: Path) -> dict[str, Any]:
+    """The header's entries by tensor, once its length and the file's are proven to agree. Raises: Fault."""
     size_bytes = shard.stat().st_size
     with shard.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
@@ -121,7 +122,7 @@ def _tensor_names(shard: Path) -> set[str]:
     expected_bytes = 8 + header_bytes + end
     if size_bytes != expected_bytes:
         raise _corrupt(shard, f"is {size_bytes} bytes long and should be {expected_bytes}")
-    return set(entries)
+    return entries
 
 
 def _corrupt(path: Path, what: str) -> Fault:
@@ -139,6 +140,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
+    """Every file below the folder."""
     for root, _, names in os.walk(folder, followlinks=False):
         yield from (Path(root, name) for name in names)

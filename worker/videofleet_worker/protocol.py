@@ -78,6 +78,7 @@ class Ready(Wire):
     """All tiers are warm: jobs may come."""
 
     kind: Literal["ready"] = "ready"
+    peak_bytes: int | None = None  # that the device had in use at most; None on a CPU
 
 
 class Faulted(Wire):

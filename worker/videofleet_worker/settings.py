@@ -59,9 +59,9 @@ class Settings:
     termination_log: Path
     bind_address: str
     port: int
-    durability: Durability
     grace_period_s: float  # from SIGTERM to SIGKILL
     checkpoint_every_s: float
+    durability: Durability = Durability.AOF  # of what is announced
 
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> Self:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -26,7 +27,9 @@ from videofleet_worker.drain import Drain
 from videofleet_worker.engine import Engine
 from videofleet_worker.faults import Fault, write_termination_message
 from videofleet_worker.lease import HeldJob, StopReason
+from videofleet_worker.manifest import verify
 from videofleet_worker.media import write_video
+from videofleet_worker.memory import plan_memory
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
@@ -114,7 +117,11 @@ class Worker:
 
     async def _live(self) -> None:
         self._prepare_scratch()
-        await asyncio.to_thread(check_model_folder, self._settings.model, self._settings.spec.architecture)
+        model, spec = self._settings.model, self._settings.spec
+        await asyncio.to_thread(check_model_folder, model, spec.architecture)
+        if not await self._unless_drained(self._verified(model)):
+            return
+        self.metrics.device_memory.labels("predicted").set(plan_memory(model, spec).peak_bytes)
         store = await self._unless_drained(self._opened_store())
         if store is None:
             return
@@ -129,6 +136,20 @@ class Worker:
             wait_s = self.drain.left_s if self.drain.requested.is_set() else 0.0
             await self._attempts.all_ended(wait_s + self.drain.reserve_s / 2)
 
+    async def _verified(self, model: Path) -> bool:
+        """True once the model is what its manifest says. Raises: Fault."""
+        loop, cancel = asyncio.get_running_loop(), threading.Event()
+
+        def advance(done: int, of: int) -> None:
+            detail = f"verifying {model.name}: {done / 1e9:.1f} of {of / 1e9:.1f} GB"
+            loop.call_soon_threadsafe(self.status.enter, WorkerState.LOADING, detail)
+
+        try:
+            await asyncio.to_thread(verify, model, advance, cancel)
+        finally:  # a thread cannot be cancelled
+            cancel.set()
+        return True
+
     async def _warm(self) -> bool:
         """Until every tier is proven. Raises: Fault."""
         clips: list[protocol.TierWarmed] = []
@@ -137,6 +158,8 @@ class Worker:
         await self.engine.start(self.status.enter, clips.append)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
+        if self.engine.peak_bytes is not None:
+            self.metrics.device_memory.labels("measured").set(self.engine.peak_bytes)
         self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm")
         log.info("ready", extra={"pid": self.engine.pid})
         return True

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Final
 
+from multidict import CIMultiDictProxy
+
 from videofleet_devcluster.apiserver.errors import ApiError, details_of, not_found, qualified, unauthorized
 from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.requests import RequestInfo
@@ -82,8 +84,7 @@ class Tokens:
         if known is None or not self._is_valid(known):
             self._accounts.pop(token, None)
             raise unauthorized()
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{known.namespace}", _AUTHENTICATED)
-        return User(f"system:serviceaccount:{known.namespace}:{known.account}", groups)
+        return User(f"system:serviceaccount:{known.namespace}:{known.account}", _account_groups(known.namespace))
 
     def _is_valid(self, token: _AccountToken) -> bool:
         found = self._store.get(("", "serviceaccounts"), (token.namespace, token.account))
@@ -104,6 +105,21 @@ class Authorizer:
     def allows(self, user: User, info: RequestInfo) -> bool:
         """Whether the user may."""
         return any(_covers(rule, info) for rule in self._rules(user, info.namespace))
+
+    def acting(self, user: User, headers: CIMultiDictProxy[str]) -> User:
+        """The user, or whom the user asks to act as (`kubectl --as`). Raises: ApiError 403."""
+        name = headers.get("Impersonate-User", "")
+        if not name:
+            return user
+        groups = tuple(headers.getall("Impersonate-Group", ()))
+        _, _, account = name.partition("system:serviceaccount:")
+        namespace, _, account = account.partition(":")
+        whom = ("serviceaccounts", account) if account else ("users", name)
+        for resource, wanted in (whom, *(("groups", group) for group in groups)):
+            self.check(user, RequestInfo("impersonate", namespace=namespace, resource=resource, name=wanted))
+        if account and not groups:
+            groups = _account_groups(namespace)
+        return User(name, tuple({*groups, _AUTHENTICATED}))
 
     def review_access(self, user: User, spec: Object) -> Object:
         """The status of a SelfSubjectAccessReview."""
@@ -139,6 +155,10 @@ class Authorizer:
         else:
             role = self._store.get((_GROUP, "roles"), (namespace, ref["name"]))
         return (role or {}).get("rules") or []
+
+
+def _account_groups(namespace: str) -> tuple[str, ...]:
+    return "system:serviceaccounts", f"system:serviceaccounts:{namespace}", _AUTHENTICATED
 
 
 def _path_fits(pattern: str, path: str) -> bool:

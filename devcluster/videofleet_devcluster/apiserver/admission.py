@@ -21,12 +21,18 @@ _UNCHECKED: Final = Cause(
     "correct the existing errors to complete validation",
     "<nil>",
 )
+_BLOCKING: Final = (  # rules are not evaluated over values that are wrong in these ways
+    "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", TYPE_INVALID,
+)  # fmt: skip
 _GO_NAMES: Final = {"integer": "number", "boolean": "bool"}  # how Go calls JSON's types
 _MAY_BE_NULL: Final = ("endpoints",)  # required lists that Go clients send as null
 
 
-def decode(resource: Resource, obj: Object, field_validation: str) -> list[str]:
-    """Checks kind and version, drops unknown fields; returns warnings about them. Raises: ApiError 400."""
+def decode(resource: Resource, obj: Object, field_validation: str, live: Object | None = None) -> list[str]:
+    """Checks kind and version, drops unknown fields; returns warnings about them. Raises: ApiError 400.
+
+    What is equal to the `live` state has been decoded before and is not looked at again.
+    """
     if not isinstance(obj.get("metadata") or {}, dict):
         raise bad_request("metadata must be an object")
     if obj.get("apiVersion", resource.group_version) != resource.group_version:
@@ -38,9 +44,14 @@ def decode(resource: Resource, obj: Object, field_validation: str) -> list[str]:
         raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({resource.kind})")
     obj |= {"apiVersion": resource.group_version, "kind": resource.kind}
     obj["metadata"] = obj.get("metadata") or {}
+    fresh = {name: value for name, value in obj.items() if live is None or name not in live or live[name] != value}
+    names = set(fresh)
     if not resource.is_custom:
-        drop_nulls(obj)
-    unknown = [f'unknown field "{path}"' for path in sorted(prune(obj, resource.schema))]
+        drop_nulls(fresh)
+    paths = prune(fresh, resource.schema)
+    for name in names - set(fresh):
+        del obj[name]
+    unknown = [f'unknown field "{path}"' for path in sorted(paths)]
     if unknown and field_validation == "Strict":
         raise bad_request(f"{_unhandled(resource)}: strict decoding error: {', '.join(unknown)}")
     return [] if field_validation == "Ignore" else unknown
@@ -61,7 +72,9 @@ def _custom_faults(resource: Resource, obj: Object, old: Object | None) -> list[
     found = list(metadata_faults(resource.kind, obj["metadata"])) + faults(obj, resource.schema)
     if resource.rules is None:
         return found
-    return [*found, _UNCHECKED] if found else list(resource.rules.faults(obj, old))
+    if any(cause.reason in _BLOCKING for cause in found):
+        return [*found, _UNCHECKED]
+    return found + list(resource.rules.faults(obj, old))
 
 
 def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:

@@ -122,19 +122,11 @@ def rule_tree(schema: Schema) -> RuleTree | None:
 
 def compile_faults(schema: Schema, path: str) -> Iterator[Cause]:
     """Rules that do not compile, with where they stand in the CustomResourceDefinition."""
-    if not schema:
-        return
-    for index, source in enumerate(schema.get("x-kubernetes-validations", ())):
-        rule, where = Rule(source), f"{path}.x-kubernetes-validations[{index}]"
-        for field, expression in (("rule", "program"), ("messageExpression", "message_program")):
-            try:
-                getattr(rule, expression)
-            except ValueError as error:
-                text = f'Invalid value: "{source[field]}": compilation failed: {error}'
-                yield Cause("FieldValueInvalid", text, f"{where}.{field}")
-    for name, part in schema.get("properties", {}).items():
-        yield from compile_faults(part, f"{path}.properties[{name}]")
-    yield from compile_faults(schema.get("items"), f"{path}.items")
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, dict):
-        yield from compile_faults(extra, f"{path}.additionalProperties")
+    for where, part, _ in structure.parts(schema, path):
+        for index, source in enumerate(part.get("x-kubernetes-validations", ())):
+            for field, expression in (("rule", "program"), ("messageExpression", "message_program")):
+                try:
+                    getattr(Rule(source), expression)
+                except ValueError as error:
+                    text = f'Invalid value: "{source[field]}": compilation failed: {error}'
+                    yield Cause("FieldValueInvalid", text, f"{where}.x-kubernetes-validations[{index}].{field}")

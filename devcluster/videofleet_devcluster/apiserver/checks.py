@@ -9,29 +9,28 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from videofleet_devcluster.apiserver import structure
 from videofleet_devcluster.apiserver.cel_rules import compile_faults
 from videofleet_devcluster.apiserver.errors import Cause
 from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.structure import Schema
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _DNS_LABEL: Final = re.compile(_LABEL)
 _LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_ENDS: Final = "and must start and end with an alphanumeric character (e.g. "
 _SUBDOMAIN_TEXT: Final = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
+    f"{_ENDS}'example.com', regex used for validation is '{_SUBDOMAIN.pattern}')"
 )
 _LABEL_TEXT: Final = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+    f"{_ENDS}'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
 )
 _LABEL_VALUE_TEXT: Final = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
-    "regex used for validation "
-    "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+    f"{_ENDS}'MyValue',  or 'my_value',  or '12345', regex used for validation is '{_LABEL_VALUE.pattern}')"
 )
 _LABEL_KINDS: Final = ("Namespace", "Service")  # their names are single DNS labels
 _FREE_KINDS: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")  # path segments, e.g. system:node
@@ -132,17 +131,14 @@ def _service(obj: Object, old: Object | None) -> Iterator[Cause]:
         yield _invalid("spec.clusterIPs[0]", [after], "may not change once set")
 
 
-def _structural_faults(schema: Any, path: str, where: str = "object fields") -> Iterator[Cause]:
+def _structural_faults(schema: Schema, path: str) -> Iterator[Cause]:
     """Every value of a structural schema has a type, unless it may be anything."""
-    if not isinstance(schema, dict):
-        return
     anything = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"
-    if not schema.get("type") and not any(schema.get(name) for name in anything):
-        yield Cause("FieldValueRequired", f"Required value: must not be empty for specified {where}", f"{path}.type")
-    for name, part in sorted(schema.get("properties", {}).items()):
-        yield from _structural_faults(part, f"{path}.properties[{name}]")
-    yield from _structural_faults(schema.get("items"), f"{path}.items", "array items")
-    yield from _structural_faults(schema.get("additionalProperties"), f"{path}.additionalProperties")
+    for where, part, what in structure.parts(schema, path):
+        if not part.get("type") and not any(part.get(name) for name in anything):
+            yield Cause(
+                "FieldValueRequired", f"Required value: must not be empty for specified {what}", f"{where}.type"
+            )
 
 
 def _definition(obj: Object, old: Object | None) -> Iterator[Cause]:

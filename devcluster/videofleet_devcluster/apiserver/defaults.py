@@ -92,6 +92,15 @@ def _pod(obj: Object) -> None:
     _fill(spec, serviceAccountName="default", enableServiceLinks=True, priority=0)
     _fill(spec, preemptionPolicy="PreemptLowerPriority")
     _pod_spec(spec)
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        _tolerate(spec, key)
+
+
+def _tolerate(spec: Object, key: str) -> None:
+    """Pods stay on a lost node for five minutes, as the admission plugin DefaultTolerationSeconds has it."""
+    said = spec.setdefault("tolerations", [])
+    if not any(t.get("key", key) in ("", key) and t.get("effect", "NoExecute") in ("", "NoExecute") for t in said):
+        said.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
 
 
 def _pod_spec(spec: Object) -> None:

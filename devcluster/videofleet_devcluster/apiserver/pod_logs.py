@@ -8,9 +8,11 @@ from aiohttp import web
 
 from videofleet_devcluster.apiserver.errors import ApiError, bad_request, not_found
 from videofleet_devcluster.apiserver.objects import Key, Object
+from videofleet_devcluster.apiserver.requests import number
 from videofleet_devcluster.apiserver.store import Store
 
 _PASSED_ON: Final = ("follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "tailLines", "timestamps")
+_NUMBERS: Final = ("limitBytes", "sinceSeconds", "tailLines")
 
 
 async def stream_logs(
@@ -21,6 +23,8 @@ async def stream_logs(
     if pod is None:
         raise not_found("pods", "", key[1])
     url = _kubelet_url(store, pod) + f"/containerLogs/{key[0]}/{key[1]}/{_container(pod, request.query)}"
+    for name in _NUMBERS:
+        number(request.query, name)
     query = {name: request.query[name] for name in _PASSED_ON if name in request.query}
     try:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)

@@ -25,7 +25,7 @@ def prune(value: Any, schema: Schema, path: str = "") -> list[str]:
         below = f"{path}.{name}" if path else name
         inner = structure.child(schema, name)
         if inner is not None:
-            unknown += prune(value[name], inner, below)
+            unknown += prune(value[name], inner, below) if isinstance(value[name], dict | list) else []
         elif not _is_open(schema):
             del value[name]
             unknown.append(below)
@@ -54,14 +54,15 @@ def fill_defaults(value: Any, schema: Schema) -> None:
         if "default" in inner and is_missing:
             value[name] = clone(inner["default"])
     for name, item in value.items():
-        fill_defaults(item, structure.child(schema, name))
+        if isinstance(item, dict | list):
+            fill_defaults(item, structure.child(schema, name))
 
 
-def drop_nulls(value: Any) -> Any:
+def drop_nulls(value: Any) -> None:
     """Removes null fields, which built-in kinds read as absent."""
     if isinstance(value, dict):
         for name in [name for name, item in value.items() if item is None]:
             del value[name]
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        drop_nulls(item)
-    return value
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list):
+            drop_nulls(item)

@@ -6,13 +6,14 @@ not hold it.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from videofleet_devcluster.apiserver.errors import ApiError, Cause, conflict, invalid, not_found
-from videofleet_devcluster.apiserver.objects import Key, Object, clone, is_deleting, key_of, timestamp
+from videofleet_devcluster.apiserver.objects import Key, Object, is_deleting, key_of, timestamp
 from videofleet_devcluster.apiserver.requests import number
 from videofleet_devcluster.apiserver.resources import Registry, Resource
 from videofleet_devcluster.apiserver.store import ResourceId, Store
@@ -67,8 +68,8 @@ class Removal:
         if dry_run:
             return obj
         if options.orphan:
-            for child, child_key in self._store.dependents(obj["metadata"]["uid"]):
-                self._disown(child, child_key, {obj["metadata"]["uid"]})
+            for child, found in self._store.dependents(obj["metadata"]["uid"]):
+                self._disown(child, found, {obj["metadata"]["uid"]})
         if resource in (NAMESPACES, DEFINITIONS):
             return self._delete_container(resource, obj)
         grace_s = _grace_s(resource, obj, options)
@@ -78,7 +79,7 @@ class Removal:
             self._soon(self._delete_dependents_first, obj["metadata"]["uid"])
         if finalizers or grace_s:
             return self._mark(resource, obj, finalizers, grace_s)
-        return self._remove(resource, key)
+        return self.remove(resource, key)
 
     def released(self, resource: ResourceId, obj: Object) -> bool:
         """Whether nothing holds an object that is being deleted any more."""
@@ -87,9 +88,11 @@ class Removal:
             return False
         return not metadata.get("deletionGracePeriodSeconds")
 
-    def remove_released(self, resource: ResourceId, obj: Object) -> Object:
-        """Removes an object whose last finalizer went."""
-        return self._remove(resource, key_of(obj))
+    def remove(self, resource: ResourceId, key: Key) -> Object:
+        """Removes an object that nothing holds, and looks after what hangs on it."""
+        last = self._store.remove(resource, key)
+        self._soon(self._after_removal, resource, last)
+        return last
 
     def written(self, obj: Object) -> None:
         """Looks after an object that was just stored: owners that do not exist take it with them."""
@@ -99,160 +102,125 @@ class Removal:
 
     def _check_preconditions(self, resource: ResourceId, obj: Object, options: DeleteOptions) -> None:
         metadata = obj["metadata"]
-        for label, wanted, actual in (
-            ("UID", options.uid, metadata["uid"]),
-            ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
-        ):
+        pairs = ("UID", options.uid, metadata["uid"]), (
+            "ResourceVersion", options.resource_version, metadata["resourceVersion"],
+        )  # fmt: skip
+        for label, wanted, actual in pairs:
             if wanted is not None and wanted != actual:
                 found = f"{label} in precondition: {wanted}, {label} in object meta: {actual}"
-                why = f"Precondition failed: {found}"
-                raise conflict(resource[1], resource[0], metadata["name"], why)
+                raise conflict(resource[1], resource[0], metadata["name"], f"Precondition failed: {found}")
+
+    def _put(self, resource: ResourceId, obj: Object, **metadata: Any) -> Object:
+        """Stores the object with other metadata; a list that became empty goes."""
+        merged = {name: value for name, value in (obj["metadata"] | metadata).items() if value != []}
+        changed = obj | {"metadata": merged}
+        self._store.put(resource, changed)
+        return changed
 
     def _mark(self, resource: ResourceId, obj: Object, finalizers: list[str], grace_s: int) -> Object:
         metadata = obj["metadata"]
-        marks: Object = {"finalizers": finalizers} if finalizers else {}
+        marks: Object = {"finalizers": finalizers} if finalizers != metadata.get("finalizers", []) else {}
         if not is_deleting(obj) or metadata.get("deletionGracePeriodSeconds", 0) > grace_s:
             at = datetime.now(UTC) + timedelta(seconds=grace_s)
             marks |= {"deletionTimestamp": timestamp(at), "deletionGracePeriodSeconds": grace_s}
         if "generation" in metadata and not is_deleting(obj):
             marks["generation"] = metadata["generation"] + 1
-        marked = obj | {"metadata": metadata | marks}
-        if marked != obj:
-            self._store.put(resource, marked)
-        return marked
+        return self._put(resource, obj, **marks) if marks else obj
 
     def _delete_dependents_first(self, uid: str) -> None:
         """Goes on with a deletion in the foreground: what blocks the owner goes, and when it is gone the owner may."""
-        place = self._store.locate(uid)
-        owner = self._store.get(*place) if place else None
-        if place is None or owner is None or _FOREGROUND not in owner["metadata"].get("finalizers", ()):
+        resource, owner = self._store.find(uid) or (("", ""), None)
+        if owner is None or _FOREGROUND not in owner["metadata"].get("finalizers", ()):
             return
         is_blocked = False
-        for child, key in self._store.dependents(uid):
-            metadata = (self._store.get(child, key) or {})["metadata"]
-            owners = metadata["ownerReferences"]
+        for child, obj in self._store.dependents(uid):
+            owners = obj["metadata"]["ownerReferences"]
             if not any(ref["uid"] == uid and ref.get("blockOwnerDeletion") for ref in owners):
                 continue
             if any(ref["uid"] != uid and self._store.has_uid(ref["uid"]) for ref in owners):
-                self._disown(child, key, {uid})
+                self._disown(child, obj, {uid})
                 continue
             is_blocked = True
-            if "deletionTimestamp" not in metadata:
-                has_own = bool(self._store.dependents(metadata["uid"]))
-                self._delete_quietly(child, key, DeleteOptions(foreground=has_own))
+            if not is_deleting(obj):
+                has_own = bool(self._store.dependents(obj["metadata"]["uid"]))
+                self._delete_quietly(child, obj, DeleteOptions(foreground=has_own))
         if not is_blocked:
-            self._let_go(*place, owner)
+            self._let_go(resource, owner, _FOREGROUND)
 
-    def _let_go(self, resource: ResourceId, key: Key, owner: Object) -> None:
-        left = [name for name in owner["metadata"]["finalizers"] if name != _FOREGROUND]
-        metadata = {name: value for name, value in owner["metadata"].items() if name != "finalizers"}
-        freed = owner | {"metadata": metadata | ({"finalizers": left} if left else {})}
-        self._store.put(resource, freed)
+    def _let_go(self, resource: ResourceId, obj: Object, finalizer: str) -> bool:
+        """Takes a finalizer away; removes the object, and says so, when that was the last thing that held it."""
+        left = [name for name in obj["metadata"].get("finalizers", ()) if name != finalizer]
+        freed = self._put(resource, obj, finalizers=left)
         if self.released(resource, freed):
-            self._remove(resource, key)
-
-    def _remove(self, resource: ResourceId, key: Key) -> Object:
-        last = self._store.remove(resource, key)
-        self._soon(self._after_removal, resource, last)
-        return last
+            self.remove(resource, key_of(obj))
+            return True
+        return False
 
     def _after_removal(self, resource: ResourceId, obj: Object) -> None:
-        uid = obj["metadata"]["uid"]
-        for child, child_key in self._store.dependents(uid):
-            found = self._store.get(child, child_key)
-            if found is not None:
-                self._soon(self._check_owners, found["metadata"]["uid"])
+        for _, child in self._store.dependents(obj["metadata"]["uid"]):
+            self._soon(self._check_owners, child["metadata"]["uid"])
         for owner in obj["metadata"].get("ownerReferences", ()):
             self._soon(self._delete_dependents_first, owner["uid"])
-        self._soon(self._check_namespace, obj["metadata"].get("namespace", ""))
-        if resource not in (NAMESPACES, DEFINITIONS):
-            self._check_definition(resource)
+        self._soon(self._check_container, NAMESPACES, obj["metadata"].get("namespace", ""))
+        self._soon(self._check_container, DEFINITIONS, f"{resource[1]}.{resource[0]}")
 
     def _check_owners(self, uid: str) -> None:
         """Deletes an object all of whose owners are gone; one with an owner left loses dead references."""
-        place = self._store.locate(uid)
-        obj = self._store.get(*place) if place else None
-        if place is None or obj is None:
-            return
-        owners = {owner["uid"] for owner in obj["metadata"].get("ownerReferences", ())}
+        resource, obj = self._store.find(uid) or (("", ""), None)
+        owners = {owner["uid"] for owner in (obj or {"metadata": {}})["metadata"].get("ownerReferences", ())}
         gone = {owner for owner in owners if not self._store.has_uid(owner)}
-        if not gone:
+        if obj is None or not gone:
             return
         if gone == owners:
-            self._delete_quietly(*place)
+            self._delete_quietly(resource, obj)
         else:
-            self._disown(*place, gone)
+            self._disown(resource, obj, gone)
 
-    def _disown(self, resource: ResourceId, key: Key, owners: set[str]) -> None:
-        obj = self._store.get(resource, key)
-        if obj is not None:
-            kept = [owner for owner in obj["metadata"]["ownerReferences"] if owner["uid"] not in owners]
-            metadata = {name: value for name, value in obj["metadata"].items() if name != "ownerReferences"}
-            self._store.put(resource, obj | {"metadata": metadata | ({"ownerReferences": kept} if kept else {})})
+    def _disown(self, resource: ResourceId, obj: Object, owners: set[str]) -> None:
+        kept = [owner for owner in obj["metadata"]["ownerReferences"] if owner["uid"] not in owners]
+        self._put(resource, obj, ownerReferences=kept)
 
-    def _delete_quietly(self, resource: ResourceId, key: Key, options: DeleteOptions | None = None) -> None:
-        try:
-            self.delete(resource, key, options or DeleteOptions())
-        except ApiError:
-            return  # somebody else was faster
+    def _delete_quietly(self, resource: ResourceId, obj: Object, options: DeleteOptions | None = None) -> None:
+        with contextlib.suppress(ApiError):  # somebody else was faster
+            self.delete(resource, key_of(obj), options or DeleteOptions())
 
     def _delete_container(self, resource: ResourceId, obj: Object) -> Object:
         """Namespaces and CRDs stay, terminating, until their content is gone."""
         if is_deleting(obj):
             return obj
-        marked: Object = clone(obj)
-        marked["metadata"]["deletionTimestamp"] = timestamp()
+        marks: Object = {"deletionTimestamp": timestamp()}
         if resource == NAMESPACES:
-            marked["status"] = {**marked.get("status", {}), "phase": "Terminating"}
+            obj = obj | {"status": obj.get("status", {}) | {"phase": "Terminating"}}
         else:
-            finalizers = marked["metadata"].setdefault("finalizers", [])
-            finalizers += [_CRD_FINALIZER] if _CRD_FINALIZER not in finalizers else []
-        self._store.put(resource, marked)
-        self._soon(self._empty, resource, key_of(obj))
+            others = [name for name in obj["metadata"].get("finalizers", ()) if name != _CRD_FINALIZER]
+            marks["finalizers"] = [*others, _CRD_FINALIZER]
+        marked = self._put(resource, obj, **marks)
+        self._soon(self._empty, resource, marked)
         return marked
 
-    def _empty(self, resource: ResourceId, key: Key) -> None:
-        obj = self._store.get(resource, key)
-        if obj is None:
-            return
-        for inner, found in self._content(resource, obj):
-            self._delete_quietly(inner, key_of(found))
+    def _empty(self, resource: ResourceId, obj: Object) -> None:
+        for inner, found in list(self._content(resource, obj)):
+            self._delete_quietly(inner, found)
+        self._check_container(resource, obj["metadata"]["name"])
+
+    def _content(self, resource: ResourceId, obj: Object) -> Iterator[tuple[ResourceId, Object]]:
         if resource == NAMESPACES:
-            self._check_namespace(key[1])
-        else:
-            self._check_definition(_defined(obj))
+            return self._store.everything(obj["metadata"]["name"])
+        return self._store.everything(of=(obj["spec"]["group"], obj["spec"]["names"]["plural"]))
 
-    def _content(self, resource: ResourceId, obj: Object) -> list[tuple[ResourceId, Object]]:
+    def _check_container(self, resource: ResourceId, name: str) -> None:
+        """Lets a terminating namespace or CRD go when nothing is left in it."""
+        obj = self._store.get(resource, ("", name))
+        if obj is None or not is_deleting(obj) or next(self._content(resource, obj), None) is not None:
+            return
         if resource == NAMESPACES:
-            return list(self._store.in_namespace(obj["metadata"]["name"]))
-        return [(_defined(obj), found) for found in self._store.listed(_defined(obj))]
-
-    def _check_namespace(self, name: str) -> None:
-        obj = self._store.get(NAMESPACES, ("", name)) if name else None
-        if obj is None or not is_deleting(obj):
-            return
-        if next(self._store.in_namespace(name), None) is None:
-            self._remove(NAMESPACES, ("", name))
-
-    def _check_definition(self, resource: ResourceId) -> None:
-        key = ("", f"{resource[1]}.{resource[0]}")
-        obj = self._store.get(DEFINITIONS, key)
-        if obj is None or not is_deleting(obj) or self._store.listed(resource):
-            return
-        left = [name for name in obj["metadata"].get("finalizers", ()) if name != _CRD_FINALIZER]
-        if left:
-            self._store.put(DEFINITIONS, obj | {"metadata": obj["metadata"] | {"finalizers": left}})
-            return
-        self._registry.remove(obj)
-        self._remove(DEFINITIONS, key)
+            self.remove(NAMESPACES, ("", name))
+        elif self._let_go(DEFINITIONS, obj, _CRD_FINALIZER):
+            self._registry.remove(obj)
 
     @staticmethod
     def _soon(step: Callable[..., None], *args: Any) -> None:
         asyncio.get_running_loop().call_soon(step, *args)
-
-
-def _defined(crd: Object) -> ResourceId:
-    return crd["spec"]["group"], crd["spec"]["names"]["plural"]
 
 
 def _grace_s(resource: ResourceId, obj: Object, options: DeleteOptions) -> int:

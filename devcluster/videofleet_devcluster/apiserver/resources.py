@@ -15,15 +15,6 @@ Subresource = tuple[str, str, str, tuple[str, ...]]  # group, version, kind and 
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Where the scale subresource reads and writes, as dotted paths."""
-
-    spec_replicas: str = "spec.replicas"
-    status_replicas: str = "status.replicas"
-    selector: str = "spec.selector"  # a LabelSelector, or a string for custom resources
-
-
 @dataclass(frozen=True, eq=False)
 class Resource:
     """One served kind in one version."""
@@ -36,7 +27,7 @@ class Resource:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     has_status: bool = False
-    scale: Scale | None = None
+    has_scale: bool = False
     has_generation: bool = False
     verbs: tuple[str, ...] = VERBS
     subresources: dict[str, Subresource] = field(default_factory=dict)
@@ -128,7 +119,7 @@ def _built_in(row: str) -> Resource:
         short_names=() if short == "-" else tuple(short.split(",")),
         categories=("all",) if "all" in special else (),
         has_status="status" in special,
-        scale=Scale() if "scale" in special else None,
+        has_scale="scale" in special,
         has_generation="generation" in special,
         verbs=("create",) if "review" in special else VERBS,
         subresources=_BELOW.get(plural, {}),
@@ -180,7 +171,6 @@ class Registry:
 def custom_resource(crd: Object, version: Object) -> Resource:
     """The resource of one version of a CustomResourceDefinition."""
     spec, names = crd["spec"], crd["spec"]["names"]
-    sub = version.get("subresources") or {}
     schema = _whole_object(version.get("schema", {}).get("openAPIV3Schema", {}))
     return Resource(
         group=spec["group"],
@@ -190,24 +180,13 @@ def custom_resource(crd: Object, version: Object) -> Resource:
         namespaced=spec["scope"] == "Namespaced",
         short_names=tuple(names.get("shortNames", ())),
         categories=tuple(names.get("categories", ())),
-        has_status="status" in sub,
-        scale=_custom_scale(sub.get("scale")),
+        has_status="status" in (version.get("subresources") or {}),
         has_generation=True,
         custom_schema=schema,
         rules=rule_tree(schema),
         columns=tuple(version.get("additionalPrinterColumns", ())),
         singular=names.get("singular", ""),
         list_kind=names.get("listKind", ""),
-    )
-
-
-def _custom_scale(paths: Object | None) -> Scale | None:
-    if not paths:
-        return None
-    return Scale(
-        paths["specReplicasPath"].lstrip("."),
-        paths["statusReplicasPath"].lstrip("."),
-        paths.get("labelSelectorPath", "").lstrip("."),
     )
 
 

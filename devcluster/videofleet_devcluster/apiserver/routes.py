@@ -10,8 +10,7 @@ from aiohttp import web
 
 from videofleet_devcluster.apiserver import errors, subresources
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
-from videofleet_devcluster.apiserver.discovery import subresources_of
-from videofleet_devcluster.apiserver.documents import encoded
+from videofleet_devcluster.apiserver.discovery import encoded, subresources_of
 from videofleet_devcluster.apiserver.eviction import evict
 from videofleet_devcluster.apiserver.faults import Faults
 from videofleet_devcluster.apiserver.objects import Key, Object, key_of, timestamp
@@ -225,7 +224,7 @@ class Routes:
         if name == "log":
             return await stream_logs(call.request, client, self._store, key)
         if call.info.verb == "get":
-            return _json(subresources.scale_of(resource, self._live(call)))
+            return _json(subresources.scale_of(self._live(call)))
         body, options = await read_body(call.request), call.write_options()
         if name == "token":
             return _json(subresources.request_token(self._tokens, key, an_object(body)), 201)

@@ -19,7 +19,7 @@ import yaml
 from aiohttp import web
 
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
-from videofleet_devcluster.apiserver.documents import Documents
+from videofleet_devcluster.apiserver.discovery import Documents
 from videofleet_devcluster.apiserver.errors import ApiError, method_not_allowed
 from videofleet_devcluster.apiserver.faults import FAULTS_PATH, Dropped, Faults
 from videofleet_devcluster.apiserver.kubeconfig import kubeconfig
@@ -125,7 +125,7 @@ class ApiServer:
             return _refusal(ApiError(500, "InternalError", "Internal error occurred: see the log of the API server"))
 
     async def _admit(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
-        user = self._tokens.user(request.headers.get("Authorization"))
+        user = self._authorizer.acting(self._tokens.user(request.headers.get("Authorization")), request.headers)
         self._authorizer.check(user, info)
         if info.path == FAULTS_PATH:
             return web.json_response(self.faults.administer(request.method, await read_body(request)))

@@ -6,15 +6,19 @@ at that version; the log of a resource is gapless back to `oldest`, and whoever 
 
 import asyncio
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from videofleet_devcluster.apiserver.errors import expired
 from videofleet_devcluster.apiserver.objects import Key, Object, key_of
+from videofleet_devcluster.sharing import Shared
 
 ResourceId = tuple[str, str]
+_LINES_KEPT: Final = 256  # events whose line stays encoded; who is further behind encodes again
 _LOG_LENGTH: Final = 4096  # events kept per resource; a slower watcher has to list again
 
 
@@ -42,59 +46,42 @@ class Log:
     """The last events of one resource, and who waits for the next."""
 
     def __init__(self) -> None:
+        self.oldest = 0  # whoever has seen everything up to this version may begin to watch
+        self._lost = 0  # the last version that is no longer here: whoever watches has to have seen it
         self._events: list[Event] = []
-        self._first = 0  # position of _events[0]
-        self.oldest = 0  # everything after this version is in the log
         self._wakers: set[asyncio.Event] = set()
 
     def append(self, event: Event) -> None:
         """Adds the newest event and wakes the watchers."""
         self._events.append(event)
+        if len(self._events) > _LINES_KEPT:
+            self._events[-_LINES_KEPT].__dict__.pop("line", None)  # of the cached_property
         if len(self._events) > 2 * _LOG_LENGTH:
-            self._drop(_LOG_LENGTH)
+            self._lost = self._events[_LOG_LENGTH - 1].version
+            self.oldest = max(self.oldest, self._lost)
+            del self._events[:_LOG_LENGTH]
         for waker in self._wakers:
             waker.set()
 
     def compact(self, current: int) -> None:
-        """Forgets everything up to the current version; open watches go on, resumed ones are Expired."""
-        self._drop(len(self._events))
-        self.oldest = max(self.oldest, current)
+        """Refuses what begins before the current version; open watches go on, resumed ones are Expired."""
+        self.oldest = current
 
-    def position_after(self, version: int) -> int:
-        """Where a watch goes on that has seen everything up to the version. Raises: ApiError 410."""
-        if version < self.oldest:
+    def since(self, version: int) -> list[Event]:
+        """The events after a version. Raises: ApiError 410 when the reader was too slow."""
+        if version < self._lost:
             raise expired(version, self.oldest)
-        low = 0
-        while low < len(self._events) and self._events[-1 - low].version > version:
-            low += 1
-        return self._first + len(self._events) - low
+        return self._events[bisect_right(self._events, version, key=lambda event: event.version) :]
 
-    @property
-    def end(self) -> int:
-        """The position after the newest event."""
-        return self._first + len(self._events)
-
-    def since(self, position: int) -> list[Event]:
-        """The events from a position on. Raises: ApiError 410 when the reader was too slow."""
-        if position < self._first:
-            raise expired(position, self.oldest)
-        return self._events[position - self._first :]
-
-    def subscribe(self) -> asyncio.Event:
+    @contextmanager
+    def subscribed(self) -> Iterator[asyncio.Event]:
         """An event that is set whenever something was appended; the reader clears it."""
         waker = asyncio.Event()
         self._wakers.add(waker)
-        return waker
-
-    def unsubscribe(self, waker: asyncio.Event) -> None:
-        """The reader is gone."""
-        self._wakers.discard(waker)
-
-    def _drop(self, count: int) -> None:
-        if count:
-            self.oldest = self._events[count - 1].version
-            del self._events[:count]
-            self._first += count
+        try:
+            yield waker
+        finally:
+            self._wakers.discard(waker)
 
 
 class Store:
@@ -102,6 +89,7 @@ class Store:
 
     def __init__(self) -> None:
         self.version = 0
+        self._shared = Shared()
         self._objects: dict[ResourceId, dict[Key, Object]] = {}
         self._logs: dict[ResourceId, Log] = {}
         self._by_uid: dict[str, tuple[ResourceId, Key]] = {}
@@ -128,10 +116,18 @@ class Store:
         obj["metadata"]["resourceVersion"] = str(self.version)
         if before is not None:
             self._unindex(before)
+        self._share(obj)
         objects[key] = obj
         self._index(resource, key, obj)
         event_type = "ADDED" if before is None else "MODIFIED"
         self.log(resource).append(Event(self.version, event_type, obj, before))
+
+    def _share(self, obj: Object) -> None:
+        """Most of an object is equal in its other versions, and in its sisters."""
+        if "spec" in obj:
+            obj["spec"] = self._shared.of(obj["spec"])
+        for entry in obj["metadata"].get("managedFields", ()):
+            entry["fieldsV1"] = self._shared.of(entry["fieldsV1"])
 
     def remove(self, resource: ResourceId, key: Key) -> Object:
         """Removes an object; returns its last state, with the version of the removal."""
@@ -146,19 +142,24 @@ class Store:
         """Whether an object with that UID exists."""
         return uid in self._by_uid
 
-    def locate(self, uid: str) -> tuple[ResourceId, Key] | None:
-        """Where the object with that UID is."""
-        return self._by_uid.get(uid)
+    def find(self, uid: str) -> tuple[ResourceId, Object] | None:
+        """The object with that UID, and of which resource it is."""
+        if uid not in self._by_uid:
+            return None
+        resource, key = self._by_uid[uid]
+        return resource, self._objects[resource][key]
 
-    def dependents(self, uid: str) -> list[tuple[ResourceId, Key]]:
+    def dependents(self, uid: str) -> list[tuple[ResourceId, Object]]:
         """The objects that name this UID as an owner."""
-        return [self._by_uid[child] for child in sorted(self._dependents.get(uid, ()))]
+        children = (self.find(child) for child in sorted(self._dependents.get(uid, ())))
+        return [child for child in children if child is not None]
 
-    def in_namespace(self, namespace: str) -> Iterator[tuple[ResourceId, Object]]:
-        """Everything in a namespace."""
-        for resource in list(self._objects):
-            for obj in self.listed(resource, namespace):
-                yield resource, obj
+    def everything(self, namespace: str = "", of: ResourceId | None = None) -> Iterator[tuple[ResourceId, Object]]:
+        """What is in a namespace, or of a resource, in no order; not to be changed meanwhile."""
+        for resource in self._objects if of is None else (of,):
+            for key, obj in self._objects.get(resource, {}).items():
+                if not namespace or key[0] == namespace:
+                    yield resource, obj
 
     def compact(self) -> None:
         """Forgets the watch history, as etcd's compaction does: watches from earlier versions are Expired."""

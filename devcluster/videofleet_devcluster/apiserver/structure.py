@@ -5,6 +5,7 @@ Works on built-in and custom schemas alike. An unknown schema is None: maps merg
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from videofleet_devcluster.apiserver.objects import Object
@@ -26,6 +27,17 @@ def items(schema: Schema) -> Schema:
     """The schema of list items."""
     found: Schema = schema.get("items") if schema else None
     return found
+
+
+def parts(schema: Schema, path: str, what: str = "object fields") -> Iterator[tuple[str, Object, str]]:
+    """The schema and all below it: where each stands, and what it describes."""
+    if not isinstance(schema, dict):
+        return
+    yield path, schema, what
+    for name, part in sorted(schema.get("properties", {}).items()):
+        yield from parts(part, f"{path}.properties[{name}]")
+    yield from parts(schema.get("items"), f"{path}.items", "array items")
+    yield from parts(schema.get("additionalProperties"), f"{path}.additionalProperties")
 
 
 def is_atomic_map(schema: Schema) -> bool:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from videofleet_devcluster.apiserver.access import Tokens
-from videofleet_devcluster.apiserver.errors import bad_request, conflict, no_such_path
+from videofleet_devcluster.apiserver.errors import bad_request, conflict
 from videofleet_devcluster.apiserver.objects import Key, Object, timestamp
 from videofleet_devcluster.apiserver.resources import Resource
 from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
@@ -18,24 +18,18 @@ def write_scale(
     writes: Writes, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions
 ) -> Object:
     """PUT or PATCH …/scale: `change` turns the present Scale into the wanted one. Raises: ApiError."""
-    if resource.scale is None:
-        raise no_such_path()
-    *way, last = resource.scale.spec_replicas.split(".")
 
     def set_replicas(obj: Object) -> Object:
-        wanted = change(scale_of(resource, obj))
+        wanted = change(scale_of(obj))
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
         if not isinstance(replicas, int) or replicas < 0:
             raise bad_request(f"spec.replicas {replicas!r} must be a whole number of at least 0")
         if version := (wanted.get("metadata") or {}).get("resourceVersion"):
             obj["metadata"]["resourceVersion"] = version
-        parent = obj
-        for step in way:
-            parent = parent.setdefault(step, {})
-        parent[last] = replicas
+        obj["spec"]["replicas"] = replicas
         return obj
 
-    return scale_of(resource, writes.patch(resource, key, set_replicas, options))
+    return scale_of(writes.patch(resource, key, set_replicas, options))
 
 
 def bind(writes: Writes, pods: Resource, key: Key, binding: Object, options: WriteOptions) -> Object:
@@ -78,24 +72,14 @@ def request_token(tokens: Tokens, key: Key, request: Object) -> Object:
     }
 
 
-def scale_of(resource: Resource, obj: Object) -> Object:
-    """The autoscaling/v1 Scale of an object. Raises: ApiError 404 when its kind has none."""
-    if resource.scale is None:
-        raise no_such_path()
-    chosen = _at(obj, resource.scale.selector)
-    if isinstance(chosen, dict):
-        chosen = ",".join(f"{name}={value}" for name, value in sorted((chosen.get("matchLabels") or {}).items()))
-    replicas = _at(obj, resource.scale.status_replicas) or 0
+def scale_of(obj: Object) -> Object:
+    """The autoscaling/v1 Scale of a Deployment or ReplicaSet."""
+    labels = obj["spec"]["selector"].get("matchLabels") or {}
+    chosen = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: obj["metadata"][name] for name in _OF_SCALE if name in obj["metadata"]},
-        "spec": {"replicas": _at(obj, resource.scale.spec_replicas) or 0},
-        "status": {"replicas": replicas, "selector": chosen or ""},
+        "spec": {"replicas": obj["spec"]["replicas"]},
+        "status": {"replicas": obj.get("status", {}).get("replicas", 0), "selector": chosen},
     }
-
-
-def _at(obj: Any, path: str) -> Any:
-    for step in path.split(".") if path else ():
-        obj = obj.get(step) if isinstance(obj, dict) else None
-    return obj if path else None

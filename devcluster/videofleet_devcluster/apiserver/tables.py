@@ -21,7 +21,7 @@ Column = tuple[str, str, int, Cell]  # name, type, priority
 def table(resource: Resource, objects: list[Object], metadata: Object, include: str) -> Object:
     """The v1 Table of objects. `include` is includeObject: Metadata, Object or None."""
     own = map(_printer_column, resource.columns) if resource.columns else [*_BUILT_IN.get(resource.plural, ()), _AGE]
-    columns = [_NAME, *own]
+    columns = _EVENTS if resource.plural == "events" else [_NAME, *own]
     definitions = [
         {"name": name, "type": kind, "format": "name" if name == "Name" else "", "description": "", "priority": rank}
         for name, kind, rank, _ in columns
@@ -158,19 +158,21 @@ def _column(name: str, cell: Cell | str, default: Any = "", priority: int = 0) -
 _AGE: Final = _column("Age", lambda obj: age(obj["metadata"].get("creationTimestamp")))
 _NAME: Final = _column("Name", ".metadata.name")
 _NONE: Final = "<none>"
+_EVENTS: Final = [  # the one table that begins with another column than the name
+    _column("Last Seen", _event_age),
+    _column("Type", ".type"),
+    _column("Reason", ".reason"),
+    _column("Object", _event_object),
+    _column("Message", ".message"),
+    _column("Count", ".count", 1, 1),
+    _column("Name", ".metadata.name", "", 1),
+]
 _BUILT_IN: Final[dict[str, list[Column]]] = {
     "configmaps": [_column("Data", lambda obj: len(obj.get("data") or ()) + len(obj.get("binaryData") or ()))],
     "deployments": [
         _column("Ready", _deployment_ready),
         _column("Up-to-date", ".status.updatedReplicas", 0),
         _column("Available", ".status.availableReplicas", 0),
-    ],
-    "events": [
-        _column("Last Seen", _event_age),
-        _column("Type", ".type"),
-        _column("Reason", ".reason"),
-        _column("Object", _event_object),
-        _column("Message", ".message"),
     ],
     "leases": [_column("Holder", ".spec.holderIdentity")],
     "namespaces": [_column("Status", ".status.phase")],

@@ -62,25 +62,24 @@ class Watch:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The lines of the response, some at a time. Raises: Dropped."""
-        waker = self._log.subscribe()
-        try:
-            async for chunk in self._follow(waker):
-                yield chunk
-        except ApiError as error:
-            yield watch_line("ERROR", error.status())
-        finally:
-            self._log.unsubscribe(waker)
+        with self._log.subscribed() as waker:
+            try:
+                async for chunk in self._follow(waker):
+                    yield chunk
+            except ApiError as error:
+                yield watch_line("ERROR", error.status())
 
     async def _follow(self, waker: asyncio.Event) -> AsyncIterator[bytes]:
         ends_at = time.monotonic() + self._options.timeout_s
+        seen = self._store.version
         if self._options.since is None:
-            position = self._log.end
-            yield self._initial_state(self._store.version)
+            yield self._initial_state(seen)
         else:
-            position = self._position_after(self._options.since)
+            seen = self._options.since
+            self._check_reachable(seen)
         while True:
-            events = self._log.since(position)
-            position += len(events)
+            events = self._log.since(seen)
+            seen = events[-1].version if events else seen
             lines: list[bytes] = []
             for event, line in ((event, line) for event in events if (line := self._line(event))):
                 if self._faults.are_set and (rule := self._faults.on_event(self._resource.plural, event.object)):
@@ -107,10 +106,11 @@ class Watch:
             self._store.compact()
             raise expired(event.version, self._store.version)
 
-    def _position_after(self, version: int) -> int:
+    def _check_reachable(self, version: int) -> None:
+        if version < self._log.oldest:
+            raise expired(version, self._log.oldest)
         if version > self._store.version:
             raise too_large_version(version, self._store.version)
-        return self._log.position_after(version)
 
     def _initial_state(self, version: int) -> bytes:
         found = self._store.listed(self._resource.id, self._namespace)

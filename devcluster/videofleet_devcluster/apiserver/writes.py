@@ -107,7 +107,7 @@ class Writes:
         patched = change(clone(live))
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise errors.bad_request("the patch leaves no object with metadata")
-        options.warnings += admission.decode(resource, patched, options.field_validation)
+        options.warnings += admission.decode(resource, patched, options.field_validation, live)
         self._place(resource, key[0], patched["metadata"], name=key[1])
         return self._replace(resource, live, patched, options)
 
@@ -242,7 +242,7 @@ class Writes:
             return obj
         if self.removal.released(resource.id, obj):
             self.store.put(resource.id, obj)
-            return self.removal.remove_released(resource.id, obj)
+            return self.removal.remove(resource.id, key_of(obj))
         self.store.put(resource.id, obj)
         self._stored(resource, obj)
         return obj

@@ -1,14 +1,21 @@
-"""Which PersistentVolume a claim gets: one that is there and fits, else a fresh folder. Pure.
+"""Which PersistentVolume a claim gets: one that is there and fits, else a fresh folder.
 
-A claim that names no class, or `standard`, is provisioned as a folder; class `""` binds to existing volumes
-only, as on a real cluster with a default class.
+The plan is pure; Claims performs it. A claim that names no class, or `standard`, is provisioned as a folder;
+class `""` binds to existing volumes only, as on a real cluster with a default class.
 """
 
+import asyncio
+import shutil
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from videofleet_devcluster.objects import Object, key_of, quantity, selects
+from videofleet_devcluster.client import CLAIMS, VOLUMES, ApiClient
+from videofleet_devcluster.controllers.loop import Loop
+from videofleet_devcluster.controllers.replicaset import phase_of
+from videofleet_devcluster.informer import Informer
+from videofleet_devcluster.objects import Key, Object, annotations_of, is_deleting, key_of, labels_of, quantity, selects
 
 CLASS: Final = "standard"
 PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
@@ -22,36 +29,75 @@ class ClaimPlan:
     provision: bool
 
 
+class Claims:
+    """Binds claims to volumes, and removes provisioned folders with their claims."""
+
+    def __init__(self, client: ApiClient, claims: Informer, volumes: Informer, root: Path) -> None:
+        self._client, self._claims, self._volumes, self._root = client, claims, volumes, root
+        self.loop = Loop("claim", self.claim)
+        claims.listen(lambda claim, _: self.loop.add(key_of(claim)))
+        volumes.listen(lambda _obj, _before: self._try_again())
+
+    def _try_again(self) -> None:
+        for claim in self._claims.all():
+            self.loop.add(key_of(claim))
+
+    async def claim(self, key: Key) -> float | None:
+        """Binds one claim, or lets it wait."""
+        claim = self._claims.get(key)
+        if claim is None:
+            await self._release(key)
+            return None
+        if phase_of(claim) == "Bound" or is_deleting(claim):
+            return None
+        volume = await self._volume_for(claim)
+        if volume is not None:
+            await self._complete(claim, volume)
+        return None
+
+    async def _volume_for(self, claim: Object) -> Object | None:
+        plan = plan_claim(claim, self._volumes.all(), self._root)
+        if plan is None:
+            return None
+        if plan.provision:
+            volume = await self._client.create(VOLUMES, plan.volume)
+        else:  # changes nothing when an earlier attempt came this far
+            patch = {"spec": {"claimRef": plan.volume["spec"]["claimRef"]}}
+            volume = await self._client.patch(VOLUMES, "", plan.volume["metadata"]["name"], patch)
+        self._volumes.observe(volume)
+        return volume
+
+    async def _complete(self, claim: Object, volume: Object) -> None:
+        spec = volume["spec"]
+        status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": spec["capacity"]}
+        annotations = {"pv.kubernetes.io/bind-completed": "yes"}
+        patch = {"metadata": {"annotations": annotations}, "spec": {"volumeName": volume["metadata"]["name"]}}
+        await self._client.patch(VOLUMES, "", volume["metadata"]["name"], {"status": {"phase": "Bound"}}, "status")
+        await self._client.patch(CLAIMS, *key_of(claim), patch)
+        self._claims.observe(await self._client.patch(CLAIMS, *key_of(claim), {"status": status}, "status"))
+
+    async def _release(self, key: Key) -> None:
+        for volume in self._volumes.all():
+            reference = volume["spec"].get("claimRef") or {}
+            if (reference.get("namespace"), reference.get("name")) != key or phase_of(volume) == "Released":
+                continue
+            if PROVISIONED_BY in annotations_of(volume):
+                await self._client.delete(VOLUMES, "", volume["metadata"]["name"])
+                await asyncio.to_thread(shutil.rmtree, volume["spec"]["hostPath"]["path"], ignore_errors=True)
+            else:
+                patch = {"status": {"phase": "Released"}}
+                await self._client.patch(VOLUMES, "", volume["metadata"]["name"], patch, "status")
+
+
 def plan_claim(claim: Object, volumes: list[Object], root: Path) -> ClaimPlan | None:
     """The volume for an unbound claim; None when it has to wait for one."""
     candidates = [volume for volume in volumes if _fits(volume, claim)]
     if candidates:
-        smallest = min(candidates, key=lambda v: (quantity(v["spec"]["capacity"]["storage"]), v["metadata"]["name"]))
-        return ClaimPlan(_bound(smallest, claim), provision=False)
+        return ClaimPlan(_bound(min(candidates, key=_preference), claim), provision=False)
     spec = claim["spec"]
     if spec.get("storageClassName", CLASS) != CLASS or spec.get("volumeName") or spec.get("selector"):
         return None
     return ClaimPlan(_bound(folder_volume(claim, root), claim), provision=True)
-
-
-def bound_claim_patch(claim: Object, volume: Object) -> tuple[Object, Object]:
-    """(patch of the claim, patch of its status) that complete the binding."""
-    status = {
-        "phase": "Bound",
-        "accessModes": volume["spec"]["accessModes"],
-        "capacity": volume["spec"]["capacity"],
-    }
-    annotations = {"pv.kubernetes.io/bind-completed": "yes"}
-    return {
-        "metadata": {"annotations": annotations},
-        "spec": {"volumeName": volume["metadata"]["name"]},
-    }, status
-
-
-def is_bound_to(volume: Object, claim: Object) -> bool:
-    """Whether the volume belongs to this very claim."""
-    reference = volume["spec"].get("claimRef") or {}
-    return bool(reference.get("uid") == claim["metadata"]["uid"])
 
 
 def folder_volume(claim: Object, root: Path) -> Object:
@@ -82,8 +128,14 @@ def _fits(volume: Object, claim: Object) -> bool:
     same_class = spec.get("storageClassName", "") == wanted.get("storageClassName", CLASS)
     big_enough = quantity(spec["capacity"]["storage"]) >= quantity(wanted["resources"]["requests"]["storage"])
     modes = set(wanted["accessModes"]) <= set(spec["accessModes"])
-    selected = selects(wanted.get("selector"), volume["metadata"].get("labels") or {})
+    selected = selects(wanted.get("selector"), labels_of(volume))
     return same_class and big_enough and modes and selected
+
+
+def _preference(volume: Object) -> tuple[bool, Fraction, str]:
+    """What is promised to the claim comes first, then the smallest."""
+    spec = volume["spec"]
+    return not spec.get("claimRef"), quantity(spec["capacity"]["storage"]), volume["metadata"]["name"]
 
 
 def _bound(volume: Object, claim: Object) -> Object:

@@ -181,7 +181,8 @@ def _old_sizes(deployment: Object, new: Object, old: list[Object]) -> dict[str, 
         unhealthy = max(0, min(budget, sizes[name] - _available(rs)))
         sizes[name] -= unhealthy
         budget -= unhealthy
-    spare = _available(new) + sum(_available(rs) for rs in old) - min_available
+    # Availability is what ReplicaSets last reported, so it may still count pods that are already going.
+    spare = min(budget, _available(new) + sum(_available(rs) for rs in old) - min_available)
     for rs in old:
         name = rs["metadata"]["name"]
         step = max(0, min(spare, sizes[name]))

@@ -1,14 +1,19 @@
-"""The Endpoints and EndpointSlice of a Service: who answers for it, and on which ports. Pure.
+"""The Endpoints and EndpointSlice of a Service: who answers for it, and on which ports.
 
-A pod answers when it has an address, is Ready and is not leaving; `publishNotReadyAddresses` lets the
-unready in.
+The plan is pure; ServiceEndpoints writes what changed of it. A pod answers when it has an address, is Ready and
+is not leaving; `publishNotReadyAddresses` lets the unready in.
 """
 
+from videofleet_devcluster.client import ENDPOINT_SLICES, ENDPOINTS, ApiClient, ApiError, Resource
+from videofleet_devcluster.controllers.loop import Loop
+from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
+    Key,
     Object,
     controller_reference,
     is_deleting,
     is_true,
+    key_of,
     labels_of,
     name_hash,
     selects,
@@ -16,6 +21,49 @@ from videofleet_devcluster.objects import (
 
 Port = tuple[str, int, str]
 """Name, number, protocol."""
+
+
+class ServiceEndpoints:
+    """Keeps Endpoints and EndpointSlices of Services up to date."""
+
+    def __init__(self, client: ApiClient, services: Informer, pods: Informer) -> None:
+        self._client, self._services, self._pods = client, services, pods
+        self._written: dict[Key, tuple[Object, Object]] = {}
+        self.loop = Loop("service", self.service)
+        services.listen(lambda service, _: self.loop.add(key_of(service)))
+        pods.listen(self._pod_changed)
+
+    def _pod_changed(self, pod: Object, before: Object | None) -> None:
+        states = (labels_of(pod), labels_of(before or pod))
+        for service in self._services.all(key_of(pod)[0]):
+            if any(selects({"matchLabels": service["spec"].get("selector")}, labels) for labels in states):
+                self.loop.add(key_of(service))
+
+    async def service(self, key: Key) -> float | None:
+        """Writes what changed for one Service."""
+        service = self._services.get(key)
+        if service is None:
+            self._written.pop(key, None)
+            try:
+                await self._client.delete(ENDPOINTS, *key)  # the slice goes with its owner
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+            return None
+        plan = plan_endpoints(service, self._pods.all(key[0]))
+        if plan is not None and plan != self._written.get(key):
+            for resource, wanted in zip((ENDPOINTS, ENDPOINT_SLICES), plan, strict=True):
+                await self._write(resource, wanted)
+            self._written[key] = plan
+        return None
+
+    async def _write(self, resource: Resource, wanted: Object) -> None:
+        try:
+            await self._client.patch(resource, *key_of(wanted), wanted)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            await self._client.create(resource, wanted)
 
 
 def plan_endpoints(service: Object, pods: list[Object]) -> tuple[Object, Object] | None:

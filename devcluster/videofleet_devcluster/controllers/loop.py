@@ -6,6 +6,7 @@ after it.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -28,7 +29,7 @@ class Loop:
     def __init__(self, name: str, reconcile: Reconcile) -> None:
         self._name = name
         self._reconcile = reconcile
-        self._waiting: dict[Key, None] = {}
+        self._waiting: OrderedDict[Key, None] = OrderedDict()
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
 
@@ -44,8 +45,7 @@ class Loop:
             if not self._waiting:
                 self._wake.clear()
                 continue
-            key = next(iter(self._waiting))
-            del self._waiting[key]
+            key, _ = self._waiting.popitem(last=False)
             self._again(key, await self._attempt(key))
 
     async def _attempt(self, key: Key) -> float | None:

@@ -1,10 +1,12 @@
 """How many pods a ReplicaSet creates, which ones it removes, and its status. Pure.
 
 The order of victims is Kubernetes': unassigned, Pending, NotReady, cheaper `pod-deletion-cost`, more
-siblings on the same node, ready for a shorter time, more restarts, younger.
+siblings on the same node, ready for a shorter time, more restarts, younger. Ages count by powers of two, and
+among equals chance decides (their uids), so that the youngest generation is not wiped out whole.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,11 +20,12 @@ from videofleet_devcluster.objects import (
     is_deleting,
     is_true,
     labels_of,
-    time_of,
+    selects,
     without_zeros,
 )
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+ENDED: Final = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,46 @@ class ReplicaSetPlan:
     delete: tuple[Object, ...]
     status: Object
     requeue_after_s: float | None
+    adopt: tuple[Object, ...] = ()
+    release: tuple[Object, ...] = ()
 
 
-def plan_replica_set(replica_set: Object, pods: list[Object], now: datetime) -> ReplicaSetPlan:
-    """The next step, from all pods that the ReplicaSet controls."""
-    active = [pod for pod in pods if is_active(pod)]
+def plan_replica_set(
+    replica_set: Object,
+    pods: list[Object],
+    now: datetime,
+    orphans: Sequence[Object] = (),
+    related: Sequence[Object] = (),
+) -> ReplicaSetPlan:
+    """The next step.
+
+    Args:
+        replica_set: as the API server stores it.
+        pods: all that it controls.
+        now: the clock.
+        orphans: pods of the namespace that nobody controls.
+        related: pods of its sisters, which count when a node is relieved of its most crowded pods.
+    """
+    selector = replica_set["spec"]["selector"]
+    adopt = tuple(pod for pod in orphans if is_active(pod) and selects(selector, labels_of(pod)))
+    release = tuple(pod for pod in pods if not selects(selector, labels_of(pod)))
+    active = [pod for pod in (*pods, *adopt) if pod not in release and is_active(pod)]
     difference = 0 if is_deleting(replica_set) else int(replica_set["spec"]["replicas"]) - len(active)
     status, requeue_after_s = _status(replica_set, active, now)
     return ReplicaSetPlan(
         create=max(0, difference),
         template=pod_from_template(replica_set),
-        delete=tuple(victims(active)[: max(0, -difference)]),
+        delete=tuple(victims(active, now, related)[:-difference]) if difference < 0 else (),
         status=status,
         requeue_after_s=requeue_after_s,
+        adopt=adopt,
+        release=release,
     )
 
 
 def is_active(pod: Object) -> bool:
     """Whether the pod still counts: it has not ended and nobody asked it to."""
-    return not is_deleting(pod) and phase_of(pod) not in ("Succeeded", "Failed")
+    return not is_deleting(pod) and phase_of(pod) not in ENDED
 
 
 def phase_of(pod: Object) -> str:
@@ -69,31 +93,42 @@ def pod_from_template(replica_set: Object) -> Object:
             "namespace": meta["namespace"],
             "labels": labels_of(template),
             "annotations": annotations_of(template),
-            "ownerReferences": [controller_reference(replica_set, "apps/v1", "ReplicaSet")],
+            "ownerReferences": [owned_by(replica_set)],
         },
         "spec": template["spec"],
     }
 
 
-def victims(active: list[Object]) -> list[Object]:
+def owned_by(replica_set: Object) -> Object:
+    """The owner reference that its pods carry."""
+    return controller_reference(replica_set, "apps/v1", "ReplicaSet")
+
+
+def victims(active: list[Object], now: datetime, related: Sequence[Object] = ()) -> list[Object]:
     """All active pods, the first to be removed first."""
-    siblings = Counter(pod["spec"].get("nodeName") for pod in active)
+    crowd = Counter(pod["spec"].get("nodeName") for pod in (*active, *filter(is_active, related)))
 
     def order(pod: Object) -> tuple[Any, ...]:
-        ready = condition_of(pod, "Ready") if is_true(pod, "Ready") else None
-        since = ready.get("lastTransitionTime") if ready else None
+        node, ready = pod["spec"].get("nodeName"), is_true(pod, "Ready")
+        since = (condition_of(pod, "Ready") or {}).get("lastTransitionTime") if ready else None
         return (
-            bool(pod["spec"].get("nodeName")),
+            bool(node),
             {"Pending": 0, "Unknown": 1}.get(phase_of(pod), 2),
-            ready is not None,
+            ready,
             int(annotations_of(pod).get(DELETION_COST, "0")),
-            -siblings[pod["spec"].get("nodeName")],
-            -time_of(since).timestamp() if since else 0.0,
+            -crowd[node],
+            _generation(since, now) if since else 0,
             -_restarts(pod),
-            -time_of(pod["metadata"]["creationTimestamp"]).timestamp(),
+            _generation(pod["metadata"]["creationTimestamp"], now),
+            pod["metadata"]["uid"],
         )
 
     return sorted(active, key=order)
+
+
+def _generation(since: str, now: datetime) -> int:
+    """The age as a power of two, of nanoseconds as Kubernetes counts."""
+    return max(0, int(age_s(since, now) * 10**9)).bit_length()
 
 
 def _restarts(pod: Object) -> int:
@@ -104,15 +139,15 @@ def _restarts(pod: Object) -> int:
 def _status(replica_set: Object, active: list[Object], now: datetime) -> tuple[Object, float | None]:
     """The counts, and when the next pod becomes available by minReadySeconds."""
     wait_s = float(replica_set["spec"].get("minReadySeconds", 0))
-    ready = [pod for pod in active if is_true(pod, "Ready")]
-    ages_s = [age_s((condition_of(pod, "Ready") or {})["lastTransitionTime"], now) for pod in ready]
+    ready = [condition_of(pod, "Ready") or {} for pod in active if is_true(pod, "Ready")]
+    ages_s = [age_s(condition["lastTransitionTime"], now) for condition in ready] if wait_s else []
     waiting = [wait_s - age for age in ages_s if age < wait_s]
     labels = labels_of(replica_set["spec"]["template"])
     counts = {
         "replicas": len(active),
         "fullyLabeledReplicas": sum(labels.items() <= labels_of(pod).items() for pod in active),
         "readyReplicas": len(ready),
-        "availableReplicas": len(ready) - len(waiting) if wait_s else len(ready),
+        "availableReplicas": len(ready) - len(waiting),
         "observedGeneration": replica_set["metadata"].get("generation", 1),
     }
     status = without_zeros(counts) | {"replicas": len(active)}  # Kubernetes writes this zero

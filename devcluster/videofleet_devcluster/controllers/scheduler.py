@@ -1,20 +1,36 @@
 """Which node a pod goes to, or why none: node selector, taints, cpu, memory, pods and extended resources.
-Pure.
 
-The refusal reads as kube-scheduler's does, because people and tools search for its words. Preemption does
-not exist.
+`place` is pure; Scheduling keeps count of what the nodes carry and binds. The refusal reads as kube-scheduler's
+does, because people and tools search for its words. Preemption does not exist.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Final
 
-from videofleet_devcluster.controllers.replicaset import phase_of
-from videofleet_devcluster.objects import Object, is_true, key_of, labels_of, quantity
+from videofleet_devcluster.client import PODS, ApiClient
+from videofleet_devcluster.controllers.loop import Loop
+from videofleet_devcluster.controllers.replicaset import ENDED, phase_of
+from videofleet_devcluster.events import Recorder
+from videofleet_devcluster.informer import Informer
+from videofleet_devcluster.objects import (
+    Key,
+    Object,
+    condition_of,
+    is_deleting,
+    is_true,
+    key_of,
+    labels_of,
+    quantity,
+    transitioned,
+)
 
 _FATAL_EFFECTS: Final = ("NoSchedule", "NoExecute")
 _UNREADY: Final = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+_UNSCHEDULABLE: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
 @dataclass(frozen=True)
@@ -25,29 +41,121 @@ class Placement:
     message: str
 
 
-def place(pod: Object, nodes: list[Object], pods: list[Object], claims: list[Object]) -> Placement:
+class Scheduling:
+    """Binds pods to nodes. What it has bound counts at once, before the watch says so."""
+
+    def __init__(self, client: ApiClient, pods: Informer, nodes: Informer, claims: Informer) -> None:
+        self._client, self._pods, self._nodes, self._claims = client, pods, nodes, claims
+        self._events = Recorder(client, "default-scheduler")
+        self._waiting: set[Key] = set()
+        self._held: dict[str, tuple[str, dict[str, Fraction]]] = {}  # pod uid → its node and what it holds there
+        self._used: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.loop = Loop("scheduler", self.pod)
+        pods.listen(self._pod_changed)
+        for informer in (nodes, claims):
+            informer.listen(lambda _obj, _before: self._try_again())
+
+    def _pod_changed(self, pod: Object, _: Object | None) -> None:
+        key, uid = key_of(pod), pod["metadata"]["uid"]
+        known = self._pods.get(key)
+        node, ended = pod["spec"].get("nodeName"), phase_of(pod) in ENDED
+        self._waiting.discard(key)
+        if known is None or known["metadata"]["uid"] != uid or ended:
+            if self._release(uid):
+                self._try_again()
+        elif node:
+            self._hold(uid, node, pod)
+        else:
+            self._waiting.add(key)
+            self.loop.add(key)
+
+    def _hold(self, uid: str, node: str, pod: Object) -> None:
+        if uid not in self._held:
+            self._held[uid] = node, requests_of(pod)
+            self._used[node].update(self._held[uid][1])
+
+    def _release(self, uid: str) -> bool:
+        node, requests = self._held.pop(uid, ("", {}))
+        self._used[node].subtract(requests)
+        return node != ""
+
+    def _try_again(self) -> None:
+        for key in self._waiting:
+            self.loop.add(key)
+
+    async def pod(self, key: Key) -> float | None:
+        """Places one pod, or says why not."""
+        pod = self._pods.get(key)
+        if pod is None or pod["spec"].get("nodeName") or is_deleting(pod) or pod["metadata"]["uid"] in self._held:
+            return None
+        if pod["spec"].get("schedulerName") != "default-scheduler":
+            return None  # somebody else's
+        placement = place(pod, self._nodes.all(), self._used, self._claims.all(key[0]))
+        if placement.node is None:
+            await self._refuse(pod, placement)
+        else:
+            await self._bind(pod, placement.node)
+        return None
+
+    async def _bind(self, pod: Object, node: str) -> None:
+        namespace, name = key_of(pod)
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+        await self._client.request("POST", PODS.path(namespace, name, "binding"), binding)
+        known = self._pods.get((namespace, name))
+        if known is not None and known["metadata"]["uid"] == pod["metadata"]["uid"]:
+            self._hold(pod["metadata"]["uid"], node, pod)
+        message = f"Successfully assigned {namespace}/{name} to {node}"
+        await self._events.record(pod, PODS, "Normal", "Scheduled", message)
+
+    async def _refuse(self, pod: Object, placement: Placement) -> None:
+        old = condition_of(pod, "PodScheduled")
+        new = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": placement.message}
+        if old is not None and old | new == old:
+            return
+        others = [c for c in (pod.get("status") or {}).get("conditions") or [] if c is not old]
+        conditions = [*others, transitioned(old, new, datetime.now(UTC))]
+        patch = {"status": {"phase": "Pending", "conditions": conditions}}
+        self._pods.observe(await self._client.patch(PODS, *key_of(pod), patch, "status"))
+        await self._events.record(pod, PODS, "Warning", "FailedScheduling", placement.message)
+
+
+def place(pod: Object, nodes: list[Object], used: Mapping[str, Counter[str]], claims: list[Object]) -> Placement:
     """The least loaded node that can take the pod.
 
     Args:
         pod: the pod without a node.
         nodes: all nodes.
-        pods: all pods, for what nodes already carry.
+        used: node → what the pods on it hold.
         claims: the PersistentVolumeClaims of the pod's namespace.
     """
     if not nodes:
         return Placement(None, "no nodes available to schedule pods")
     blocked = _claim_problem(pod, claims)
     if blocked:
-        return Placement(None, _refusal(len(nodes), [blocked], helpless=True))
-    used = {node["metadata"]["name"]: _used(node, pods) for node in nodes}
-    reasons = {node["metadata"]["name"]: _reasons(pod, node, used[node["metadata"]["name"]]) for node in nodes}
-    fitting = [node for node in nodes if not reasons[node["metadata"]["name"]]]
+        return Placement(None, _refusal([blocked], 0, len(nodes)))
+    wanted, fitting, refusals, full = requests_of(pod), list[tuple[Fraction, str]](), Counter[str](), 0
+    for node in nodes:
+        name = node["metadata"]["name"]
+        carried = used.get(name) or Counter[str]()
+        closed = _closed(pod, node)
+        reasons = [closed] if closed else _shortages(wanted, node, carried)
+        refusals.update(reasons)
+        full += bool(reasons) and not closed
+        if not reasons:
+            fitting.append((Fraction(carried["pods"]), name))
     if fitting:
-        best = min(fitting, key=lambda node: (used[node["metadata"]["name"]]["pods"], node["metadata"]["name"]))
-        return Placement(best["metadata"]["name"], "")
-    counted = Counter(reason for found in reasons.values() for reason in found)
-    texts = [f"{count} {reason}" for reason, count in sorted(counted.items())]
-    return Placement(None, _refusal(len(nodes), texts, helpless=not any("Insufficient" in text for text in texts)))
+        return Placement(min(fitting)[1], "")
+    return Placement(None, _refusal(sorted(f"{n} {why}" for why, n in refusals.items()), full, len(nodes)))
+
+
+def used_by(pods: list[Object]) -> dict[str, Counter[str]]:
+    """Node → what these pods hold on it."""
+    used: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for pod in pods:
+        if pod["spec"].get("nodeName") and phase_of(pod) not in ENDED:
+            used[pod["spec"]["nodeName"]].update(requests_of(pod))
+    return used
 
 
 def requests_of(pod: Object) -> dict[str, Fraction]:
@@ -68,47 +176,40 @@ def _requests(container: Object) -> dict[str, Fraction]:
     return {name: quantity(text) for name, text in wanted.items()}
 
 
-def _used(node: Object, pods: list[Object]) -> Counter[str]:
-    used: Counter[str] = Counter()
-    for pod in pods:
-        if pod["spec"].get("nodeName") == node["metadata"]["name"] and phase_of(pod) not in (
-            "Succeeded",
-            "Failed",
-        ):
-            used.update(requests_of(pod))
-    return used
-
-
-def _reasons(pod: Object, node: Object, used: Counter[str]) -> list[str]:
-    """Why the node cannot take the pod, in the words that the scheduler counts."""
-    if node["spec"].get("unschedulable"):
-        return ["node(s) were unschedulable"]
+def _closed(pod: Object, node: Object) -> str:
+    """Why the node would not take the pod even if it were empty, in the words that the scheduler counts."""
+    if node["spec"].get("unschedulable") and not toleration_of(pod, _UNSCHEDULABLE):
+        return "node(s) were unschedulable"
     taints = list(node["spec"].get("taints") or [])
     if not is_true(node, "Ready"):
         taints.append(_UNREADY)
     for taint in taints:
-        if taint["effect"] in _FATAL_EFFECTS and not _tolerated(pod, taint):
-            return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"]
+        if taint["effect"] in _FATAL_EFFECTS and not toleration_of(pod, taint):
+            return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
     selector = pod["spec"].get("nodeSelector") or {}
-    if not selector.items() <= labels_of(node).items():
-        return ["node(s) didn't match Pod's node affinity/selector"]
+    return "" if selector.items() <= labels_of(node).items() else "node(s) didn't match Pod's node affinity/selector"
+
+
+def _shortages(wanted: dict[str, Fraction], node: Object, used: Counter[str]) -> list[str]:
     room = {name: quantity(text) for name, text in ((node.get("status") or {}).get("allocatable") or {}).items()}
     return [
         "Too many pods" if name == "pods" else f"Insufficient {name}"
-        for name, amount in requests_of(pod).items()
+        for name, amount in wanted.items()
         if amount > room.get(name, 0) - used[name]
     ]
 
 
-def _tolerated(pod: Object, taint: Object) -> bool:
+def toleration_of(pod: Object, taint: Object) -> Object | None:
+    """The pod's first toleration of the taint."""
     for toleration in pod["spec"].get("tolerations") or []:
         if toleration.get("effect") not in (None, "", taint["effect"]):
             continue
-        if toleration.get("operator") == "Exists" and toleration.get("key") in (None, "", taint["key"]):
-            return True
-        if toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", ""):
-            return True
-    return False
+        if toleration.get("operator") == "Exists":
+            if toleration.get("key") in (None, "", taint["key"]):
+                return dict(toleration)
+        elif (toleration.get("key"), toleration.get("value", "")) == (taint["key"], taint.get("value", "")):
+            return dict(toleration)
+    return None
 
 
 def _claim_problem(pod: Object, claims: list[Object]) -> str:
@@ -124,9 +225,11 @@ def _claim_problem(pod: Object, claims: list[Object]) -> str:
     return ""
 
 
-def _refusal(nodes: int, reasons: list[str], helpless: bool) -> str:
-    head = f"0/{nodes} nodes are available: {', '.join(reasons)}."
-    verdict = (
-        "Preemption is not helpful for scheduling." if helpless else "No preemption victims found for incoming pod."
+def _refusal(reasons: list[str], full: int, nodes: int) -> str:
+    """`full` of the nodes would do if somebody left; there is nobody whom a pod may push out."""
+    verdicts = [(full, "No preemption victims found for incoming pod")]
+    verdicts.append((nodes - full, "Preemption is not helpful for scheduling"))
+    preemption = ", ".join(f"{count} {verdict}" for count, verdict in verdicts if count)
+    return (
+        f"0/{nodes} nodes are available: {', '.join(reasons)}. preemption: 0/{nodes} nodes are available: {preemption}."
     )
-    return f"{head} preemption: 0/{nodes} nodes are available: {nodes} {verdict}"

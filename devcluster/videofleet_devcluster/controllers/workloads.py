@@ -6,10 +6,20 @@ from datetime import UTC, datetime
 from videofleet_devcluster.client import DEPLOYMENTS, PODS, REPLICA_SETS, ApiClient, ApiError
 from videofleet_devcluster.controllers.deployment import REVISION, DeploymentPlan, Scale, plan_deployment
 from videofleet_devcluster.controllers.deployment_status import changed_status
-from videofleet_devcluster.controllers.replicaset import phase_of, plan_replica_set
+from videofleet_devcluster.controllers.loop import Loop
+from videofleet_devcluster.controllers.replicaset import ENDED, owned_by, phase_of, plan_replica_set
 from videofleet_devcluster.events import Recorder
 from videofleet_devcluster.informer import Informer
-from videofleet_devcluster.objects import Key, Object, annotations_of, is_controlled_by, is_deleting, key_of
+from videofleet_devcluster.objects import (
+    Key,
+    Object,
+    annotations_of,
+    controller_of,
+    is_deleting,
+    key_of,
+    labels_of,
+    selects,
+)
 
 
 class Workloads:
@@ -20,13 +30,42 @@ class Workloads:
         self._deployments, self._replica_sets, self._pods = deployments, replica_sets, pods
         self._deployment_events = Recorder(client, "deployment-controller")
         self._replica_set_events = Recorder(client, "replicaset-controller")
+        self.deployment_loop = Loop("deployment", self.deployment)
+        self.replica_set_loop = Loop("replicaset", self.replica_set)
+        deployments.listen(lambda deployment, _: self.deployment_loop.add(key_of(deployment)))
+        replica_sets.listen(lambda replica_set, _: self._replica_set_changed(replica_set))
+        pods.listen(self._pod_changed)
+
+    def _replica_set_changed(self, replica_set: Object) -> None:
+        self.replica_set_loop.add(key_of(replica_set))
+        self._wake_deployment(replica_set)
+
+    def _wake_deployment(self, replica_set: Object) -> None:
+        owner = controller_of(replica_set)
+        if owner is not None:
+            self.deployment_loop.add((key_of(replica_set)[0], owner["name"]))
+
+    def _pod_changed(self, pod: Object, before: Object | None) -> None:
+        for state in (pod, before or pod):
+            for replica_set in self._concerned(state):
+                self.replica_set_loop.add(key_of(replica_set))
+                self._wake_deployment(replica_set)  # Recreate waits for the last old pod to go
+
+    def _concerned(self, pod: Object) -> list[Object]:
+        """The ReplicaSet that controls the pod, or those that may adopt it."""
+        namespace, owner = key_of(pod)[0], controller_of(pod)
+        if owner is None:
+            sets = self._replica_sets.all(namespace)
+            return [rs for rs in sets if selects(rs["spec"]["selector"], labels_of(pod))]
+        replica_set = self._replica_sets.get((namespace, owner["name"])) if owner["kind"] == "ReplicaSet" else None
+        return [replica_set] if replica_set is not None else []
 
     async def deployment(self, key: Key) -> float | None:
         """One step of a Deployment."""
         deployment = self._deployments.get(key)
         if deployment is None or is_deleting(deployment):
             return None
-        mine = [rs for rs in self._replica_sets.all(key[0]) if is_controlled_by(rs, deployment)]
+        mine = self._replica_sets.controlled_by(deployment)
         unended = {rs["metadata"]["uid"]: self._unended(rs) for rs in mine}
         plan = plan_deployment(deployment, mine, unended, datetime.now(UTC))
         await self._perform(deployment, plan)
@@ -34,8 +73,7 @@ class Workloads:
 
     def _unended(self, replica_set: Object) -> int:
         """Pods that have not ended, terminating ones included."""
-        pods = self._pods.all(key_of(replica_set)[0])
-        return sum(is_controlled_by(pod, replica_set) and phase_of(pod) not in ("Succeeded", "Failed") for pod in pods)
+        return sum(phase_of(pod) not in ENDED for pod in self._pods.controlled_by(replica_set))
 
     async def _perform(self, deployment: Object, plan: DeploymentPlan) -> None:
         namespace, name = key_of(deployment)
@@ -70,14 +108,30 @@ class Workloads:
         replica_set = self._replica_sets.get(key)
         if replica_set is None or is_deleting(replica_set):
             return None
-        mine = [pod for pod in self._pods.all(key[0]) if is_controlled_by(pod, replica_set)]
-        plan = plan_replica_set(replica_set, mine, datetime.now(UTC))
+        mine, orphans = self._pods.controlled_by(replica_set), self._pods.orphans(key[0])
+        plan = plan_replica_set(replica_set, mine, datetime.now(UTC), orphans, self._related(replica_set))
+        for pod in plan.adopt:
+            await self._own(pod, [owned_by(replica_set)])
+        for pod in plan.release:
+            others = [o for o in pod["metadata"]["ownerReferences"] if o["uid"] != replica_set["metadata"]["uid"]]
+            await self._own(pod, others)
         await asyncio.gather(*(self._create(replica_set, plan.template) for _ in range(plan.create)))
         await asyncio.gather(*(self._delete(replica_set, pod) for pod in plan.delete))
         status = changed_status(replica_set.get("status"), plan.status)
         if status is not None:
             self._replica_sets.observe(await self._client.patch(REPLICA_SETS, *key, {"status": status}, "status"))
         return plan.requeue_after_s
+
+    def _related(self, replica_set: Object) -> list[Object]:
+        """The pods of the other ReplicaSets of the same Deployment."""
+        owner = controller_of(replica_set)
+        deployment = self._deployments.get((key_of(replica_set)[0], owner["name"])) if owner else None
+        sisters = self._replica_sets.controlled_by(deployment) if deployment else []
+        return [pod for sister in sisters if sister is not replica_set for pod in self._pods.controlled_by(sister)]
+
+    async def _own(self, pod: Object, references: list[Object]) -> None:
+        patch = {"metadata": {"uid": pod["metadata"]["uid"], "ownerReferences": references}}
+        self._pods.observe(await self._client.patch(PODS, *key_of(pod), patch))
 
     async def _create(self, replica_set: Object, template: Object) -> None:
         try:

@@ -5,11 +5,8 @@ Invariant: one runner per pod uid, and when `run` ends no process of any pod is 
 """
 
 import asyncio
-import itertools
 import os
-import secrets
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +14,7 @@ from videofleet_devcluster.client import (
     CLAIMS,
     CONFIG_MAPS,
     ENDPOINT_SLICES,
+    NODES,
     PODS,
     SECRETS,
     SERVICES,
@@ -24,23 +22,23 @@ from videofleet_devcluster.client import (
     ApiClient,
     Resource,
 )
-from videofleet_devcluster.controllers.replicaset import phase_of
+from videofleet_devcluster.controllers.replicaset import ENDED, phase_of
 from videofleet_devcluster.controllers.scheduler import requests_of
 from videofleet_devcluster.events import Recorder
-from videofleet_devcluster.informer import Informer
+from videofleet_devcluster.informer import Informer, run_synced
+from videofleet_devcluster.node.addresses import pod_addresses
 from videofleet_devcluster.node.environment import service_env
 from videofleet_devcluster.node.logs import LogServer
 from videofleet_devcluster.node.pod import PodRunner
 from videofleet_devcluster.node.proxy import ServiceProxy
-from videofleet_devcluster.node.registration import keep_beating, machine_capacity, register
+from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration, machine_capacity
 from videofleet_devcluster.objects import Object, is_deleting, key_of
 from videofleet_devcluster.processes import Processes
 
 _INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "USER")
 _SHUTDOWN_GRACE_S: Final = 3.0
 _RETRY_S: Final = 1.0
-_GPU: Final = "nvidia.com/gpu"
-_REFERENCES: Final = (SECRETS, CONFIG_MAPS, CLAIMS, VOLUMES)
+_REFERENCES: Final = (SECRETS, CONFIG_MAPS, CLAIMS, VOLUMES, NODES)
 
 
 class Node:
@@ -51,8 +49,9 @@ class Node:
         processes: starts and guards the children.
         name: metadata.name of the Node.
         home: folder for what pods need; logs go to its sibling `logs`.
-        capacity: resources beyond those of the machine, as `{"nvidia.com/gpu": "1"}`.
+        gpus: devices that it gives out.
         first_back_off_s: pause before a container's second restart.
+        beat_s: pause between two signs of life.
     """
 
     def __init__(
@@ -61,16 +60,16 @@ class Node:
         processes: Processes,
         name: str,
         home: Path,
-        capacity: dict[str, str] | None = None,
+        gpus: int = 0,
         first_back_off_s: float = 10.0,
+        beat_s: float = BEAT_S,
     ) -> None:
         self._client, self._processes, self._name, self._home = client, processes, name, home.absolute()
-        self._capacity = machine_capacity() | (capacity or {})
-        self._first_back_off_s = first_back_off_s
+        self._gpu_count, self._first_back_off_s, self._beat_s = gpus, first_back_off_s, beat_s
         self._events = Recorder(client, "kubelet", name)
         self._runners: dict[str, PodRunner] = {}
         self._gpus: dict[str, list[int]] = {}  # pod uid → device numbers
-        self._addresses = _pod_addresses()
+        self._addresses = pod_addresses()
         self._pods = Informer(client, PODS, f"spec.nodeName={name}")
         self._services, self._slices = Informer(client, SERVICES), Informer(client, ENDPOINT_SLICES)
         self._references = {kind.plural: Informer(client, kind) for kind in _REFERENCES}
@@ -92,21 +91,23 @@ class Node:
             await self._logs.close()
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
-        sources = (*self._references.values(), self._services, self._slices)
         for informer in self._references.values():
-            informer.listen(self._reference_changed)
+            informer.listen(lambda obj, _: self._reference_changed(obj))
         for informer in (self._services, self._slices):
-            informer.listen(lambda _: self._traffic_changed.set())
-        self._pods.listen(self._pod_changed)
-        for informer in sources:
-            tasks.create_task(informer.run())
-        for informer in sources:  # otherwise what exists would be reported missing
-            await informer.synced.wait()
-        await register(self._client, self._name, self._capacity, self._logs.port)
+            informer.listen(lambda _obj, _before: self._traffic_changed.set())
+        self._pods.listen(lambda pod, _: self._pod_changed(pod))
+        await run_synced(tasks, (*self._references.values(), self._services, self._slices))
+        capacity = machine_capacity(self._gpu_count)
+        registration = Registration(self._client, self._name, capacity, self._logs.port, self._beat_s)
+        await registration.register()
         tasks.create_task(self._pods.run())
         tasks.create_task(self._route())
-        tasks.create_task(keep_beating(self._client, self._name))
+        tasks.create_task(registration.keep_beating(self._publish_all))
         self.registered.set()
+
+    def _publish_all(self) -> None:
+        for runner in self._runners.values():
+            runner.space.changed()
 
     async def _route(self) -> None:
         while True:
@@ -127,7 +128,7 @@ class Node:
         uid = pod["metadata"]["uid"]
         known, runner = self._pods.get(key_of(pod)), self._runners.get(uid)
         gone = known is None or known["metadata"]["uid"] != uid
-        ended = phase_of(pod) in ("Succeeded", "Failed")
+        ended = phase_of(pod) in ENDED
         if runner is None and not gone and (is_deleting(pod) or not ended):
             runner = self._runners[uid] = self._runner(pod)
             if not is_deleting(pod):
@@ -161,10 +162,10 @@ class Node:
 
     def _take_gpus(self, pod: Object) -> list[int]:
         """Devices of the pod's own; the scheduler has counted, so there are enough."""
-        using = (uid for uid, runner in self._runners.items() if phase_of(runner.pod) not in ("Succeeded", "Failed"))
+        using = (uid for uid, runner in self._runners.items() if phase_of(runner.pod) not in ENDED)
         taken = {number for uid in using for number in self._gpus[uid]}
-        free = [number for number in range(int(self._capacity.get(_GPU, "0"))) if number not in taken]
-        mine = free[: int(requests_of(pod).get(_GPU, 0))]
+        free = [number for number in range(self._gpu_count) if number not in taken]
+        mine = free[: int(requests_of(pod).get(GPU, 0))]
         self._gpus[pod["metadata"]["uid"]] = mine
         return mine
 
@@ -188,11 +189,3 @@ class Node:
             if key_of(runner.pod) == (namespace, pod)
             for each in (*runner.inits, *runner.containers)
         )
-
-
-def _pod_addresses() -> Iterator[str]:
-    """Loopback addresses of a random block, so that nodes on one machine do not meet; 127.10 is Services'."""
-    block = f"127.{64 + secrets.randbelow(128)}"
-    start = secrets.randbelow(250)
-    for n in itertools.count():
-        yield f"{block}.{(start + n // 250) % 250 + 1}.{n % 250 + 1}"

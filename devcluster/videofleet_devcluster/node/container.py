@@ -7,13 +7,15 @@ are the pure functions of status.py; what the container needs from its pod comes
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from videofleet_devcluster.node.environment import ConfigError, Find, container_env, expanded
+from videofleet_devcluster.node.logs import record, text_of
 from videofleet_devcluster.node.paths import rewriter
 from videofleet_devcluster.node.probes import Streak, attempt
 from videofleet_devcluster.node.status import (
@@ -71,6 +73,7 @@ class ContainerRunner:
         self.root: Path = workspace.folder / "root" / container["name"]
         self._temporary = self.root / "tmp"
         self._child: Child | None = None
+        self._recording: asyncio.Future[None] = asyncio.Future()
         self._stopping = asyncio.Event()
         self._message_path: str = container.get("terminationMessagePath", _TERMINATION_LOG)
         mounts = [entry["mountPath"] for entry in container.get("volumeMounts") or []]
@@ -146,7 +149,8 @@ class ContainerRunner:
             if self._child.returncode is None:
                 kill_group(self._child)
             probing.cancel()
-            await asyncio.gather(probing, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):  # somebody who left the group may hold the pipe for ever
+                await asyncio.wait_for(asyncio.gather(probing, self._recording, return_exceptions=True), _RETRY_S)
         self.status.ready = self.status.started = False
         message, identity = self._termination_message(code), self.status.container_id
         self.status.state = terminated(code, "", message, began, datetime.now(UTC), identity)
@@ -186,8 +190,16 @@ class ContainerRunner:
         log.parent.mkdir(parents=True, exist_ok=True)
         asked = self._container.get("workingDir")
         folder = Path(self._rewrite(asked)) if asked else self.root
-        with log.open("ab") as output:
-            return await self._space.processes.spawn(argv, env, folder, output.fileno())
+        reader, writer = os.pipe()
+        try:
+            child = await self._space.processes.spawn(argv, env, folder, writer)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        self._recording = asyncio.create_task(record(reader, log))
+        return child
 
     def _file_of_message(self) -> Path:
         return self.root / self._message_path.strip("/")
@@ -198,7 +210,7 @@ class ContainerRunner:
         by_log = self._container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if not text and code != 0 and by_log:
             log = self._space.log_of(self.status.name, self.status.restart_count)
-            text = log.read_bytes()[-_LOG_TAIL_BYTES:]
+            text = text_of(log.read_bytes().splitlines(keepends=True))[-_LOG_TAIL_BYTES:]
         return text.decode(errors="replace")
 
     async def _back_off(self, seconds: float) -> None:
@@ -221,22 +233,19 @@ class ContainerRunner:
 
     async def _execute(self, command: list[str]) -> tuple[int, str]:
         _, env = self._command()
-        reader, writer = os.pipe()
-        try:
-            argv = [self._rewrite(word) for word in command]
-            child = await self._space.processes.spawn(argv, env, self.root, writer)
-        except OSError as error:
-            os.close(reader)
-            return 126, f'exec: "{command[0]}": {error.strerror}'
-        finally:
-            os.close(writer)
-        try:
-            code = await self._space.processes.finished(child)
-            with os.fdopen(reader, "rb") as output:
-                return code, output.read(_MESSAGE_BYTES).decode(errors="replace")
-        except asyncio.CancelledError:
-            await stop(child, 0)
-            raise
+        with tempfile.TemporaryFile() as output:
+            try:
+                argv = [self._rewrite(word) for word in command]
+                child = await self._space.processes.spawn(argv, env, self.root, output.fileno())
+            except OSError as error:
+                return 126, f'exec: "{command[0]}": {error.strerror}'
+            try:
+                code = await self._space.processes.finished(child)
+            except asyncio.CancelledError:
+                await stop(child, 0)
+                raise
+            output.seek(0)
+            return code, output.read(_MESSAGE_BYTES).decode(errors="replace")
 
     async def _probe(self) -> None:
         startup = self._container.get("startupProbe")
@@ -254,35 +263,37 @@ class ContainerRunner:
                 tasks.create_task(self._liveness(liveness))
 
     async def _startup(self, probe: Object) -> bool:
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        streak = _streak(probe)
-        while True:
-            verdict = streak.add(await self._attempt("Startup", probe))
-            if verdict is not None:
-                if verdict is False:
-                    await self._fail("startup")
-                return verdict
-            await asyncio.sleep(probe.get("periodSeconds", 10))
+        async for passed in self._verdicts("Startup", probe):
+            if not passed:
+                await self._fail("startup")
+            return passed
+        return False
 
     async def _readiness(self, probe: Object) -> None:
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        streak, period_s, was_ready = _streak(probe), float(probe.get("periodSeconds", 10)), False
-        while True:
-            verdict = streak.add(await self._attempt("Readiness", probe))
-            if verdict is not None and verdict != self.status.ready:
-                self.status.ready = verdict
-                was_ready = was_ready or verdict
+        async for ready in self._verdicts("Readiness", probe):
+            if ready != self.status.ready:
+                self.status.ready = ready
                 self._space.changed()
-            await asyncio.sleep(period_s if was_ready else min(period_s, _EAGER_S))
 
     async def _liveness(self, probe: Object) -> None:
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        streak = _streak(probe)
-        while not self._stopping.is_set():
-            if streak.add(await self._attempt("Liveness", probe)) is False:
+        async for alive in self._verdicts("Liveness", probe):
+            if not alive:
                 await self._fail("liveness")
                 return
-            await asyncio.sleep(probe.get("periodSeconds", 10))
+
+    async def _verdicts(self, kind: str, probe: Object) -> AsyncIterator[bool]:
+        """Attempts the probe by its period, and says whenever enough attempts agree."""
+        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
+        streak = Streak(int(probe.get("successThreshold", 1)), int(probe.get("failureThreshold", 3)))
+        period_s = float(probe.get("periodSeconds", 10))
+        pause_s = min(period_s, _EAGER_S) if kind == "Readiness" else period_s
+        while kind != "Liveness" or not self._stopping.is_set():  # a pod that leaves may still turn NotReady
+            verdict = streak.add(await self._attempt(kind, probe))
+            if verdict is not None:
+                yield verdict
+            if verdict:
+                pause_s = period_s
+            await asyncio.sleep(pause_s)
 
     async def _fail(self, kind: str) -> None:
         name = self.status.name
@@ -299,7 +310,3 @@ class ContainerRunner:
 
 def _reason(container: Object) -> str:
     return "CreateContainerConfigError" if container.get("command") else "CreateContainerError"
-
-
-def _streak(probe: Object) -> Streak:
-    return Streak(int(probe.get("successThreshold", 1)), int(probe.get("failureThreshold", 3)))

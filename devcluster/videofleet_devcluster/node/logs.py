@@ -1,11 +1,16 @@
-"""The node's own HTTPS endpoint: container logs, by the path and the parameters of a kubelet.
+"""Container logs: written line by line with the time in front, served over HTTPS by the path of a kubelet.
 
-It listens on loopback with a throw-away certificate. An option that it does not serve is 400, never ignored.
+The server listens on loopback with a throw-away certificate. An option that it does not serve is 400, never
+ignored.
 """
 
 import asyncio
+import contextlib
+import os
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +19,86 @@ from aiohttp import web
 
 _POLL_S: Final = 0.2
 _CHUNK_BYTES: Final = 65536
-_KNOWN: Final = {"tailLines", "follow", "previous", "limitBytes", "container"}
 
 LogFile = Callable[[str, str, str, bool], Path | None]
 """(namespace, pod, container, previous) → its log file; None when it never ran."""
 IsRunning = Callable[[str, str, str], bool]
 """(namespace, pod, container) → whether the log may still grow."""
+
+
+@contextlib.asynccontextmanager
+async def _reading(descriptor: int) -> AsyncIterator[asyncio.StreamReader]:
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb"))
+    try:
+        yield reader
+    finally:
+        transport.close()
+
+
+async def record(descriptor: int, path: Path) -> None:
+    """Copies a pipe into the log file until its last writer is gone. Closes the descriptor."""
+    rest = b""
+    with path.open("ab", buffering=0) as log:
+        async with _reading(descriptor) as reader:
+            while chunk := await reader.read(_CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                log.write(_dated(lines))
+        if rest:
+            log.write(_dated([rest]))
+
+
+def _dated(lines: list[bytes]) -> bytes:
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z").encode()
+    return b"".join(now + b" " + line + b"\n" for line in lines)
+
+
+def text_of(lines: Iterable[bytes]) -> bytes:
+    """What the container wrote, without our times."""
+    return b"".join(line.partition(b" ")[2] for line in lines)
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """What `kubectl logs` asks for."""
+
+    previous: bool
+    follow: bool
+    timestamps: bool
+    since: str  # times compare as texts
+    tail_lines: int | None
+    limit_bytes: int | None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str], now: datetime) -> "LogOptions":
+        """Raises HTTPBadRequest for an option that is not served, or is no number."""
+        query = dict(query)
+        try:
+            since = query.pop("sinceTime", "")
+            age_s = query.pop("sinceSeconds", "")
+            begins = datetime.fromisoformat(since) if since else now - timedelta(seconds=int(age_s or 10**9))
+            options = cls(
+                previous=query.pop("previous", "") == "true",
+                follow=query.pop("follow", "") == "true",
+                timestamps=query.pop("timestamps", "") == "true",
+                since=begins.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
+                tail_lines=_number(query.pop("tailLines", None)),
+                limit_bytes=_number(query.pop("limitBytes", None)),
+            )
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=f"a log option is no number or time: {error}") from error
+        query.pop("container", None)
+        if query:
+            raise web.HTTPBadRequest(text=f"this node does not serve the log options {', '.join(sorted(query))}")
+        return options
+
+    def shown(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The lines as they are to be sent."""
+        begins = self.since.encode()
+        for line in lines:
+            if line >= begins:
+                yield line if self.timestamps else text_of([line])
 
 
 class LogServer:
@@ -46,45 +125,40 @@ class LogServer:
         await self._runner.cleanup()
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
-        unknown = sorted(set(request.query) - _KNOWN)
-        if unknown:
-            raise web.HTTPBadRequest(text=f"this node does not serve the log options {', '.join(unknown)}")
+        options = LogOptions.read(request.query, datetime.now(UTC))
         where = (request.match_info["namespace"], request.match_info["pod"], request.match_info["container"])
-        path = self._log_file(*where, request.query.get("previous") == "true")
+        path = self._log_file(*where, options.previous)
         if path is None or not path.exists():
             pod, container = where[1:]
             raise web.HTTPBadRequest(text=f'container "{container}" in pod "{pod}" is waiting to start')
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(request)
-        position = _start(path, request.query.get("tailLines"))
-        end = position + int(request.query["limitBytes"]) if "limitBytes" in request.query else None
-        follow = request.query.get("follow") == "true"
-        while True:
-            growing = follow and self._is_running(*where)
-            position = await _copy(path, position, end, response)
-            if not growing or position == end:
-                return response
-            await asyncio.sleep(_POLL_S)
+        await self._send(path, where, options, response)
+        return response
+
+    async def _send(
+        self, path: Path, where: tuple[str, str, str], options: LogOptions, response: web.StreamResponse
+    ) -> None:
+        left, growing = options.limit_bytes, True
+        with path.open("rb") as log:
+            lines = log.readlines()
+            if options.tail_lines is not None:
+                lines = lines[max(0, len(lines) - options.tail_lines) :]
+            while lines or growing:
+                text = b"".join(options.shown(lines))[:left]
+                await response.write(text)
+                left = None if left is None else left - len(text)
+                if left == 0 or not options.follow:
+                    return
+                if not lines:
+                    await asyncio.sleep(_POLL_S)
+                growing = self._is_running(*where)  # asked before the last read, so that nothing is missed
+                lines = log.readlines()
 
 
 async def _healthy(_: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
-def _start(path: Path, tail_lines: str | None) -> int:
-    """Where the last `tail_lines` lines begin."""
-    if tail_lines is None:
-        return 0
-    text, wanted = path.read_bytes(), int(tail_lines)
-    if wanted == 0:
-        return len(text)
-    return len(text) - sum(map(len, text.splitlines(keepends=True)[-wanted:]))
-
-
-async def _copy(path: Path, position: int, end: int | None, response: web.StreamResponse) -> int:
-    with path.open("rb") as log:
-        log.seek(position)
-        while chunk := log.read(_CHUNK_BYTES if end is None else min(_CHUNK_BYTES, end - position)):
-            await response.write(chunk)
-            position += len(chunk)
-    return position
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from videofleet_operator.crd.manifest import crd_manifest, openapi_schema
+from videofleet_operator.crd.manifest import PAUSED_ANNOTATION, crd_manifest, openapi_schema
 from videofleet_operator.crd.rules import VALIDATIONS
 from videofleet_operator.crd.spec import REVISION_FIELDS
 from videofleet_operator.reasons import reason_rows
@@ -19,6 +19,15 @@ Made by `python -m videofleet_operator.crd` from `operator/videofleet_operator/c
 `videofleet.dev/v1alpha1`, kind `VideoGenerator`, short name `vg`. A field whose change *makes a new
 revision* starts new workers beside the old ones; any other change touches no worker. A field that is not
 given does not count, so neither an upgrade of the operator nor a new default makes a new revision.
+"""
+_ANNOTATIONS = f"""
+## Annotations
+
+| annotation | meaning |
+| --- | --- |
+| `{PAUSED_ANNOTATION}: "true"` | Hands off: the operator writes no child and no policy, whatever the spec or anybody \
+else changes; only `status` goes on (`Progressing=False`, reason `Paused`). Workers and gateway go on as they are. \
+Removed, or any other value: the operator goes on from what it finds. |
 """
 
 
@@ -59,6 +68,7 @@ def crd_markdown() -> str:
     parts += [_spec_row(path, node, required) for path, node, required in _leaves("", spec, required=True)]
     parts += ["\n## Rules\n", "Checked by the API server; the message names the remedy.\n"]
     parts += ["| where | message |", "| --- | --- |", *_rule_rows("", schema)]
+    parts += [_ANNOTATIONS]
     parts += ["\n## status\n", "| field | type | meaning |", "| --- | --- | --- |"]
     parts += [f"| `{path}` | {_type(node)} | {node['description']} |" for path, node, _ in _leaves("", status, True)]
     parts += ["\n## Reasons of conditions\n", "| reason | what to do |", "| --- | --- |"]

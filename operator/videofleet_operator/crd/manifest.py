@@ -12,6 +12,7 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "VideoGenerator"
 PLURAL = "videogenerators"
+PAUSED_ANNOTATION = f"{GROUP}/paused"
 
 
 def crd_manifest() -> dict[str, Any]:

@@ -10,6 +10,7 @@
 | stable has no warm worker though wanted | False, the cause | True            | True     | by kind |
 | the spec breaks a rule                  | False            | False           | True     | True    |
 | Redis does not answer                   | as above         | as above        | True     | –       |
+| paused by annotation                    | as above         | False Paused    | as above | as above |
 
 "by kind": a fault that needs a person stalls, and nothing progresses; one that may pass by itself does not.
 """
@@ -50,6 +51,7 @@ class _Situation:
     spec_fault: Fault | None
     fault: Fault | None  # of the revision that is to become warm
     queue_is_known: bool
+    is_paused: bool
 
     @property
     def is_rolling_out(self) -> bool:
@@ -73,7 +75,14 @@ def _situation(observed: Observed, roles: Roles, wanted: int, spec_fault: Fault 
     if fault is None and ready < wanted:
         fault = revision_fault(observed, roles.stable)
     return _Situation(
-        roles, wanted, ready, _progress(observed, roles.target), spec_fault, fault, observed.queue is not None
+        roles=roles,
+        wanted=wanted,
+        ready=ready,
+        progress=_progress(observed, roles.target),
+        spec_fault=spec_fault,
+        fault=fault,
+        queue_is_known=observed.queue is not None,
+        is_paused=observed.fleet.is_paused,
     )
 
 
@@ -89,6 +98,8 @@ def _ready(now: _Situation) -> Verdict:
     if now.spec_fault:
         message = now.spec_fault.message + now.keeps_serving
         return Verdict("Ready", False, now.spec_fault.reason, message)
+    if now.is_paused and now.roles.serving is None:
+        return Verdict("Ready", False, Reason.PAUSED, MEANINGS[Reason.PAUSED])
     if now.ready:
         message = f"{now.ready} of {now.wanted} workers are warm and serve revision {now.roles.serving}."
         return Verdict("Ready", True, Reason.WORKERS_READY, message)
@@ -98,6 +109,8 @@ def _ready(now: _Situation) -> Verdict:
 
 
 def _progressing(now: _Situation) -> Verdict:
+    if now.is_paused:
+        return Verdict("Progressing", False, Reason.PAUSED, MEANINGS[Reason.PAUSED])
     if now.cause is not None:
         return Verdict("Progressing", not now.cause.needs_person, now.cause.reason, now.cause.message)
     if now.is_rolling_out:

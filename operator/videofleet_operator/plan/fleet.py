@@ -37,7 +37,8 @@ def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: 
     """The plan of the leader of this epoch for one VideoGenerator."""
     spec, spec_fault = _understood(observed.fleet.spec, installation)
     wanted = max(1, spec.scaling.min_replicas) if spec else 1
-    roles = assign_roles(observed, revision_hash(spec) if spec and not spec_fault else None, wanted)
+    can_act = spec is not None and not spec_fault and not observed.fleet.is_paused
+    roles = assign_roles(observed, revision_hash(spec) if spec and can_act else None, wanted)
     revisions = _active_revisions(observed, roles, spec, installation)
     actions = plan_children(observed, roles, revisions, wanted) if roles.target else []
     verdicts = judge(observed, roles, wanted, spec_fault)
@@ -80,7 +81,7 @@ def _active_revisions(
 def _unpublished(
     observed: Observed, spec: VideoGeneratorSpec | None, serving: ResolvedRevision | None, epoch: int
 ) -> FleetPolicy | None:
-    if spec is None or serving is None:
+    if spec is None or serving is None or observed.fleet.is_paused:
         return None
     policy = fleet_policy(observed.fleet, spec, serving, epoch)
     return None if observed.queue and is_published(policy, observed.queue.policy) else policy

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -102,7 +103,7 @@ class User:
 def _headed(named: str, body: Any, name: str = "") -> Any:
     """The body with apiVersion, kind and name, unless it says so itself."""
     plural, _, rest = named.partition("/")
-    if not isinstance(body, dict) or "/" in rest and not name:
+    if not isinstance(body, dict) or ("/" in rest and not name):
         return body  # a subresource has kinds of its own
     version = next(version for version, kinds in KINDS.items() if plural in kinds)
     headed = {"apiVersion": version, "kind": KINDS[version][plural]} | body
@@ -142,6 +143,22 @@ class Given:
         await self.accounts()
         return await self.made("pods", name, {"spec": spec}, **metadata)
 
+    async def hollow_node(self, name: str, ready: bool = True, **more: str) -> str:
+        """A Node without a kubelet, which pods of the case find by `hollow`; `more` is its further capacity."""
+        name = f"{name}-{self.admin.namespace}"
+        await self.made("nodes", name, {"spec": {}}, labels=self.hollow | {"kubernetes.io/hostname": name})
+        room = {"cpu": "4", "memory": "8Gi", "pods": "110"} | {key.replace("_", "/"): n for key, n in more.items()}
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        condition = {"type": "Ready", "status": str(ready), "lastHeartbeatTime": now, "lastTransitionTime": now}
+        status = {"capacity": room, "allocatable": room, "conditions": [condition]}
+        assert (await self.admin.patches(f"nodes/{name}/status", {"status": status}, how="strategic")).status == 200
+        return name
+
+    @property
+    def hollow(self) -> dict[str, str]:
+        """The node selector of this case's hollow nodes."""
+        return {f"{GROUP}/nodes-of": self.admin.namespace}
+
     async def accounts(self) -> None:
         """Waits for what a namespace gets by itself: without its ServiceAccount it takes no pods."""
 
@@ -165,6 +182,37 @@ class Given:
         subject = {"kind": "ServiceAccount", "name": to, "namespace": self.admin.namespace}
         reference = {"kind": "Role", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
         await self.made("rolebindings", name, {"roleRef": reference, "subjects": [subject]})
+
+
+class Kubelet:
+    """Plays the kubelet for pods that no real one looks after."""
+
+    def __init__(self, admin: User) -> None:
+        self._admin = admin
+
+    async def takes(self, pod: str, node: str) -> None:
+        """Binds a pod that no scheduler cares for."""
+        target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}}
+        target |= {"target": {"kind": "Node", "name": node}}
+        assert (await self._admin.creates(f"pods/{pod}/binding", target)).status == 201
+
+    async def reports(
+        self, pod: str, *, ready: bool = True, phase: str = "Running", ip: str = "", since_s: int = 0, restarts: int = 0
+    ) -> None:
+        """Writes the pod's status; `since_s`: how long it has been ready or not."""
+        at = (datetime.now(UTC) - timedelta(seconds=since_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+        conditions = [
+            {"type": kind, "status": str(ready or kind in kinds[:2]), "lastTransitionTime": at} for kind in kinds
+        ]
+        state = {"running": {"startedAt": at}} if phase == "Running" else {"waiting": {"reason": "ContainerCreating"}}
+        container = {"name": "c", "ready": ready, "restartCount": restarts, "image": "img:1", "imageID": ""}
+        status: dict[str, Any] = {"phase": phase, "conditions": conditions, "startTime": at}
+        status["containerStatuses"] = [container | {"state": state}]
+        if ip:
+            status |= {"podIP": ip, "podIPs": [{"ip": ip}]}
+        answer = await self._admin.patches(f"pods/{pod}/status", {"status": status})
+        assert answer.status in (200, 404), answer.body
 
 
 class Then:
@@ -250,7 +298,7 @@ def widget_definition(group: str = GROUP) -> dict[str, Any]:
     ]
     served = {"name": "v1alpha1", "served": True, "storage": True, "subresources": {"status": {}}}
     version = served | {"schema": {"openAPIV3Schema": schema}, "additionalPrinterColumns": columns}
-    names = {"kind": "Widget", "plural": "widgets", "singular": "widget", "shortNames": ["wd"]}
+    names = {"kind": "Widget", "plural": "widgets", "singular": "widget", "shortNames": ["cwd"]}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -327,6 +375,25 @@ async def given(when: User, eventually: Any) -> AsyncIterator[Given]:
 
 
 @pytest.fixture
+def kubelet(when: User) -> Kubelet:
+    """Plays the kubelet for pods that no real one looks after."""
+    return Kubelet(when)
+
+
+@pytest.fixture
 def then(when: User, eventually: Any) -> Then:
     """Waits for what comes of something."""
     return Then(when, eventually)
+
+
+@pytest.fixture
+def run(given: Given, node: str) -> Callable[..., Awaitable[Any]]:
+    """Creates a pod of one container `main` on our node; it ends once unless told otherwise."""
+
+    async def created(name: str, *command: str, spec: Any = None, labels: Any = None, **container: Any) -> Any:
+        main = {"name": "main", "image": "none", "command": list(command)} | container
+        body = {"nodeSelector": {"kubernetes.io/hostname": node}, "containers": [main], "restartPolicy": "Never"}
+        body |= {"terminationGracePeriodSeconds": 5, "tolerations": [{"operator": "Exists"}]}
+        return await given.pod(name, body | (spec or {}), labels=labels or {"app": name})
+
+    return created

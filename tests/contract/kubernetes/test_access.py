@@ -170,3 +170,39 @@ async def test_tokens_say_how_long_they_live(given, when):
     answer = await when.creates("serviceaccounts/worker/token", head | {"spec": {"expirationSeconds": 600}})
     assert (answer.status, answer.spec["expirationSeconds"]) == (201, 600)
     assert {"token", "expirationTimestamp"} <= set(answer.state)
+
+
+async def test_the_administrator_acts_as_somebody_else_and_nobody_else_does(given, when, then):
+    worker = await given.account("worker")
+    await given.role(rule("list", "configmaps"))
+    name = f"system:serviceaccount:{when.namespace}:worker"
+
+    async def seen_as_worker(plural):
+        return (await when.http("GET", when.path(plural), **{"Impersonate-User": name})).status
+
+    async def allowed():
+        return await seen_as_worker("configmaps") == 200
+
+    await then.eventually(allowed)
+    assert await seen_as_worker("secrets") == 403
+    refused = await worker.http("GET", worker.path("configmaps"), **{"Impersonate-User": "somebody"})
+    assert (refused.status, 'cannot impersonate resource "users"' in refused["message"]) == (403, True)
+
+
+async def test_a_rules_review_lists_what_a_user_may(given, then):
+    worker = await given.account("worker")
+    mine = rule("get", "deployments", "apps", resourceNames=["a"])
+    await given.role(mine)
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+
+    async def rules_in(namespace):
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+        answer = await worker.http("POST", path, body | {"spec": {"namespace": namespace}})
+        assert answer.status == 201
+        return answer.state["resourceRules"]
+
+    async def listed():
+        return mine in await rules_in(worker.namespace)
+
+    await then.eventually(listed)
+    assert mine not in await rules_in("kube-system")

@@ -249,6 +249,24 @@ async def test_a_collection_is_deleted_by_selector(given, when):
     assert await when.names("configmaps", labelSelector="app") == ["b"]
 
 
+async def test_a_list_in_pieces_is_one_consistent_list(given, when):
+    for name in "abcd":
+        await given.config_map(name, labels={"case": "1"})
+    first = await when.lists("configmaps", labelSelector="case", limit=2)
+    assert [item["metadata"]["name"] for item in first["items"]] == ["a", "b"]
+    await when.deletes("configmaps/c")
+    rest = await when.lists("configmaps", labelSelector="case", **{"limit": 5, "continue": first.meta["continue"]})
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["c", "d"], "as it was when the list began"
+    assert (rest.version, "continue" in rest.meta) == (first.version, False)
+
+
+async def test_wrong_options_of_a_deletion_are_refused(given, when):
+    await given.config_map("a")
+    assert (await when.deletes("configmaps/a", {"propagationPolicy": "Quick"})).refusal[:2] == (422, "Invalid")
+    assert (await when.deletes("configmaps/a", gracePeriodSeconds="soon")).refusal[:2] == (400, "BadRequest")
+    assert (await when.reads("configmaps/a")).status == 200
+
+
 async def test_a_version_from_the_future_is_refused(when):
     future = await when.lists("configmaps", resourceVersion=2**40)
     assert future.refusal[:2] == (504, "Timeout")
@@ -284,7 +302,7 @@ async def test_a_pod_needs_its_service_account(given, when):
     refused = await when.creates("pods", {"metadata": {"name": "p"}, "spec": spec})
     assert refused.refusal[:2] == (403, "Forbidden")
     assert refused["message"].endswith(
-        'error looking up service account {}/nobody: serviceaccount "nobody" not found'.format(when.namespace)
+        f'error looking up service account {when.namespace}/nobody: serviceaccount "nobody" not found'
     )
 
 

@@ -11,7 +11,9 @@ import pytest
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon, WorkerFault, WorkerState
 from videofleet.jobs import JobState, NewJob, VideoRequest
+from videofleet_devcluster.apiserver.faults import FaultAction, FaultRule
 from videofleet_operator.kube.errors import Refused
+from videofleet_operator.kube.paths import item
 
 
 def changed(spec, **fields):
@@ -221,3 +223,43 @@ async def test_a_spec_that_breaks_a_rule_is_refused_with_path_and_remedy(world):
         Refused, match=r"spec\.tiers.*wan2.2-t2v-a14b: width and height of every tier must be multiples of 16"
     ):
         await world.apply(spec)
+
+
+async def has_epoch(world, uid, epoch):
+    return (await world.queue.policy(uid)).epoch == epoch
+
+
+async def test_a_deletion_that_no_watch_saw_makes_no_orphans(world, wait_until):
+    uid = await started(world, wait_until)
+    refused = FaultRule(FaultAction.ERROR, verb="watch", resource="videogenerators", status=403, count=None)
+    world.api.faults.add(refused)
+    world.operator.kill()
+    world.operator.start()
+    await wait_until(lambda: has_epoch(world, uid, 2))  # it knows the fleet, by its list
+    await wait_until(lambda: refused.hits)
+    assert (await world.get())["metadata"]["uid"] == uid
+    await world.delete()
+    await wait_until(lambda: is_closed(world, uid))
+    await wait_until(lambda: has_no_children(world))
+
+
+async def test_a_paused_fleet_is_hands_off_until_the_annotation_goes(world, wait_until):
+    await started(world, wait_until)
+    path = item("VideoGenerator", "studio", "tiny")
+    await world.kube.merge(path, {"metadata": {"annotations": {"videofleet.dev/paused": "true"}}})
+    await wait_until(lambda: progress_is(world, "Paused"))
+    (deployment,) = world.api.store.listed(("apps", "deployments"))
+    await world.kube.delete(item("Service", "studio", "tiny"))
+    await world.apply(changed((await world.get())["spec"], warmup={"maxRuns": 2}))
+    await wait_until(lambda: progress_is(world, "Paused"))
+    assert "Service/tiny" not in await world.children()
+    assert [one["metadata"]["name"] for one in world.api.store.listed(("apps", "deployments"))] == [
+        deployment["metadata"]["name"]
+    ]
+    await world.kube.merge(path, {"metadata": {"annotations": {"videofleet.dev/paused": None}}})
+    await wait_until(world.is_settled)
+    assert "Service/tiny" in await world.children()
+
+
+async def progress_is(world, reason):
+    return (await world.condition("Progressing"))[:2] == ("False", reason)

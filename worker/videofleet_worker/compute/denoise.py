@@ -14,9 +14,9 @@ import torch
 from diffusers import WanPipeline
 
 from videofleet.jobs import VideoRequest
+from videofleet_worker.compute.prompts import Prompts
 
 DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
-MAX_SEQUENCE_LENGTH: Final = 512  # the pipeline's default; padding is attended to, so it changes the video
 
 
 class NotFinite(Exception):
@@ -43,7 +43,9 @@ class Denoising:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
-def begin(pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0) -> Denoising:
+def begin(
+    pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0, prompts: Prompts | None = None
+) -> Denoising:
     """Encodes the prompt and draws the noise; `first_step` other than 0 is for warming a later expert.
 
     Noise comes from a CPU generator, as diffusers' documents advise: the same seed on every kind of device.
@@ -51,14 +53,7 @@ def begin(pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0) -> D
     guidance_scale = DEFAULT_GUIDANCE_SCALE if request.guidance_scale is None else request.guidance_scale
     low_noise_scale = guidance_scale if request.guidance_scale_2 is None else request.guidance_scale_2
     device = pipe.transformer.device
-    embeds, negative_embeds = pipe.encode_prompt(
-        request.prompt,
-        request.negative_prompt,
-        do_classifier_free_guidance=guidance_scale > 1.0,
-        max_sequence_length=MAX_SEQUENCE_LENGTH,
-        device=device,
-    )
-    dtype = pipe.transformer.dtype
+    prompts = prompts or Prompts(pipe)
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(request.tier.num_inference_steps, device=device)
     scheduler.set_begin_index(first_step)
@@ -76,8 +71,8 @@ def begin(pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0) -> D
         latents=latents,
         scheduler=scheduler,
         experts=_experts(pipe, scheduler.timesteps),
-        prompt_embeds=embeds.to(dtype),
-        negative_prompt_embeds=None if negative_embeds is None else negative_embeds.to(dtype),
+        prompt_embeds=prompts.embeds(request.prompt),
+        negative_prompt_embeds=prompts.embeds(request.negative_prompt) if guidance_scale > 1.0 else None,
         guidance={"transformer": guidance_scale, "transformer_2": low_noise_scale},
         step=first_step,
     )

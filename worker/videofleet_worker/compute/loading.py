@@ -15,6 +15,7 @@ from transformers import UMT5EncoderModel
 from videofleet.beacons import WorkerFault
 from videofleet.workerspec import Dtype, WorkerSpec
 from videofleet_worker.faults import Fault
+from videofleet_worker.memory import plan_memory, refuse_what_cannot_fit
 from videofleet_worker.model_folder import check_model_folder
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ def load(model: Path, spec: WorkerSpec) -> WanPipeline:
     """The pipeline, whole and on its device. Raises: Fault."""
     device = _device(spec)
     check_model_folder(model, spec.architecture)
+    plan = plan_memory(model, spec)
+    log.info("memory planned", extra={"weights": plan.weights, "tiers": plan.tiers})
+    if device.type == "cuda":
+        refuse_what_cannot_fit(plan, torch.cuda.mem_get_info(device)[0])
     try:
         pipe = _read(model, DTYPES[spec.dtype])
         _refuse_missing_tensors(pipe)

@@ -32,6 +32,7 @@ from videofleet_worker.compute import checkpoint
 from videofleet_worker.compute.denoise import Denoising, NotFinite, begin
 from videofleet_worker.compute.generate import Clip, generate
 from videofleet_worker.compute.loading import load, out_of_memory
+from videofleet_worker.compute.prompts import Prompts
 from videofleet_worker.compute.warmup import warm_tier
 from videofleet_worker.faults import Fault
 
@@ -130,6 +131,7 @@ class Compute:
         self._say(WorkerState.LOADING, f"loading {Path(start.model).name} as {start.spec.dtype}")
         self._spec = start.spec
         self._pipe = load(Path(start.model), start.spec)
+        self._prompts = Prompts(self._pipe)
         for tier in start.spec.tiers:
             if faults := tier_faults(tier, start.spec.architecture):
                 raise Fault(WorkerFault.MODEL_MISMATCH, f"tier {tier.name}: {faults[0]}; correct spec.tiers")
@@ -143,7 +145,8 @@ class Compute:
         except torch.OutOfMemoryError as error:
             raise out_of_memory() from error
         gc.freeze()  # what lives now lives for ever; no need to look at it again
-        self._send(protocol.Ready())
+        peak_bytes = torch.cuda.max_memory_allocated() if torch.cuda.is_available() and start.spec.gpus else None
+        self._send(protocol.Ready(peak_bytes=peak_bytes))
 
     def _warm(self, spec: WorkerSpec, scratch: Path) -> None:
         for number, tier in enumerate(spec.tiers, start=1):
@@ -195,7 +198,7 @@ class Compute:
 
     def _begun(self, work: protocol.Generate, belongs_to: dict[str, Any]) -> Denoising:
         """At the first step, or where an earlier attempt left off."""
-        job: Denoising = begin(self._pipe, work.request)
+        job: Denoising = begin(self._pipe, work.request, prompts=self._prompts)
         if work.resume_path is not None:
             ignored = ""
             try:

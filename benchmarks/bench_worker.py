@@ -1,0 +1,118 @@
+"""What the worker's own loop costs beside `WanPipeline.__call__`, on the tiny model and in the same run.
+
+Usage: python benchmarks/bench_worker.py [--jobs N] [--model DIR]. Prints a table, writes build/bench/worker.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from rich.console import Console
+from rich.table import Table
+
+from videofleet.architectures import Architecture
+from videofleet.jobs import VideoRequest
+from videofleet.tiers import Tier
+from videofleet.workerspec import Dtype, Warmup, WorkerSpec
+from videofleet_worker.compute import checkpoint
+from videofleet_worker.compute.denoise import begin
+from videofleet_worker.compute.generate import generate
+from videofleet_worker.compute.loading import load
+from videofleet_worker.compute.prompts import Prompts
+from videofleet_worker.compute.warmup import warm_tier
+
+TIER = Tier(name="preview", width=64, height=64, num_frames=9, num_inference_steps=8, fps=16)
+SPEC = WorkerSpec(
+    revision="bench",
+    architecture=Architecture.WAN22_T2V_A14B,
+    dtype=Dtype.BFLOAT16,
+    gpus=0,
+    tiers=[TIER],
+    warmup=Warmup(max_runs=4, stable_within=0.05, timeout_s=60),
+    store="videos",
+)
+REQUEST = VideoRequest(prompt="a red car at night", negative_prompt="blurry", seed=1, tier=TIER)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of one call."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def measure(pipe: Any, jobs: int, folder: Path) -> dict[str, float]:
+    """Medians; the ways take turns, so that a busy machine disturbs them alike."""
+    prompts = Prompts(pipe)
+
+    def ours(kept: Prompts | None) -> None:
+        generate(pipe, begin(pipe, REQUEST, prompts=kept), TIER, folder / "clip.rgb", lambda _: None)
+
+    def theirs() -> None:
+        pipe(
+            REQUEST.prompt,
+            negative_prompt=REQUEST.negative_prompt,
+            height=TIER.height,
+            width=TIER.width,
+            num_frames=TIER.num_frames,
+            num_inference_steps=TIER.num_inference_steps,
+            generator=torch.Generator("cpu").manual_seed(REQUEST.seed),
+            output_type="np",
+        )
+
+    job = begin(pipe, REQUEST)
+    ways: dict[str, Callable[[], object]] = {
+        "WanPipeline.__call__": theirs,
+        "our loop": lambda: ours(None),
+        "our loop, texts kept": lambda: ours(prompts),
+        "encode two texts": lambda: begin(pipe, REQUEST),
+        "two texts kept": lambda: begin(pipe, REQUEST, prompts=prompts),
+        "write a checkpoint": lambda: checkpoint.save(folder / "state", job, {}),
+    }
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for name, work in list(ways.items()) * (jobs + 1):
+        took[name].append(seconds(work))
+    return {name: statistics.median(each[1:]) for name, each in took.items()}
+
+
+def main() -> None:
+    """Loads, warms, measures, prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=20)
+    parser.add_argument("--model", type=Path, default=Path("build/models/tiny-a14b"))
+    options = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        pipe = load(options.model, SPEC)
+        results = {"load": time.perf_counter() - begun}
+        results["warm-up"] = seconds(lambda: warm_tier(pipe, TIER, SPEC.warmup, Path(folder), lambda _: None))
+        results |= measure(pipe, options.jobs, Path(folder))
+    baseline = results["WanPipeline.__call__"]
+    report = {"bench": "worker", "jobs": options.jobs, "torch": torch.__version__, "seconds": results}
+    out = Path("build/bench/worker.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=2))
+    table = Table(title=f"worker, tiny A14B, {TIER.size}x{TIER.num_frames}, {TIER.num_inference_steps} steps, bfloat16")
+    for column in ("what", "ms", "of WanPipeline.__call__"):
+        table.add_column(column)
+    for name, took in results.items():
+        table.add_row(name, f"{took * 1000:,.2f}", f"{took / baseline:.1%}")
+    Console(file=sys.stdout).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""A node that runs nothing: its pods become Ready after a delay, or fail if told to. For scale tests.
+
+A pod's annotations have the last word: `videofleet.dev/fake-ready-after` in seconds, and
+`videofleet.dev/fake-exit-code`, with which its containers then end instead of becoming ready.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+from videofleet_devcluster.client import PODS, ApiClient, ApiError
+from videofleet_devcluster.controllers.loop import Loop
+from videofleet_devcluster.controllers.replicaset import ENDED, phase_of
+from videofleet_devcluster.informer import Informer, run_synced
+from videofleet_devcluster.node.addresses import pod_addresses
+from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration
+from videofleet_devcluster.node.status import ContainerStatus, pod_status, restarts, running, terminated, waiting
+from videofleet_devcluster.objects import Key, Object, annotations_of, is_deleting, key_of
+
+READY_AFTER: Final = "videofleet.dev/fake-ready-after"
+EXIT_CODE: Final = "videofleet.dev/fake-exit-code"
+_ROOM: Final = {"cpu": "1000k", "memory": "1000Ti", "pods": "60000"}
+
+
+class FakeNode:
+    """Claims to run the pods that are bound to `name`."""
+
+    def __init__(self, client: ApiClient, name: str, gpus: int, ready_after_s: float, beat_s: float = BEAT_S) -> None:
+        self._client, self._ready_after_s = client, ready_after_s
+        self._registration = Registration(client, name, _ROOM | {GPU: str(gpus)}, beat_s=beat_s)
+        self._pods = Informer(client, PODS, f"spec.nodeName={name}")
+        self._loop = Loop("fake node", self._pod)
+        self._since: dict[str, tuple[float, datetime]] = {}  # pod uid → when it came, by both clocks
+        self._addresses = pod_addresses()
+        self.registered = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        self._pods.listen(self._pod_changed)
+        async with asyncio.TaskGroup() as tasks:
+            await self._registration.register()
+            await run_synced(tasks, [self._pods])
+            tasks.create_task(self._loop.run())
+            tasks.create_task(self._registration.keep_beating(self._say_again))
+            self.registered.set()
+
+    def _pod_changed(self, pod: Object, _: Object | None) -> None:
+        if self._pods.get(key_of(pod)) is None:
+            self._since.pop(pod["metadata"]["uid"], None)
+        elif is_deleting(pod) or not _is_settled(pod):
+            self._loop.add(key_of(pod))
+
+    def _say_again(self) -> None:
+        for pod in self._pods.all():
+            self._loop.add(key_of(pod))
+
+    async def _pod(self, key: Key) -> float | None:
+        pod = self._pods.get(key)
+        if pod is None:
+            return None
+        if is_deleting(pod):
+            await self._remove(pod)
+            return None
+        clock, uid = asyncio.get_running_loop(), pod["metadata"]["uid"]
+        arrived, since = self._since.setdefault(uid, (clock.time(), datetime.now(UTC)))
+        delay_s = float(annotations_of(pod).get(READY_AFTER, self._ready_after_s))
+        left_s = arrived + delay_s - clock.time()
+        if left_s > 0:
+            return left_s
+        status = _status(pod, str(next(self._addresses)), since)
+        await self._client.patch(PODS, *key, {"metadata": {"uid": uid}, "status": status}, "status")
+        return None
+
+    async def _remove(self, pod: Object) -> None:
+        try:
+            await self._client.delete(PODS, *key_of(pod), uid=pod["metadata"]["uid"], grace_s=0)
+        except ApiError as error:
+            if error.code not in (404, 409):
+                raise
+
+
+def _is_settled(pod: Object) -> bool:
+    """Whether the pod has become what it was to become."""
+    return phase_of(pod) in ("Running", *ENDED)
+
+
+def _status(pod: Object, address: str, since: datetime) -> Object:
+    now, policy = datetime.now(UTC), pod["spec"].get("restartPolicy", "Always")
+    containers = [_container(c, annotations_of(pod), policy, now) for c in pod["spec"]["containers"]]
+    done = terminated(0, "", "", since, now, "")
+    inits = [ContainerStatus(c["name"], c.get("image", ""), done) for c in pod["spec"].get("initContainers") or []]
+    address = (pod.get("status") or {}).get("podIP") or address
+    return pod_status(pod, address, inits, containers, since, now)
+
+
+def _container(container: Object, annotations: dict[str, str], policy: str, now: datetime) -> ContainerStatus:
+    status = ContainerStatus(container["name"], container.get("image", ""), running(now), ready=True, started=True)
+    if EXIT_CODE not in annotations:
+        return status
+    code = int(annotations[EXIT_CODE])
+    status.ready = status.started = False
+    status.state = terminated(code, "", "", now, now, "")
+    if restarts(policy, code):
+        status.last_state, status.restart_count = status.state, 1
+        status.state = waiting("CrashLoopBackOff", "this fake pod was told to fail")
+    return status

@@ -1,0 +1,102 @@
+"""Pods that have to leave: nodes that fall silent or are deleted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videofleet_devcluster.client import DEPLOYMENTS, NODES, PODS
+from videofleet_devcluster.cluster import DevCluster, Options
+from videofleet_devcluster.node.agent import Node
+from videofleet_devcluster.objects import is_deleting, is_true
+from videofleet_devcluster.processes import Processes
+
+SLEEP = ["python3", "-c", "import time; time.sleep(600)"]
+
+
+@pytest.fixture
+async def two_nodes(tmp_path: Path, world_of: Any) -> AsyncIterator[Any]:
+    options = Options(models=tmp_path / "models", nodes=2, gpus=1, node_grace_s=2)
+    async with DevCluster(tmp_path / "dev", options) as cluster:
+        yield world_of(cluster, tmp_path / "dev")
+
+
+def deployment(replicas: int, **pod: Any) -> dict[str, Any]:
+    container = {"name": "main", "image": "none", "command": SLEEP}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False} | pod
+    labels = {"app": "d"}
+    return {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": spec},
+    }
+
+
+async def ready_pods(world: Any) -> list[dict[str, Any]]:
+    found = await world.client.list(PODS, "default", labelSelector="app=d")
+    return [pod for pod in found["items"] if is_true(pod, "Ready") and not is_deleting(pod)]
+
+
+async def until_ready(world: Any, count: int) -> list[dict[str, Any]]:
+    async def enough() -> list[dict[str, Any]] | None:
+        pods = await ready_pods(world)
+        return pods if len(pods) == count else None
+
+    found: list[dict[str, Any]] = await world.until(enough, 60)
+    return found
+
+
+async def test_a_silent_node_is_given_up_its_pods_replaced_and_taken_back_when_it_returns(
+    two_nodes: Any, tmp_path: Path
+) -> None:
+    tolerations = [{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]
+    third = {"kubernetes.io/hostname": "third"}
+    client = two_nodes.client
+    async with Processes() as processes:
+        first = asyncio.create_task(Node(client, processes, "third", tmp_path / "third", beat_s=0.5).run())
+        await two_nodes.create(DEPLOYMENTS, "d", spec=deployment(1, nodeSelector=third, tolerations=tolerations))
+        (pod,) = await until_ready(two_nodes, 1)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+        async def lost() -> bool:
+            node = await client.get(NODES, "", "third")
+            keys = [taint["key"] for taint in node["spec"].get("taints", [])]
+            return not is_true(node, "Ready") and "node.kubernetes.io/unreachable" in keys
+
+        await two_nodes.until(lost, 60)
+        leaving = await two_nodes.until_pod(pod["metadata"]["name"], is_deleting, 60)
+        assert not is_true(leaving, "Ready")
+        second = asyncio.create_task(Node(client, processes, "third", tmp_path / "third", beat_s=0.5).run())
+        (replacement,) = await until_ready(two_nodes, 1)
+        assert replacement["metadata"]["uid"] != pod["metadata"]["uid"]
+        await two_nodes.until_gone(PODS, pod["metadata"]["name"], 60)
+        assert not (await client.get(NODES, "", "third"))["spec"].get("taints")
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+
+
+async def test_pods_of_a_deleted_node_go_with_it(two_nodes: Any) -> None:
+    other = {"kubernetes.io/hostname": "videofleet-dev-2"}
+    await two_nodes.create(DEPLOYMENTS, "d", spec=deployment(1, nodeSelector=other))
+    (pod,) = await until_ready(two_nodes, 1)
+    await two_nodes.client.delete(NODES, "", "videofleet-dev-2")
+    await two_nodes.until_gone(PODS, pod["metadata"]["name"], 60)
+    assert not await ready_pods(two_nodes), "its successor finds no such node"
+
+
+async def test_gpus_are_counted_on_every_node(two_nodes: Any) -> None:
+    gpu = {"limits": {"nvidia.com/gpu": "1"}}
+    for name in ("a", "b", "c"):
+        await two_nodes.pod(name, *SLEEP, resources=gpu)
+    placed = [await two_nodes.until_pod(name, lambda p: p["spec"].get("nodeName"), 60) for name in ("a", "b")]
+    assert {pod["spec"]["nodeName"] for pod in placed} == {"videofleet-dev", "videofleet-dev-2"}
+
+    def message(pod: dict[str, Any]) -> str:
+        conditions = pod["status"].get("conditions", [])
+        return next((c.get("message", "") for c in conditions if c["type"] == "PodScheduled"), "")
+
+    waiting = await two_nodes.until_pod("c", message, 60)
+    assert message(waiting).startswith("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.")

@@ -1,0 +1,61 @@
+"""The fake node: readiness without processes, after a delay, and failure on demand."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videofleet_devcluster.client import DEPLOYMENTS, PODS
+from videofleet_devcluster.cluster import DevCluster, Options
+from videofleet_devcluster.node.fake import EXIT_CODE, READY_AFTER
+from videofleet_devcluster.objects import is_true
+
+
+@pytest.fixture
+async def fake(tmp_path: Path, world_of: Any) -> AsyncIterator[Any]:
+    options = Options(models=tmp_path / "models", fake_ready_after_s=0.05)
+    async with DevCluster(tmp_path / "dev", options) as cluster:
+        yield world_of(cluster, tmp_path / "dev")
+
+
+def spec(**more: Any) -> dict[str, Any]:
+    return {"containers": [{"name": "main", "image": "none", "command": ["does-not-exist"]}]} | more
+
+
+async def annotated(fake: Any, name: str, annotations: dict[str, str], **more: Any) -> None:
+    await fake.create(PODS, name, metadata={"annotations": annotations}, spec=spec(**more))
+
+
+async def test_many_pods_become_ready_and_go_without_a_process(fake: Any) -> None:
+    template = {"metadata": {"labels": {"app": "f"}}, "spec": spec()}
+    body = {"replicas": 40, "selector": {"matchLabels": {"app": "f"}}, "template": template}
+    await fake.create(DEPLOYMENTS, "f", spec=body)
+
+    async def all_available() -> bool:
+        status = (await fake.client.get(DEPLOYMENTS, "default", "f")).get("status", {})
+        return bool(status.get("availableReplicas") == 40)
+
+    await fake.until(all_available, 60)
+    await fake.client.delete(DEPLOYMENTS, "default", "f")
+
+    async def none_left() -> bool:
+        return not (await fake.client.list(PODS, "default"))["items"]
+
+    await fake.until(none_left, 60)
+    assert not (fake.folder / "node").exists()
+
+
+async def test_a_pod_says_when_it_is_ready_and_how_it_fails(fake: Any) -> None:
+    await annotated(fake, "slow", {READY_AFTER: "600"})
+    await annotated(fake, "crashes", {EXIT_CODE: "3"})
+    await annotated(fake, "fails", {EXIT_CODE: "3"}, restartPolicy="Never")
+    await annotated(fake, "fine", {})
+    crashed = await fake.until_pod("crashes", lambda p: p["status"].get("containerStatuses"), 60)
+    (container,) = crashed["status"]["containerStatuses"]
+    assert container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert container["lastState"]["terminated"]["exitCode"] == 3
+    assert not is_true(crashed, "Ready")
+    await fake.until_pod("fails", lambda p: p["status"]["phase"] == "Failed", 60)
+    await fake.until_pod("fine", lambda p: is_true(p, "Ready"), 60)
+    assert (await fake.client.get(PODS, "default", "slow"))["status"]["phase"] == "Pending"
