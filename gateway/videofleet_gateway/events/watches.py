@@ -33,6 +33,7 @@ class Watch:
     latest: Snapshot
     over: bool = False
     listeners: int = 0
+    looked_at: asyncio.Event = field(default_factory=asyncio.Event)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def news(self, limit_s: float) -> None:
@@ -44,12 +45,14 @@ class Watch:
         """Takes in what the poller saw; wakes the listeners if it is new."""
         changed = snapshot.event_id != self.latest.event_id
         self.latest, self.over = snapshot, snapshot.is_last
+        self.looked_at.set()
         if changed or self.over:
             self._wake()
 
     def end(self) -> None:
         """No poller looks any more."""
         self.over = True
+        self.looked_at.set()
         self._wake()
 
     def _wake(self) -> None:
@@ -71,13 +74,13 @@ class Watches:
     async def on(self, job: Job) -> AsyncIterator[Watch]:
         """The job's watch, shared with everybody who listens to it at this time."""
         if job.id not in self._watches:
-            watch = Watch(job.id, await self._snapshot(job))
-            if job.id not in self._watches:  # somebody may have come while we looked
-                self._watches[job.id] = watch, asyncio.create_task(self._poll(watch))
+            watch = Watch(job.id, Snapshot(job))
+            self._watches[job.id] = watch, asyncio.create_task(self._poll(watch))
         watch, poller = self._watches[job.id]
         watch.listeners += 1
         self._metrics.event_listeners.inc()
         try:
+            await watch.looked_at.wait()  # a crowd that comes at once waits for one look
             yield watch
         finally:
             self._metrics.event_listeners.dec()
@@ -90,10 +93,10 @@ class Watches:
         self._metrics.event_pollers.inc()
         try:
             while not watch.over:
-                await asyncio.sleep(PERIOD_S)
                 with suppress(QueueUnavailable):
                     async with answered_in_time():
                         watch.tell(await self._look(watch.job_id))
+                await asyncio.sleep(0 if watch.over else PERIOD_S)
         except Exception as error:  # listeners must not wait for a poller that died: they reconnect
             log.error("watching a job failed", extra={"job": watch.job_id} | describe(error))
         finally:
