@@ -17,10 +17,11 @@ def rows(registry: CollectorRegistry) -> dict[str, str]:
     """Name → its row of the page."""
     found = {}
     for metric in registry._collector_to_names:
-        family = next(iter(metric.describe()))
-        name = family.name + ("_total" if family.type == "counter" else "")
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        found[name] = f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+        for family in metric.describe():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            names = getattr(metric, "_labelnames", None)
+            labels = ", ".join(f"`{label}`" for label in (family._labelnames if names is None else names))
+            found[name] = f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
     return found
 
 

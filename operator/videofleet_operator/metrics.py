@@ -59,11 +59,17 @@ class FleetOutcomes:
     def __init__(self) -> None:
         self.by_fleet: dict[str, list[Outcomes]] = {}  # namespace/name → rows
 
+    def describe(self) -> tuple[CounterMetricFamily, CounterMetricFamily, CounterMetricFamily]:
+        """The families, empty."""
+        return (
+            CounterMetricFamily("videofleet_fleet_jobs", "Jobs by how they ended.", labels=(*_LABELS, "outcome")),
+            CounterMetricFamily("videofleet_fleet_step_seconds", "Sum of jobs' seconds per step.", labels=_LABELS),
+            CounterMetricFamily("videofleet_fleet_timed_jobs", "Jobs in that sum.", labels=_LABELS),
+        )
+
     def collect(self) -> Iterator[CounterMetricFamily]:
         """For Prometheus."""
-        jobs = CounterMetricFamily("videofleet_fleet_jobs", "Jobs by how they ended.", labels=(*_LABELS, "outcome"))
-        step_s = CounterMetricFamily("videofleet_fleet_step_seconds", "Sum of jobs' seconds per step.", labels=_LABELS)
-        timed = CounterMetricFamily("videofleet_fleet_timed_jobs", "Jobs in that sum.", labels=_LABELS)
+        jobs, step_s, timed = self.describe()
         for fleet, rows in self.by_fleet.items():
             for row in rows:
                 labels = (fleet, row.revision, row.tier)
