@@ -16,7 +16,8 @@ from videofleet_operator.crd.document import crd_markdown, crd_yaml
 from videofleet_operator.crd.manifest import openapi_schema
 from videofleet_operator.crd.rules import VALIDATIONS
 from videofleet_operator.crd.schema import structural_schema
-from videofleet_operator.crd.spec import SpecError, SpecModel, VideoGeneratorSpec, parse_spec
+from videofleet_operator.crd.spec import SpecError, VideoGeneratorSpec, parse_spec
+from videofleet_operator.crd.values import SpecModel
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = openapi_schema()

@@ -14,7 +14,7 @@ from videofleet_operator.reasons import reason_rows
 _ORDER = ("type", "description", "default", "enum", "required", "properties", "items")
 _INTRO = """# VideoGenerator
 
-Made by `python -m videofleet_operator.crd` from `operator/videofleet_operator/crd/spec.py`; don't edit.
+Made by `python -m videofleet_operator.crd` from `operator/videofleet_operator/crd/sections/`; don't edit.
 
 `videofleet.dev/v1alpha1`, kind `VideoGenerator`, short name `vg`. A field whose change *makes a new
 revision* starts new workers beside the old ones; any other change touches no worker. A field that is not

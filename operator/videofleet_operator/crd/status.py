@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from videofleet_operator.crd.spec import SpecModel
+from videofleet_operator.crd.values import SpecModel
 
 MESSAGE_MAX = 1024
 

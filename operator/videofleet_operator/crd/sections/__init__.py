@@ -1,0 +1,1 @@
+"""The sections of the spec, one module each: fields, bounds, defaults and meaning."""

@@ -1,0 +1,24 @@
+"""`spec.output`: where videos go."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from videofleet_operator.crd.rules import matches
+from videofleet_operator.crd.values import Label, SpecModel
+
+
+class Output(SpecModel):
+    """Where videos go."""
+
+    store: Label = Field(description="Name of an object store of the installation.")
+    prefix: Annotated[
+        str,
+        Field(max_length=128),
+        matches(
+            "^([A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)?$",
+            "prefix must be a relative path of letters, digits, `.`, `_` and `-`, without a leading or"
+            " trailing `/`"
+            " and with no part beginning with `.`",
+        ),
+    ] = Field(default="", description="Folder in the store.")
