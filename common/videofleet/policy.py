@@ -9,14 +9,41 @@ from enum import StrEnum
 from pydantic import Field
 
 from videofleet.architectures import Architecture
+from videofleet.jobs import Priority
 from videofleet.tiers import Tier
 from videofleet.wire import Wire
 
 
 class Track(StrEnum):
-    """The role a revision plays now. `canary` comes with rollouts."""
+    """The role a revision plays now."""
 
     STABLE = "stable"
+    CANARY = "canary"
+
+
+class StickyBy(StrEnum):
+    """What decides which jobs are admitted to a canary."""
+
+    NONE = "none"  # the count: after n jobs it has had n × weight ± 1
+    TENANT = "tenant"  # a hash of the tenant: the same tenant, the same track
+
+
+class CanaryRule(Wire):
+    """Which share of the jobs is admitted to the canary, and when the data plane itself gives it up."""
+
+    revision: str
+    weight_permille: int = Field(ge=0, le=1000)  # of the jobs admitted from now on; 0: none
+    sticky_by: StickyBy = StickyBy.NONE
+    max_failures_in_row: int = Field(default=3, ge=1)  # then its weight is zero, whatever is published
+
+
+class FallbackRule(Wire):
+    """Lower tiers under load, decided when a job is claimed."""
+
+    tier: str  # what degraded jobs get, unless they asked for a lower one
+    share_permille: int = Field(ge=0, le=1000)  # of the jobs that may be degraded
+    priorities: list[Priority]  # whose jobs may be degraded
+    cause: str  # told with each degraded job
 
 
 class FleetPolicy(Wire):
@@ -39,6 +66,12 @@ class FleetPolicy(Wire):
     tenants: list[str] | None = None  # who may submit; None: everyone with a key
     store: str
     output_prefix: str = ""
+    canary: CanaryRule | None = None
+    fallback: FallbackRule | None = None
+    marks: dict[str, int] = Field(
+        default_factory=dict
+    )  # worker → until when it is to claim nothing, ms since the epoch
+    valid_until_ms: int | None = None  # after it marks and fallback are void and nothing new goes to the canary
     closed: str | None = None  # an ErrorCode: the fleet takes no more jobs, and why
 
     def tier_named(self, name: str) -> Tier | None:
