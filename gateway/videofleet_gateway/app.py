@@ -1,15 +1,16 @@
-"""The aiohttp application: routes, what surrounds them, and the reaper beside them."""
+"""The aiohttp application: routes, what surrounds them, and the rounds beside them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
 
 from aiohttp import web
 
+from videofleet_gateway import reaper
+from videofleet_gateway.batches import feeder
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
-from videofleet_gateway.reaper import reap_forever
-from videofleet_gateway.routes import content, dead, events, health, models, openapi, page, usage, videos
+from videofleet_gateway.rounds import go_round
+from videofleet_gateway.routes import batches, content, dead, events, health, models, openapi, page, usage, videos
 from videofleet_gateway.services import SERVICES, Services
 
 
@@ -27,6 +28,11 @@ def build_app(services: Services) -> web.Application:
             web.get("/v1/videos/{id}/content", content.content),
             web.get("/v1/dead", dead.listing),
             web.post("/v1/videos/{id}/replay", dead.replay),
+            web.post("/v1/batches", batches.create),
+            web.get("/v1/batches", batches.listing),
+            web.get("/v1/batches/{id}", batches.retrieve),
+            web.post("/v1/batches/{id}/cancel", batches.cancel),
+            web.get("/v1/batches/{id}/results", batches.results, allow_head=False),
             web.get("/v1/models", models.listing),
             web.get("/v1/usage", usage.usage),
             web.get("/openapi.json", openapi.openapi),
@@ -44,9 +50,22 @@ def build_app(services: Services) -> web.Application:
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    reaper = asyncio.create_task(reap_forever(services.queue, services.metrics))
+    tasks = [asyncio.create_task(work) for work in _rounds(services)]
     yield
-    reaper.cancel()
-    with suppress(asyncio.CancelledError):
-        await reaper
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await services.queue.close()
+
+
+def _rounds(services: Services) -> list[Coroutine[None, None, None]]:
+    """What every replica does beside answering. Doing it twice changes nothing."""
+    return [
+        go_round(
+            "reaping",
+            lambda: reaper.reap_once(services.queue, services.metrics),
+            pause_s=reaper.PAUSE_S,
+            limit_s=reaper.ROUND_S,
+        ),
+        go_round("feeding batches", lambda: feeder.feed_once(services), pause_s=feeder.PAUSE_S, limit_s=feeder.ROUND_S),
+    ]

@@ -46,6 +46,11 @@ class FleetDirectory:
         await self._fresh()
         return list(self._policies.values())
 
+    async def policy(self, fleet_uid: str) -> FleetPolicy | None:
+        """One fleet's. Raises: QueueUnavailable."""
+        await self._fresh()
+        return self._policies.get(fleet_uid)
+
     async def fleet_uids(self) -> list[str]:
         """Every fleet there is or was. Raises: QueueUnavailable."""
         await self._fresh()

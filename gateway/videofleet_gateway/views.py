@@ -50,7 +50,7 @@ def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
         "expires_at": None,
         "size": tier.size,
         "seconds": spoken_seconds(tier),
-        "error": _error(job),
+        "error": error(job),
         "tier": tier.name,
         "seed": job.request.seed,
         "attempt": job.attempt,
@@ -66,7 +66,8 @@ def _progress(job: Job) -> int:
     return job.progress.percent if job.progress else 0
 
 
-def _error(job: Job) -> dict[str, str] | None:
+def error(job: Job) -> dict[str, str] | None:
+    """Why there is no video; None while there may be one."""
     fallback = _FALLBACK_ERROR.get(job.state)
     if fallback is None:
         return None

@@ -16,7 +16,17 @@ from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import ErrorCode, NewJob, Progress, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
-from videofleet.queue import Durability, JobQueue, QueueError, QueueUnavailable, Settled, durability, scripts
+from videofleet.queue import (
+    Batch,
+    BatchLine,
+    Durability,
+    JobQueue,
+    QueueError,
+    QueueUnavailable,
+    Settled,
+    durability,
+    scripts,
+)
 from videofleet.tiers import Tier
 
 FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
@@ -126,7 +136,7 @@ def test_a_managed_redis_is_asked_for_no_eviction_only() -> None:
         durability.check({"maxmemory_policy": "allkeys-lru"}, Durability.MANAGED)
 
 
-async def test_every_key_of_every_script_lies_in_the_fleets_slot(redis_server: Any, installation: str) -> None:
+async def test_every_key_of_a_script_lies_in_one_slot(redis_server: Any, installation: str) -> None:
     """As MONITOR sees it while every script runs. A cluster would refuse a script that leaves its slot."""
     watching, keys = threading.Event(), list[str]()
     watcher = threading.Thread(target=note_keys, args=(redis_server.url, watching, keys))
@@ -140,7 +150,9 @@ async def test_every_key_of_every_script_lies_in_the_fleets_slot(redis_server: A
         watcher.join(60)
     assert ran == set(scripts.NAMES), "a script is missing here"
     assert len(keys) > 200
-    assert {key for key in keys if f"{{{installation}/{FLEET}}}" not in key} == set()
+    tags = {key.partition("{")[2].partition("}")[0] for key in keys}
+    assert tags == {f"{installation}/{FLEET}", f"{installation}/tenant:studio", installation}
+    assert {key for key in keys if ":batch" not in key and ":staged" not in key and FLEET not in key} == set()
 
 
 def note_keys(url: str, watching: threading.Event, keys: list[str]) -> None:
@@ -195,6 +207,10 @@ async def every_script(url: str, installation: str) -> set[str]:
         (notice,) = await queue.outbox.take(FLEET, 10)
         await queue.outbox.settle(notice, Settled.DISABLED)
         await queue.outbox.depth(FLEET)
+        batch = Batch("batch_0", "studio", 0, total=1, cursor=0)
+        await queue.batches.create(batch, [BatchLine(number=1, job=new_job())], "digest", "body")
+        await queue.batches.take(10)
+        await queue.batches.commit(batch, 0, [BatchLine(number=1, video_id=jobs[-1])])
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)

@@ -3,9 +3,11 @@
 The only package that imports redis. Promise: at-least-once execution, observed once; a zombie's write is refused.
 """
 
+from videofleet.queue.batches import Batch, Batches, BatchLine, batch_id
 from videofleet.queue.client import BeatReply, JobQueue, Submitted
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
+    BatchNotFound,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -21,6 +23,10 @@ from videofleet.queue.errors import (
 from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
+    "Batch",
+    "BatchLine",
+    "BatchNotFound",
+    "Batches",
     "BeatReply",
     "Durability",
     "FleetClosed",
@@ -39,4 +45,5 @@ __all__ = [
     "Settled",
     "StaleEpoch",
     "Submitted",
+    "batch_id",
 ]

@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
 from videofleet.queue import durability, keys, records
+from videofleet.queue.batches import Batches
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
 from videofleet.queue.durability import Durability
@@ -65,6 +66,7 @@ class JobQueue:
         self._redis = connection.redis
         self._installation = installation
         self.outbox = Outbox(connection, installation)
+        self.batches = Batches(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:

@@ -49,6 +49,20 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.parameters:
         described["parameters"] = list(operation.parameters)
+    if operation.takes_file:
+        described["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/jsonl": {"schema": {"type": "string"}},
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"file": {"type": "string", "contentMediaType": "application/jsonl"}},
+                        "required": ["file"],
+                    }
+                },
+            },
+        }
     if operation.takes_video:
         schema = {"schema": _reference("VideoRequest")}
         described["requestBody"] = {

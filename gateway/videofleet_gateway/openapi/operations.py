@@ -33,6 +33,7 @@ class Operation:
     replies: dict[int, str]
     parameters: tuple[dict[str, Any], ...] = ()
     takes_video: bool = False
+    takes_file: bool = False
     errors: tuple[int, ...] = ()
     needs_key: bool = True
 
@@ -66,6 +67,19 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Queue a dead video again", {202: "Video"}, (_ID,), errors=(404, 409, 410)
     ),
     ("get", "/v1/dead"): Operation("One's own dead videos", {200: "VideoList"}),
+    ("post", "/v1/batches"): Operation(
+        "Hand in many videos at once",
+        {202: "Batch", 200: "Batch"},
+        (_IDEMPOTENCY,),
+        takes_file=True,
+        errors=(400, 408, 413, 415, 422),
+    ),
+    ("get", "/v1/batches"): Operation("One's own batches", {200: "BatchList"}, _PAGE[:2], errors=(422,)),
+    ("get", "/v1/batches/{id}"): Operation("One batch", {200: "Batch"}, (_ID,), errors=(404,)),
+    ("post", "/v1/batches/{id}/cancel"): Operation("Stop a batch", {202: "Batch"}, (_ID,), errors=(404,)),
+    ("get", "/v1/batches/{id}/results"): Operation(
+        "A line of JSON for each line of the file", {200: "application/jsonl"}, (_ID,), errors=(404,)
+    ),
     ("get", "/v1/models"): Operation("The fleets that this key may use", {200: "ModelList"}),
     ("get", "/v1/usage"): Operation("What this tenant has, and what it may", {200: "Usage"}),
     ("get", "/openapi.json"): Operation("This document", {200: "application/json"}, needs_key=False),
