@@ -26,6 +26,19 @@ class Warmup(Wire):
     timeout_s: float
 
 
+class Parallelism(Wire):
+    """How the ranks of a worker share one video; rank = branch × ulysses + part."""
+
+    cfg: int = 1  # 2: the branches of classifier-free guidance on different ranks
+    ulysses: int = 1  # ranks that share the tokens of one branch
+    shard_weights: bool = False  # each rank keeps only its part of every expert
+
+    @property
+    def ranks(self) -> int:
+        """Compute processes of the worker: one a GPU, or so many on the CPU."""
+        return self.cfg * self.ulysses
+
+
 class WorkerSpec(Wire):
     """Everything that makes one revision differ from another, as far as the worker acts on it."""
 
@@ -34,6 +47,7 @@ class WorkerSpec(Wire):
     architecture: Architecture
     dtype: Dtype
     gpus: int  # 0: CPU
+    parallelism: Parallelism = Parallelism()
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to
