@@ -1,5 +1,7 @@
 """A tier is one rung of the quality ladder: size, frames and steps of a video."""
 
+from typing import Protocol
+
 from videofleet.architectures import CONSTANTS, Architecture
 from videofleet.wire import Wire
 
@@ -30,7 +32,23 @@ class Tier(Wire):
         return f"{self.width}x{self.height}"
 
 
-def tokens(tier: Tier, architecture: Architecture) -> int:
+class Shape(Protocol):
+    """Width, height and frames: a tier here, or one of the manifest."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def num_frames(self) -> int:
+        """Of the video."""
+
+
+def tokens(tier: Shape, architecture: Architecture) -> int:
     """Tokens of one sample in a transformer. Example: 1280×720×81 on A14B → 21 · 45 · 80 = 75,600."""
     constants = CONSTANTS[architecture]
     frames = (tier.num_frames - 1) // constants.frames_multiple + 1

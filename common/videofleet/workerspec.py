@@ -6,6 +6,8 @@ Secrets.
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from videofleet.architectures import Architecture
 from videofleet.tiers import Tier
 from videofleet.wire import Wire
@@ -39,15 +41,23 @@ class Parallelism(Wire):
         return self.cfg * self.ulysses
 
 
+def is_default(value: Wire) -> bool:
+    """Whether a section is what it is when not given; it is not written then."""
+    return value == type(value)()
+
+
 class WorkerSpec(Wire):
-    """Everything that makes one revision differ from another, as far as the worker acts on it."""
+    """Everything that makes one revision differ from another, as far as the worker acts on it.
+
+    A field that a later version adds is not written at its default: the files of older revisions never change.
+    """
 
     v: int = 1
     revision: str
     architecture: Architecture
     dtype: Dtype
     gpus: int  # 0: CPU
-    parallelism: Parallelism = Parallelism()
+    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=is_default)
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to
