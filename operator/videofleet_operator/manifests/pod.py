@@ -25,7 +25,8 @@ _STORE_CLAIMS: Final = "/var/lib/videofleet/stores"
 _MODELS: Final = "/var/lib/videofleet/models"
 _SCRATCH: Final = "/tmp/videofleet"  # noqa: S108 - an emptyDir of the pod's own
 _CHECK_EVERY_S: Final = 2
-_SHM: Final = "8Gi"
+_SHM_GIB: Final = 8  # at least; it counts as the pod's memory once it is used
+_SHM_GIB_PER_GPU: Final = 4
 
 
 def pod_template(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]:
@@ -142,7 +143,8 @@ def _volumes(fleet: FleetSeen, revision: ResolvedRevision) -> list[tuple[dict[st
         weights = {"persistentVolumeClaim": {"claimName": claim_name, "readOnly": True}}
         pairs.append(_mounted("model", weights, f"{_MODELS}/{claim_name}", read_only=True))
     if revision.worker.gpus:
-        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": _SHM}}
+        size = f"{max(_SHM_GIB, _SHM_GIB_PER_GPU * revision.worker.gpus)}Gi"
+        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": size}}
         pairs.append(_mounted("shm", memory, "/dev/shm"))  # noqa: S108 - NCCL and CUDA expect it there
     return pairs
 
