@@ -165,9 +165,7 @@ def restricted_violations(template):
     """Pod Security Standards `restricted`, and ours on top: read-only root, no token, no secret in the environment."""
     pod = template["spec"]
     security = pod["securityContext"]
-    yield from (
-        key for key in ("hostNetwork", "hostPID", "hostIPC", "initContainers", "shareProcessNamespace") if pod.get(key)
-    )
+    yield from (key for key in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace") if pod.get(key))
     if not (
         security.get("runAsNonRoot")
         and security.get("runAsUser")
@@ -179,7 +177,7 @@ def restricted_violations(template):
     for volume in pod["volumes"]:
         if set(volume) - {"name"} - VOLUME_KINDS:
             yield f"volume {volume}"
-    for container in pod["containers"]:
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
         context = container["securityContext"]
         if context != {
             "allowPrivilegeEscalation": False,
@@ -187,7 +185,7 @@ def restricted_violations(template):
             "capabilities": {"drop": ["ALL"]},
         }:
             yield "container securityContext"
-        if any("hostPort" in port for port in container["ports"]):
+        if any("hostPort" in port for port in container.get("ports", [])):
             yield "hostPort"
         yield from (entry["name"] for entry in container["env"] if "secretKeyRef" in entry.get("valueFrom", {}))
 
@@ -210,9 +208,14 @@ WORKERS = st.fixed_dictionaries(
 )
 
 
-@given(WORKERS, st.sampled_from(["pvc://weights/x", "file:///m", "pvc://weights"]), st.sampled_from(["videos", "disk"]))
-def test_every_pod_is_restricted_and_stays_in_its_namespace(worker, source, store):
-    revision = resolved(worker=worker, output={"store": store}, model=SPEC["model"] | {"source": source})
+MODELS = [{"source": source} for source in ("pvc://weights/x", "file:///m", "pvc://weights", "s3://weights/x")]
+MODELS += [{"source": "hf://studio/wan", "revision": "0" * 40, "secret": "hub"}]
+CACHES = [{}, {"weightCache": {"persistentVolumeClaim": "cache", "maxSize": "200Gi"}}]
+
+
+@given(WORKERS, st.sampled_from(MODELS), st.sampled_from(CACHES), st.sampled_from(["videos", "disk"]))
+def test_every_pod_is_restricted_and_stays_in_its_namespace(worker, model, cache, store):
+    revision = resolved(worker=worker | cache, output={"store": store}, model=SPEC["model"] | model)
     children = [deployment(FLEET, revision, 1), config_map(FLEET, revision), controller_revision(FLEET, revision, 1)]
     children += [service(FLEET), service_account(FLEET)]
     assert list(restricted_violations(children[0]["spec"]["template"])) == []

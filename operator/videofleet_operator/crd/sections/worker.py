@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from videofleet_operator.crd.rules import VALIDATIONS, Rule, duration, matches
-from videofleet_operator.crd.values import Quantity, SpecModel
+from videofleet_operator.crd.values import Label, Quantity, SpecModel
 
 MOST_GPUS: Final = 8  # of one node; ranks of one worker share a machine
 
@@ -70,6 +70,18 @@ SHARDS_NEED_RANKS: Final = Rule(
 _RULES: Final = (RANKS_ARE_GPUS, SHARDS_NEED_RANKS)
 
 
+class WeightCache(SpecModel):
+    """A volume that keeps fetched weights for every worker that mounts it."""
+
+    persistent_volume_claim: Label = Field(
+        description="Claim of the namespace, ReadWriteMany unless there is one worker; its file system knows flock."
+    )
+    max_size: Quantity | None = Field(
+        default=None,
+        description="Bytes to keep there; beyond it, or when the volume is full, what was used least recently goes.",
+    )
+
+
 class Worker(SpecModel):
     """The pods that generate: an allow-list of settings."""
 
@@ -98,6 +110,10 @@ class Worker(SpecModel):
         default=None, max_length=16, description="Labels a node must have."
     )
     tolerations: list[Toleration] | None = Field(default=None, max_length=16, description="Taints a worker accepts.")
+    weight_cache: WeightCache | None = Field(
+        default=None,
+        description="Where workers keep what they fetch; without it each pod fetches `hf://` and `s3://` anew.",
+    )
     termination_grace_period: Annotated[str, Field(max_length=7), duration("10s", "24h")] = Field(
         default="30m", description="How long a stopping worker may go on with its running job."
     )
