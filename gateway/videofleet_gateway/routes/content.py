@@ -52,7 +52,7 @@ async def content(request: web.Request) -> web.StreamResponse:
     if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
     store, key = request.app[SERVICES].store(result.store), key_of(result)
-    size_bytes = (await store.head(key)).size_bytes
+    size_bytes = (await request.app[SERVICES].head(store, key)).size_bytes
     try:
         part = asked_range(_range_header(request, etag), size_bytes)
     except Unsatisfiable:
