@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from videofleet_gateway.problems import Fault, MalformedBody, Problem, Unprocessable
 
@@ -48,7 +49,7 @@ async def read_fields(request: web.Request) -> dict[str, object]:
                     return _form_fields(list((await request.post()).items()))
     except TimeoutError as error:
         raise TooSlow(f"the body must arrive within {ARRIVAL_S:g} s") from error
-    except (ValueError, LookupError, RecursionError) as error:
+    except (ValueError, LookupError, RecursionError, HttpProcessingError) as error:
         raise MalformedBody("the body is not a valid JSON object or form, in UTF-8") from error
     raise UnsupportedMediaType("send application/json or multipart/form-data")
 
@@ -65,7 +66,7 @@ async def read_file(request: web.Request, most_bytes: int) -> bytes:
                 return await _file_part(request, most_bytes)
     except TimeoutError as error:
         raise TooSlow(f"the file must arrive within {FILE_ARRIVAL_S:g} s") from error
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, HttpProcessingError) as error:
         raise MalformedBody("the form cannot be read") from error
     raise UnsupportedMediaType(f"send {_JSON_LINES[0]}, or multipart/form-data with a part named file")
 

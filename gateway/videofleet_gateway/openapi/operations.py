@@ -3,17 +3,22 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+_VIDEO_ID: Final = "^video_[0-7][0-9a-hjkmnp-tv-z]{51}$"
 _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _VARIANT: Final = {"name": "variant", "in": "query", "schema": {"enum": ["video", "thumbnail"], "default": "video"}}
 _PAGE: Final = (
     {
         "name": "after",
         "in": "query",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": _VIDEO_ID},
         "description": "The id that the page begins behind.",
     },
     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
     {"name": "order", "in": "query", "schema": {"enum": ["asc", "desc"], "default": "desc"}},
+)
+_BATCH_PAGE: Final = (
+    _PAGE[0] | {"schema": {"type": "string", "pattern": "^batch_[0-9a-f]{32}$"}},
+    _PAGE[1],
 )
 _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",
@@ -74,7 +79,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         takes_file=True,
         errors=(400, 408, 413, 415, 422),
     ),
-    ("get", "/v1/batches"): Operation("One's own batches", {200: "BatchList"}, _PAGE[:2], errors=(422,)),
+    ("get", "/v1/batches"): Operation("One's own batches", {200: "BatchList"}, _BATCH_PAGE, errors=(422,)),
     ("get", "/v1/batches/{id}"): Operation("One batch", {200: "Batch"}, (_ID,), errors=(404,)),
     ("post", "/v1/batches/{id}/cancel"): Operation("Stop a batch", {202: "Batch"}, (_ID,), errors=(404,)),
     ("get", "/v1/batches/{id}/results"): Operation(
