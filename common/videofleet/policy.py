@@ -66,6 +66,7 @@ class FleetPolicy(Wire):
     tenants: list[str] | None = None  # who may submit; None: everyone with a key
     store: str
     output_prefix: str = ""
+    retention_s: int | None = None  # finished jobs and their files go after it; None: they stay
     canary: CanaryRule | None = None
     fallback: FallbackRule | None = None
     marks: dict[str, int] = Field(

@@ -7,12 +7,13 @@ Invariant: an object appears whole or not at all.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import from_url
+from obstore.store import LocalStore, from_url
 
 _CLIENT_OPTIONS: Final = ("allow_http",)  # of the HTTP client, not of the bucket: a MinIO inside the cluster
 
@@ -46,7 +47,7 @@ class ObjectStore:
         try:
             if url.startswith("file://"):
                 Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
-                return cls(name, from_url(url))
+                return cls(name, LocalStore.from_url(url, automatic_cleanup=True))  # no empty folders stay
             config = dict(options or {})
             client = {option: config.pop(option) == "true" for option in _CLIENT_OPTIONS if option in config}
             return cls(name, from_url(url, config=cast(Any, config), client_options=cast(Any, client)))
@@ -125,6 +126,16 @@ class ObjectStore:
             return
         except (BaseError, OSError) as error:
             raise StoreError(f"store {self.name}: deleting failed: {type(error).__name__}") from error
+
+    async def pages(self, folder: str) -> AsyncIterator[list[tuple[str, datetime]]]:
+        """Every object under `folder/`, all when it is "": key and time of writing. Raises: StoreError."""
+        try:
+            async for page in obstore.list(self._store, prefix=folder or None, chunk_size=1000):
+                yield [(meta["path"], meta["last_modified"]) for meta in page]
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: listing failed: {type(error).__name__}") from error
 
     @property
     def is_folder(self) -> bool:

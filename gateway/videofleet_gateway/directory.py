@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from videofleet.jobs import Job
 from videofleet.policy import FleetPolicy
 from videofleet.queue import JobQueue, QueueUnavailable
 from videofleet_gateway.trouble import describe
@@ -56,6 +57,15 @@ class FleetDirectory:
         if fleet_uid not in self._names:
             await self._fresh()
         return self._names.get(fleet_uid, fleet_uid)
+
+    async def expires_at_ms(self, job: Job) -> int | None:
+        """When a finished job leaves, by the retention in force; None: not by itself. Raises: QueueUnavailable."""
+        if job.finished_at_ms is None:
+            return None
+        if job.fleet_uid not in self._policies:
+            await self._fresh()
+        policy = self._policies.get(job.fleet_uid)
+        return None if policy is None or policy.retention_s is None else job.finished_at_ms + policy.retention_s * 1000
 
     def forget(self) -> None:
         """The next question goes to Redis: somebody learned that this is out of date."""

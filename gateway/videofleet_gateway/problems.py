@@ -6,6 +6,7 @@ read. Codes are a closed vocabulary that clients may rely on; texts may change.
 Problem
 ├── MalformedBody      400  not JSON, not multipart, a field twice
 ├── Unauthorized       401  no key, or one we do not know
+├── Forbidden          403  this key may not do that
 ├── NotFound           404  also what belongs to somebody else
 ├── Conflict           409  the job is in another state
 ├── Gone               410  the fleet was deleted
@@ -88,6 +89,12 @@ class Unauthorized(Problem):
             "a valid API key is needed: Authorization: Bearer vf_<id>_<secret>",
             headers={"WWW-Authenticate": 'Bearer realm="videofleet"'},
         )
+
+
+class Forbidden(Problem):
+    """A key that is known and may not do this."""
+
+    status, kind, default_code = 403, "permission_error", "forbidden"
 
 
 class NotFound(Problem):

@@ -36,7 +36,7 @@ def status(job: Job) -> str:
     return _STATUS[job.state]
 
 
-def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
+def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt: bool) -> dict[str, Any]:
     """The video object: OpenAI's fields, then `tier`, `seed`, `attempt` and `cancel_requested` of ours."""
     tier = job.result.tier if job.result else job.request.tier
     shown = {
@@ -47,7 +47,7 @@ def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
         "progress": _progress(job),
         "created_at": job.created_at_ms // 1000,
         "completed_at": None if job.finished_at_ms is None else job.finished_at_ms // 1000,
-        "expires_at": None,
+        "expires_at": None if expires_at_ms is None else expires_at_ms // 1000,
         "size": tier.size,
         "seconds": spoken_seconds(tier),
         "error": _error(job),

@@ -189,6 +189,11 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.waiting_before(new_job())
         await queue.replay(jobs[3])
         await queue.remove(jobs[0])
+        await queue.leaving.purge(jobs[1])
+        await queue.leaving.expire(FLEET)
+        await queue.leaving.forget_tenant(FLEET, "studio")
+        for owed in await queue.leaving.owed(FLEET):
+            await queue.leaving.paid(owed)
         await queue.reap(FLEET)
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))

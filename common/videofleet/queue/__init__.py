@@ -18,6 +18,7 @@ from videofleet.queue.errors import (
     QueueUnavailable,
     StaleEpoch,
 )
+from videofleet.queue.leaving import Leaving, Owed
 
 __all__ = [
     "BeatReply",
@@ -30,6 +31,8 @@ __all__ = [
     "JobNotFound",
     "JobQueue",
     "LeaseLost",
+    "Leaving",
+    "Owed",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",

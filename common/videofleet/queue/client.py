@@ -23,12 +23,12 @@ from videofleet.queue.errors import (
     FleetUnknown,
     IdempotencyConflict,
     JobNotDead,
-    JobNotFinished,
     JobNotFound,
     LeaseLost,
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.leaving import Leaving
 from videofleet.queue.records import TenantUsage
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
@@ -63,6 +63,7 @@ class JobQueue:
         self._connection = connection
         self._redis = connection.redis
         self._installation = installation
+        self.leaving = Leaving(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
@@ -215,11 +216,7 @@ class JobQueue:
     async def remove(self, job_id: str) -> Job:
         """Forgets a finished job and returns what it was. Raises: JobNotFound, JobNotFinished."""
         job = await self.get(job_id)
-        match await self._run_durably("remove", job.fleet_uid, job_id):
-            case "missing":
-                raise JobNotFound("no such job")
-            case "unfinished":
-                raise JobNotFinished("the job is not finished; cancel it first")
+        await self.leaving.remove(job_id)
         return job
 
     async def dead(self, fleet_uid: str, tenant: str) -> list[Job]:

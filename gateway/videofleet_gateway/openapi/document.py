@@ -49,8 +49,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.parameters:
         described["parameters"] = list(operation.parameters)
-    if operation.takes_video:
-        schema = {"schema": _reference("VideoRequest")}
+    if operation.body:
+        schema = {"schema": _reference(operation.body)}
         described["requestBody"] = {
             "required": True,
             "content": {"application/json": schema, "multipart/form-data": schema},

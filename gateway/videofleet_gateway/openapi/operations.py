@@ -5,6 +5,12 @@ from typing import Any, Final
 
 _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _VARIANT: Final = {"name": "variant", "in": "query", "schema": {"enum": ["video", "thumbnail"], "default": "video"}}
+_PURGE: Final = {
+    "name": "purge",
+    "in": "query",
+    "schema": {"enum": ["true", "false"], "default": "false"},
+    "description": "Remove it in whatever state it is.",
+}
 _PAGE: Final = (
     {
         "name": "after",
@@ -32,7 +38,7 @@ class Operation:
     summary: str
     replies: dict[int, str]
     parameters: tuple[dict[str, Any], ...] = ()
-    takes_video: bool = False
+    body: str = ""  # a schema's name
     errors: tuple[int, ...] = ()
     needs_key: bool = True
 
@@ -42,13 +48,19 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Queue a video",
         {202: "CreatedVideo", 200: "CreatedVideo"},
         (_IDEMPOTENCY,),
-        takes_video=True,
+        body="VideoRequest",
         errors=(400, 404, 408, 410, 413, 415, 422),
     ),
     ("get", "/v1/videos"): Operation("One's own videos", {200: "VideoList"}, _PAGE, errors=(422,)),
     ("get", "/v1/videos/{id}"): Operation("One video", {200: "Video"}, (_ID,), errors=(404,)),
     ("delete", "/v1/videos/{id}"): Operation(
-        "Cancel what is unfinished, remove what is finished", {200: "Deletion"}, (_ID,), errors=(404,)
+        "Cancel what is unfinished, remove what is finished", {200: "Deletion"}, (_ID, _PURGE), errors=(404, 422)
+    ),
+    ("post", "/v1/erase"): Operation(
+        "Erase everything of the tenant",
+        {200: "Erasure"},
+        body="ErasureRequest",
+        errors=(400, 403, 408, 413, 415, 422),
     ),
     ("get", "/v1/videos/{id}/content"): Operation(
         "The file",

@@ -55,6 +55,20 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "Deletion": _closed(
         {"id": _TEXT, "object": {"const": "video.deleted"}, "deleted": {"type": "boolean"}, "status": _STATUS}
     ),
+    "ErasureRequest": _closed(
+        {"tenant": _TEXT | {"description": "The tenant's own name, so that none is erased by mistake."}}
+    ),
+    "Erasure": _closed(
+        {
+            "object": {"const": "erasure"},
+            "tenant": _TEXT,
+            "videos": _COUNT | {"description": "Records removed, prompts and all."},
+            "files": {
+                "enum": ["deleted", "pending"],
+                "description": "pending: a store is away, they go when it is back.",
+            },
+        }
+    ),
     "QueuedEvent": _closed(_VIDEO | {"eta_s": _ETA, "position": {"type": ["integer", "null"], "minimum": 1}}),
     "ProgressEvent": _closed(_VIDEO | {"eta_s": _ETA, "stage": _TEXT, "step": _COUNT, "steps": _COUNT}),
     "Tier": _closed({"name": _TEXT, "size": _TEXT, "seconds": _TEXT, "fps": {"type": "integer"}}),

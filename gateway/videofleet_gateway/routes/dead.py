@@ -18,7 +18,7 @@ async def listing(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     async with answered_in_time():
         videos = [
-            views.video(job, await services.fleets.name(fleet_uid), with_prompt=False)
+            await services.shown(job, with_prompt=False)
             for fleet_uid in await services.fleets.fleet_uids()
             for job in await services.queue.dead(fleet_uid, request[CALLER].tenant)
         ]
@@ -30,5 +30,5 @@ async def replay(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     async with answered_in_time():
         job = await services.queue.replay((await own_job(request)).id)
-        name = await services.fleets.name(job.fleet_uid)
-    return web.json_response(views.video(job, name, with_prompt=True), status=HTTPStatus.ACCEPTED)
+        shown = await services.shown(job, with_prompt=True)
+    return web.json_response(shown, status=HTTPStatus.ACCEPTED)
