@@ -9,7 +9,19 @@ from videofleet_gateway import files, reaper
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
 from videofleet_gateway.rounds import go_round
-from videofleet_gateway.routes import content, dead, deletion, events, health, models, openapi, page, usage, videos
+from videofleet_gateway.routes import (
+    content,
+    dead,
+    deletion,
+    events,
+    health,
+    links,
+    models,
+    openapi,
+    page,
+    usage,
+    videos,
+)
 from videofleet_gateway.services import SERVICES, Services
 
 
@@ -26,6 +38,7 @@ def build_app(services: Services) -> web.Application:
             web.post("/v1/erase", deletion.erase),
             web.get("/v1/videos/{id}/events", events.events, allow_head=False),
             web.get("/v1/videos/{id}/content", content.content),
+            web.post("/v1/videos/{id}/links", links.create),
             web.get("/v1/dead", dead.listing),
             web.post("/v1/videos/{id}/replay", dead.replay),
             web.get("/v1/models", models.listing),

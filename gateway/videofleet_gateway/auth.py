@@ -76,8 +76,16 @@ class Keyring:
         digest = hashlib.sha256(f"vf_{key_id}_{secret}".encode()).hexdigest()
         if not hmac.compare_digest(digest, known.sha256 if known else _NO_DIGEST) or known is None:
             return None
-        rules = self._rules.get(known.tenant, _NO_RULES)
-        return Caller(tenant=known.tenant, key_id=key_id, rules=rules)
+        return self._caller(known)
+
+    def caller_of(self, key_id: str) -> Caller | None:
+        """Whose key this is, for what the key has signed; None when it was taken away."""
+        self._reload_if_changed()
+        known = self._keys.get(key_id)
+        return None if known is None else self._caller(known)
+
+    def _caller(self, key: _Key) -> Caller:
+        return Caller(tenant=key.tenant, key_id=key.id, rules=self._rules.get(key.tenant, _NO_RULES))
 
     def _reload_if_changed(self) -> None:
         signature = _signature(self._path)

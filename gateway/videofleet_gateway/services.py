@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import web
+from yarl import URL
 
 from videofleet.jobs import Job
 from videofleet.queue import JobQueue
@@ -29,6 +30,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimits = field(default_factory=RateLimits)
     draining: bool = False
+    _origins: list[str] | None = None
     figures: FleetFigures = field(init=False)
     watches: Watches = field(init=False)
     files: Files = field(init=False)
@@ -42,6 +44,13 @@ class Services:
         """The job as clients see it. Raises: QueueUnavailable."""
         name = await self.fleets.name(job.fleet_uid)
         return views.video(job, name, await self.fleets.expires_at_ms(job), with_prompt=with_prompt)
+
+    async def redirect_origins(self) -> list[str]:
+        """Where presigned addresses lead, e.g. `https://s3.example.com`. Raises: StoreError."""
+        if self._origins is None:
+            signed = [await store.presigned("x", 1) for store in self.stores.values()]
+            self._origins = sorted({str(URL(address).origin()) for address in signed if address})
+        return self._origins
 
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises: StoreError."""

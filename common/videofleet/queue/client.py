@@ -30,6 +30,7 @@ from videofleet.queue.errors import (
 )
 from videofleet.queue.leaving import Leaving
 from videofleet.queue.records import TenantUsage
+from videofleet.queue.signing import SigningKeys
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
@@ -64,6 +65,7 @@ class JobQueue:
         self._redis = connection.redis
         self._installation = installation
         self.leaving = Leaving(connection, installation)
+        self.signing = SigningKeys(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:

@@ -44,3 +44,8 @@ def closed(prefix: str) -> str:
 def workers(prefix: str) -> str:
     """Hash of worker beacons."""
     return f"{prefix}:workers"
+
+
+def signing(installation: str, day: int) -> str:
+    """The gateways' signing key of one day."""
+    return f"vf:{{{installation}}}:signing:{day}"

@@ -39,8 +39,10 @@ class Operation:
     replies: dict[int, str]
     parameters: tuple[dict[str, Any], ...] = ()
     body: str = ""  # a schema's name
+    needs_body: bool = True
     errors: tuple[int, ...] = ()
     needs_key: bool = True
+    opens_by_link: bool = False
 
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -64,15 +66,25 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("get", "/v1/videos/{id}/content"): Operation(
         "The file",
-        {200: "video/mp4", 206: "video/mp4", 304: ""},
+        {200: "video/mp4", 206: "video/mp4", 302: "", 304: ""},
         (_ID, _VARIANT, _RANGE),
         errors=(404, 416, 422),
+        opens_by_link=True,
     ),
     ("get", "/v1/videos/{id}/events"): Operation(
         "Its life as server-sent events: queued, progress, done, deleted",
         {200: "text/event-stream", 204: ""},
         (_ID, _LAST_EVENT),
         errors=(404,),
+        opens_by_link=True,
+    ),
+    ("post", "/v1/videos/{id}/links"): Operation(
+        "Addresses that open one video without a key, for some minutes",
+        {201: "Links"},
+        (_ID,),
+        body="LinksRequest",
+        needs_body=False,
+        errors=(400, 404, 408, 413, 415, 422),
     ),
     ("post", "/v1/videos/{id}/replay"): Operation(
         "Queue a dead video again", {202: "Video"}, (_ID,), errors=(404, 409, 410)

@@ -69,6 +69,20 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             },
         }
     ),
+    "LinksRequest": _closed(
+        {"expires_in": {"type": ["integer", "string"], "minimum": 60, "maximum": 86400, "default": 900}},
+        optional=("expires_in",),
+    ),
+    "Links": _closed(
+        {
+            "id": _TEXT,
+            "object": {"const": "video.links"},
+            "expires_at": {"type": "integer", "description": "Unix seconds."},
+            "links": _closed(
+                dict.fromkeys(("video", "thumbnail", "events"), _TEXT | {"description": "Path and query."})
+            ),
+        }
+    ),
     "QueuedEvent": _closed(_VIDEO | {"eta_s": _ETA, "position": {"type": ["integer", "null"], "minimum": 1}}),
     "ProgressEvent": _closed(_VIDEO | {"eta_s": _ETA, "stage": _TEXT, "step": _COUNT, "steps": _COUNT}),
     "Tier": _closed({"name": _TEXT, "size": _TEXT, "seconds": _TEXT, "fps": {"type": "integer"}}),
