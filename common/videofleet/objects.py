@@ -10,14 +10,19 @@ VIDEO: Final = "video.mp4"
 THUMBNAIL: Final = "thumbnail.jpg"
 
 
+def attempt_folder(prefix: str, job: str, attempt: int) -> str:
+    """What one attempt delivers; attempt 0 is a copy of an earlier video."""
+    return f"{job_folder(prefix, job)}/{attempt}"
+
+
 def video_key(prefix: str, job: str, attempt: int) -> str:
     """`studio`, job, 2 → `studio/<job>/2/video.mp4`."""
-    return f"{job_folder(prefix, job)}/{attempt}/{VIDEO}"
+    return f"{attempt_folder(prefix, job, attempt)}/{VIDEO}"
 
 
 def thumbnail_key(prefix: str, job: str, attempt: int) -> str:
     """Beside the video."""
-    return f"{job_folder(prefix, job)}/{attempt}/{THUMBNAIL}"
+    return f"{attempt_folder(prefix, job, attempt)}/{THUMBNAIL}"
 
 
 def checkpoint_folder(prefix: str, job: str) -> str:

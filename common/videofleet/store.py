@@ -120,6 +120,15 @@ class ObjectStore:
         except (BaseError, OSError, ValueError) as error:
             raise StoreError(f"store {self.name}: signing failed: {type(error).__name__}") from error
 
+    async def copy(self, key: str, to: str) -> None:
+        """Copies an object inside the store. Raises: ObjectNotFound, StoreError."""
+        try:
+            await obstore.copy_async(self._store, key, to)
+        except FileNotFoundError as error:
+            raise ObjectNotFound(f"store {self.name} has no such object") from error
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: copying failed: {type(error).__name__}") from error
+
     async def remove(self, key: str) -> None:
         """Deletes an object; one that is not there is fine. Raises: StoreError."""
         try:

@@ -50,6 +50,16 @@ class Metrics:
             "Jobs polled for those streams.",
             registry=self.registry,
         )
+        self.cache = Counter(
+            "videofleet_gateway_cache",
+            "Submissions that an earlier video might have answered: hit or miss.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._count_rounds()
+
+    def _count_rounds(self) -> None:
+        """What is done beside answering."""
         self.reaped = Counter(
             "videofleet_gateway_reaped",
             "Jobs whose lease had expired and that the reaper moved on.",

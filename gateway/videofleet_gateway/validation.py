@@ -45,6 +45,7 @@ class Asked:
     guidance_scale_2: float | None = None
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
+    cache: bool = True
 
     @property
     def digest(self) -> str:
@@ -157,6 +158,13 @@ def _priority(given: object) -> Priority:
         raise ValueError(f"must be one of {', '.join(Priority)}") from None
 
 
+def _yes_or_no(given: object) -> bool:
+    text = str(given).lower() if isinstance(given, bool | str) else ""
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
 def _number_text(given: object) -> str:
     """A number's plain digits; "" for what is neither number nor text (booleans are no numbers here)."""
     if isinstance(given, str):
@@ -176,5 +184,6 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "guidance_scale_2": _guidance,
     "priority": _priority,
     "deadline": deadline,
+    "cache": _yes_or_no,
 }
 ACCEPTED: Final = tuple(_PARSERS)

@@ -37,7 +37,7 @@ def status(job: Job) -> str:
 
 
 def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt: bool) -> dict[str, Any]:
-    """The video object: OpenAI's fields, then `tier`, `seed`, `attempt` and `cancel_requested` of ours."""
+    """The video object: OpenAI's fields, then ours from `tier` on."""
     tier = job.result.tier if job.result else job.request.tier
     shown = {
         "id": job.id,
@@ -55,6 +55,7 @@ def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt
         "seed": job.request.seed,
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
+        "cached": job.cached,
     }
     return shown | {"prompt": job.request.prompt} if with_prompt else shown
 

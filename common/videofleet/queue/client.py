@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
 from videofleet.queue import durability, keys, records
+from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
 from videofleet.queue.durability import Durability
@@ -64,6 +65,7 @@ class JobQueue:
         self._connection = connection
         self._redis = connection.redis
         self._installation = installation
+        self.cache = ResultCache(connection, installation)
         self.leaving = Leaving(connection, installation)
         self.signing = SigningKeys(connection, installation)
 

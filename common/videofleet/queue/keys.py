@@ -49,3 +49,8 @@ def workers(prefix: str) -> str:
 def signing(installation: str, day: int) -> str:
     """The gateways' signing key of one day."""
     return f"vf:{{{installation}}}:signing:{day}"
+
+
+def cached(prefix: str, scope: str, digest: str) -> str:
+    """List of the jobs that asked for one video, the latest first; `remember` makes it."""
+    return f"{prefix}:cache:{scope}:{digest}"

@@ -35,6 +35,7 @@ _VIDEO: Final[dict[str, Any]] = {
     "seed": _COUNT,
     "attempt": _COUNT | {"description": "How many workers began it."},
     "cancel_requested": {"type": "boolean"},
+    "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
 }
 _PROMPT: Final = {"prompt": _TEXT}
 

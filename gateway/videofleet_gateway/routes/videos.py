@@ -25,6 +25,7 @@ from videofleet_gateway.paging import asked_page
 from videofleet_gateway.problems import RETRY_FULL_S, Fault, TooManyRequests, Unprocessable, problem_of
 from videofleet_gateway.prompts.advice import Advice, Weight
 from videofleet_gateway.prompts.review import Review, review, shown
+from videofleet_gateway.reuse import submit_or_reuse
 from videofleet_gateway.services import CALLER, JOB_ID, SERVICES, Services
 from videofleet_gateway.tenants import TenantRules
 from videofleet_gateway.validation import Asked, asked_for, video_request
@@ -78,7 +79,8 @@ async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[
     )
     await _check_room(services, new, rules)
     try:
-        return await services.queue.submit(new), advice
+        reuses = asked.seed is not None and asked.cache
+        return await submit_or_reuse(services, new, policy, reuses=reuses), advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise
