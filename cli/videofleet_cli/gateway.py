@@ -113,6 +113,10 @@ class Gateway:
         """Removes everything of the tenant. Doing it again changes nothing."""
         return await self._json("POST", "v1/erase", json={"tenant": tenant}, timeout=aiohttp.ClientTimeout(None))
 
+    async def intake(self, fleet: str, verb: str) -> dict[str, Any]:
+        """Pauses or resumes a fleet's intake. Doing it again changes nothing."""
+        return await self._json("POST", f"v1/intake/{verb}", json={"model": fleet})
+
     async def download(self, job: str, path: Path, variant: str = "video") -> None:
         """Writes the video or its thumbnail; a partial file is never left under the final name."""
         partial = path.with_name(path.name + ".part")

@@ -38,6 +38,7 @@ class FleetDirectory:
         self._queue = queue
         self._policies: dict[str, FleetPolicy] = {}
         self._names: dict[str, str] = {}
+        self._paused: set[str] = set()
         self._unreadable: set[str] = set()
         self._read_at = -MAX_AGE_S
         self._refreshing: asyncio.Task[None] | None = None
@@ -46,6 +47,11 @@ class FleetDirectory:
         """Every fleet's policy, closed ones too. Raises: QueueUnavailable."""
         await self._fresh()
         return list(self._policies.values())
+
+    async def is_paused(self, fleet_uid: str) -> bool:
+        """Whether a person has paused its intake. Raises: QueueUnavailable."""
+        await self._fresh()
+        return fleet_uid in self._paused
 
     async def fleet_uids(self) -> list[str]:
         """Every fleet there is or was. Raises: QueueUnavailable."""
@@ -86,6 +92,7 @@ class FleetDirectory:
         kept = {uid: policy for uid, policy in self._policies.items() if uid in names}
         self._policies = kept | {uid: policy for uid, policy in zip(asked, answers, strict=True) if policy}
         self._names = names
+        self._paused = await self._queue.intake.paused()
         self._read_at = began
 
     async def _policy(self, fleet_uid: str) -> FleetPolicy | None:

@@ -36,6 +36,7 @@ from videofleet.queue import (
 from videofleet.store import ObjectNotFound, StoreError
 
 RETRY_SOON_S: Final = 1  # Redis or the store is away: workers go on, so asking again soon costs nothing
+RETRY_PAUSED_S: Final = 60
 RETRY_FULL_S: Final = 5  # a full queue moves with the speed of videos
 
 
@@ -158,6 +159,16 @@ class HttpRefusal(Problem):
 def no_such_video() -> NotFound:
     """Also for another tenant's video: a stranger learns nothing."""
     return NotFound("no such video; it was deleted, or belongs to another key", code="video_not_found")
+
+
+def intake_paused(fleet: str) -> Unavailable:
+    """A person has paused the fleet; only a person ends that."""
+    return Unavailable(
+        f"{fleet} takes no new videos for the time being; try again later, or another: GET /v1/models",
+        code="intake_paused",
+        param="model",
+        headers=_retry(RETRY_PAUSED_S),
+    )
 
 
 def problem_of(error: Exception) -> Problem | None:

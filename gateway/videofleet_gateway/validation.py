@@ -73,6 +73,17 @@ def asked_for(fields: Mapping[str, object]) -> Asked:
     return Asked(**values)
 
 
+def model_named(fields: Mapping[str, object]) -> str:
+    """The `model` of a body that has no other field. Raises: Unprocessable."""
+    faults = [Fault(name[:64], "unknown field; known is model") for name in fields if name != "model"]
+    given = fields.get("model")
+    if not isinstance(given, str) or not re.fullmatch(rf"{NAME}(/{NAME})?", given):
+        faults.append(Fault("model", "is required: namespace/name of a fleet"))
+    if faults:
+        raise Unprocessable.from_faults(faults[:MAX_FAULTS])
+    return str(given)
+
+
 def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoRequest:
     """What the fleet's workers will get. Raises: Unprocessable when the fleet does not offer it."""
     tier = chosen_tier(policy, tier=asked.tier, size=asked.size, seconds=asked.seconds)

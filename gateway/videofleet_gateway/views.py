@@ -85,7 +85,7 @@ def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any
     }
 
 
-def model(policy: FleetPolicy, figures: Figures) -> dict[str, Any]:
+def model(policy: FleetPolicy, figures: Figures, *, is_paused: bool) -> dict[str, Any]:
     """A fleet as a model, with its tiers, best first, and its workers. `created` is not known here.
 
     Which job a worker has is not told: it may be another tenant's.
@@ -100,6 +100,7 @@ def model(policy: FleetPolicy, figures: Figures) -> dict[str, Any]:
             {"name": tier.name, "size": tier.size, "seconds": spoken_seconds(tier), "fps": tier.fps}
             for tier in policy.tiers
         ],
+        "intake": "paused" if is_paused else "open",
         "waiting": figures.stats.waiting,
         "running": figures.stats.running,
         "workers": [

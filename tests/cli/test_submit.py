@@ -168,3 +168,15 @@ async def test_erase_takes_jobs_or_a_tenant(gateway: Gateway, start: Start) -> N
     await gateway.waiting_job()
     done = await (await start("erase", "--tenant", "studio", **gateway.environment)).done()
     assert (done.code, done.out) == (0, "Erased 1 videos of studio.\n")
+
+
+async def test_intake_is_paused_by_admins_only(gateway: Gateway, start: Start) -> None:
+    refused = await (await start("intake", "pause", "studio/tiny", **gateway.environment)).done()
+    assert refused.code == 4
+    assert "admin" in refused.err
+    keys = json.loads((gateway.folder / "keys.json").read_text())
+    keys["keys"][0]["role"] = "admin"
+    (gateway.folder / "keys.json").write_text(json.dumps(keys))
+    assert (await (await start("intake", "pause", "studio/tiny", **gateway.environment)).done()).code == 0
+    assert (await (await start("intake", "resume", "studio/tiny", **gateway.environment)).done()).code == 0
+    assert (await (await start("intake", "pause", "studio/none", **gateway.environment)).done()).code == 2

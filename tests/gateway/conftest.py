@@ -78,6 +78,7 @@ class Gateway:
     extra_arguments: tuple[str, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +101,7 @@ class Gateway:
         """As a Secret volume does it: a new file swapped in."""
         entries = [
             {"id": key.split("_")[1], "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
+            | ({"role": self.roles[tenant]} if tenant in self.roles else {})
             for tenant, key in self.keys.items()
         ]
         fresh = self.folder / "keys.new"

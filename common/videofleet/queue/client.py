@@ -29,6 +29,7 @@ from videofleet.queue.errors import (
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.intake import Intake
 from videofleet.queue.leaving import Leaving
 from videofleet.queue.records import TenantUsage
 from videofleet.queue.signing import SigningKeys
@@ -66,6 +67,7 @@ class JobQueue:
         self._redis = connection.redis
         self._installation = installation
         self.cache = ResultCache(connection, installation)
+        self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
         self.signing = SigningKeys(connection, installation)
 

@@ -54,3 +54,8 @@ def signing(installation: str, day: int) -> str:
 def cached(prefix: str, scope: str, digest: str) -> str:
     """List of the jobs that asked for one video, the latest first; `remember` makes it."""
     return f"{prefix}:cache:{scope}:{digest}"
+
+
+def paused(installation: str) -> str:
+    """Set of the fleets whose intake is paused."""
+    return f"vf:{{{installation}}}:paused"

@@ -89,6 +89,18 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("post", "/v1/videos/{id}/replay"): Operation(
         "Queue a dead video again", {202: "Video"}, (_ID,), errors=(404, 409, 410)
     ),
+    ("post", "/v1/intake/pause"): Operation(
+        "Take no new videos in a fleet (admin)",
+        {200: "Intake"},
+        body="IntakeRequest",
+        errors=(400, 403, 404, 408, 410, 413, 415, 422),
+    ),
+    ("post", "/v1/intake/resume"): Operation(
+        "Take new videos again (admin)",
+        {200: "Intake"},
+        body="IntakeRequest",
+        errors=(400, 403, 404, 408, 410, 413, 415, 422),
+    ),
     ("get", "/v1/dead"): Operation("One's own dead videos", {200: "VideoList"}),
     ("get", "/v1/models"): Operation("The fleets that this key may use", {200: "ModelList"}),
     ("get", "/v1/usage"): Operation("What this tenant has, and what it may", {200: "Usage"}),

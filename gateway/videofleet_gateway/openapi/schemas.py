@@ -70,6 +70,8 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             },
         }
     ),
+    "IntakeRequest": _closed({"model": _TEXT | {"description": "namespace/name of a fleet."}}),
+    "Intake": _closed({"object": {"const": "intake"}, "model": _TEXT, "paused": {"type": "boolean"}}),
     "LinksRequest": _closed(
         {"expires_in": {"type": ["integer", "string"], "minimum": 60, "maximum": 86400, "default": 900}},
         optional=("expires_in",),
@@ -103,6 +105,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "owned_by": _TEXT,
             "architecture": _TEXT,
             "tiers": _list_of("Tier"),
+            "intake": {"enum": ["open", "paused"]},
             "waiting": _COUNT,
             "running": _COUNT,
             "workers": _list_of("Worker"),

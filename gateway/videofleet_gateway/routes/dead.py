@@ -8,6 +8,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from videofleet_gateway import views
+from videofleet_gateway.audit import Act, record
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.routes.videos import own_job
 from videofleet_gateway.services import CALLER, SERVICES
@@ -31,4 +32,5 @@ async def replay(request: web.Request) -> web.Response:
     async with answered_in_time():
         job = await services.queue.replay((await own_job(request)).id)
         shown = await services.shown(job, with_prompt=True)
+    record(request, Act.REPLAY_VIDEO, job.id)
     return web.json_response(shown, status=HTTPStatus.ACCEPTED)

@@ -7,6 +7,7 @@ the store lets us, and by the rounds in `files` where it does not.
 import asyncio
 import contextlib
 import logging
+import re
 from typing import Final
 
 from aiohttp import web
@@ -16,9 +17,11 @@ from videofleet.objects import checkpoint_folder
 from videofleet.queue import JobNotFound, Owed
 from videofleet.store import StoreError
 from videofleet_gateway import views
+from videofleet_gateway.audit import Act, record, require_admin
+from videofleet_gateway.auth import TENANT_NAME
 from videofleet_gateway.body import read_fields
 from videofleet_gateway.directory import answered_in_time
-from videofleet_gateway.problems import Fault, Forbidden, Unprocessable
+from videofleet_gateway.problems import Fault, Unprocessable
 from videofleet_gateway.routes.videos import own_job
 from videofleet_gateway.services import CALLER, SERVICES, Services
 
@@ -45,16 +48,17 @@ async def delete(request: web.Request) -> web.Response:
                 return _deletion(job, deleted=False)
         leaving = services.queue.leaving
         owed = await (leaving.purge(job.id) if purges else leaving.remove(job.id))
+    if purges:
+        record(request, Act.PURGE_VIDEO, job.id)
     await _delete_files(services, [owed])
     return _deletion(job, deleted=True)
 
 
 async def erase(request: web.Request) -> web.Response:
     """POST: every job of the tenant, whatever its state: record, prompt, checkpoints, files. Again changes nothing."""
-    services, tenant = request.app[SERVICES], request[CALLER].tenant
-    named = await _tenant_named(request)
-    if named != tenant:
-        raise Forbidden("this key may erase its own tenant only; name that one", param="tenant")
+    services, tenant = request.app[SERVICES], await _tenant_named(request)
+    if tenant != request[CALLER].tenant:
+        require_admin(request, Act.ERASE_TENANT, tenant)
     videos, all_deleted = 0, True
     for fleet_uid in await services.fleets.fleet_uids():
         while jobs := await services.queue.page([fleet_uid], tenant, after=None, limit=_PAGE, newest_first=False):
@@ -62,7 +66,7 @@ async def erase(request: web.Request) -> web.Response:
             videos += len(jobs)
             all_deleted &= await _delete_files(services, owed)
         await services.queue.leaving.forget_tenant(fleet_uid, tenant)
-    log.info("tenant erased", extra={"tenant": tenant, "videos": videos, "files_deleted": all_deleted})
+    record(request, Act.ERASE_TENANT, tenant)
     files = "deleted" if all_deleted else "pending"
     return web.json_response({"object": "erasure", "tenant": tenant, "videos": videos, "files": files})
 
@@ -107,11 +111,12 @@ def _purges(request: web.Request) -> bool:
 async def _tenant_named(request: web.Request) -> str:
     fields = await read_fields(request)
     faults = [Fault(name[:64], "unknown field; known is tenant") for name in fields if name != "tenant"]
-    if not isinstance(fields.get("tenant"), str):
+    named = fields.get("tenant")
+    if not isinstance(named, str) or not re.fullmatch(TENANT_NAME, named):
         faults.append(Fault("tenant", "is required: the name of the tenant, so that none is erased by mistake"))
     if faults:
         raise Unprocessable.from_faults(faults[:20])
-    return str(fields["tenant"])
+    return str(named)
 
 
 def _deletion(job: Job, *, deleted: bool) -> web.Response:

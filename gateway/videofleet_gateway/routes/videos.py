@@ -22,7 +22,7 @@ from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
 from videofleet_gateway.paging import asked_page
-from videofleet_gateway.problems import RETRY_FULL_S, Fault, TooManyRequests, Unprocessable, problem_of
+from videofleet_gateway.problems import RETRY_FULL_S, Fault, TooManyRequests, Unprocessable, intake_paused, problem_of
 from videofleet_gateway.prompts.advice import Advice, Weight
 from videofleet_gateway.prompts.review import Review, review, shown
 from videofleet_gateway.reuse import submit_or_reuse
@@ -61,6 +61,8 @@ async def create(request: web.Request) -> web.Response:
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
     services, tenant, rules = request.app[SERVICES], request[CALLER].tenant, request[CALLER].rules
     policy = chosen_fleet(asked.model, open_to(tenant, await services.fleets.policies()))
+    if await services.fleets.is_paused(policy.fleet_uid):
+        raise intake_paused(policy.fleet)
     made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
     judged = review(asked.prompt, rules.prompt_policy, rules.blocked_terms)
     advice = [*judged.advice, *_lowered(judged, made, policy)]
