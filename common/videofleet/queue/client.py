@@ -31,6 +31,7 @@ from videofleet.queue.errors import (
 )
 from videofleet.queue.intake import Intake
 from videofleet.queue.leaving import Leaving
+from videofleet.queue.opinions import Opinions
 from videofleet.queue.records import TenantUsage
 from videofleet.queue.signing import SigningKeys
 
@@ -69,6 +70,7 @@ class JobQueue:
         self.cache = ResultCache(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
+        self.opinions = Opinions(connection, installation)
         self.signing = SigningKeys(connection, installation)
 
     @classmethod

@@ -59,3 +59,8 @@ def cached(prefix: str, scope: str, digest: str) -> str:
 def paused(installation: str) -> str:
     """Set of the fleets whose intake is paused."""
     return f"vf:{{{installation}}}:paused"
+
+
+def feedback(prefix: str) -> str:
+    """Hash of counters: `<revision>|<tier>|<what>`."""
+    return f"{prefix}:feedback"

@@ -27,6 +27,7 @@ NAMES: Final = (
     "answer",
     "owe",
     "remember",
+    "rate",
     "close",
     "stats",
     "ahead",

@@ -86,6 +86,13 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         needs_body=False,
         errors=(400, 404, 408, 413, 415, 422),
     ),
+    ("post", "/v1/videos/{id}/feedback"): Operation(
+        "Say what you think of a video",
+        {200: "Feedback"},
+        (_ID,),
+        body="FeedbackRequest",
+        errors=(400, 404, 408, 409, 413, 415, 422),
+    ),
     ("post", "/v1/videos/{id}/replay"): Operation(
         "Queue a dead video again", {202: "Video"}, (_ID,), errors=(404, 409, 410)
     ),

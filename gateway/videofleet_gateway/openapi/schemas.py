@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from videofleet.feedback import RATINGS, Label
+
 
 def _closed(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     required = [name for name in properties if name not in optional]
@@ -37,6 +39,7 @@ _VIDEO: Final[dict[str, Any]] = {
     "cancel_requested": {"type": "boolean"},
     "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
 }
+_LABEL: Final = {"enum": [*map(str, Label), None]}
 _PROMPT: Final = {"prompt": _TEXT}
 
 SCHEMAS: Final[dict[str, dict[str, Any]]] = {
@@ -69,6 +72,12 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
                 "description": "pending: a store is away, they go when it is back.",
             },
         }
+    ),
+    "FeedbackRequest": _closed(
+        {"rating": {"enum": [*RATINGS, *map(str, RATINGS)]}, "label": _LABEL}, optional=("label",)
+    ),
+    "Feedback": _closed(
+        {"id": _TEXT, "object": {"const": "video.feedback"}, "rating": {"enum": [*RATINGS]}, "label": _LABEL}
     ),
     "IntakeRequest": _closed({"model": _TEXT | {"description": "namespace/name of a fleet."}}),
     "Intake": _closed({"object": {"const": "intake"}, "model": _TEXT, "paused": {"type": "boolean"}}),
