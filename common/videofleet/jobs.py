@@ -139,12 +139,24 @@ class Claim(Wire):
     lease_ms: int
 
 
+class WaitingFigures(Wire):
+    """The waiting jobs of one priority."""
+
+    jobs: int = 0  # those that wait for their next attempt included
+    cost_s: float = 0.0  # service seconds at the tiers asked for
+    oldest_wait_s: float = 0.0
+
+
 class QueueStats(Wire):
-    """Figures of one fleet, from one snapshot."""
+    """Figures of one fleet, from one snapshot. Seconds of work are service seconds at the tiers asked for."""
 
     waiting: int  # those that wait for their next attempt included
     running: int
     oldest_wait_s: float  # 0 when nothing waits
+    waiting_cost_s: float = 0.0
+    running_remaining_s: float = 0.0
+    arrived_s_total: float = 0.0  # ever submitted; a counter
+    by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
 
 
 class Outcomes(Wire):

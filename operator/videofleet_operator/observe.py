@@ -1,13 +1,14 @@
 """Turns one fleet's world, as the caches and Redis have it, into `Observed`. Reads only; decides nothing."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from videofleet.queue import JobQueue, QueueError
 from videofleet_operator.cache import Caches
 from videofleet_operator.crd.manifest import PAUSED_ANNOTATION
 from videofleet_operator.kube.client import KubeClient
-from videofleet_operator.manifests.names import REVISION_LABEL, TRACK_LABEL, service_account_name
+from videofleet_operator.manifests.names import COST_ANNOTATION, REVISION_LABEL, TRACK_LABEL, service_account_name
 from videofleet_operator.observed import (
     DeploymentSeen,
     FleetSeen,
@@ -140,7 +141,14 @@ def pod_seen(pod: dict[str, Any], mount_failure: str | None) -> PodSeen:
         exit_code=ended.get("exitCode"),
         termination_message=ended.get("message", ""),
         mount_failure=mount_failure if waiting.get("reason") == "ContainerCreating" else None,
+        made_s=_made_s(meta),
+        is_costed=COST_ANNOTATION in (meta.get("annotations") or {}),
     )
+
+
+def _made_s(meta: dict[str, Any]) -> float:
+    made = meta.get("creationTimestamp")
+    return datetime.fromisoformat(made).timestamp() if made else 0.0
 
 
 def _args(pod: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import QueueStats
 from videofleet.policy import FleetPolicy
+from videofleet_operator.plan.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class PodSeen:
     exit_code: int | None = None
     termination_message: str = ""
     mount_failure: str | None = None  # message of the latest FailedMount event while it cannot start
+    made_s: float = 0.0  # when, seconds since the epoch
+    is_costed: bool = False  # carries the deletion cost of a scale-down
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Observed:
     service_account: dict[str, Any] | None = None
     pods: tuple[PodSeen, ...] = ()
     queue: QueueSeen | None = None
+    memory: Memory | None = None  # what the last plan remembered; None after a restart
 
     def deployment(self, revision: str | None) -> DeploymentSeen | None:
         """The Deployment of a revision."""

@@ -14,6 +14,7 @@ class Reason(StrEnum):
     """Reasons the operator finds by itself."""
 
     WORKERS_READY = "WorkersReady"
+    SCALED_TO_ZERO = "ScaledToZero"
     WARMING_UP = "WarmingUp"
     ROLLING_OUT = "RollingOut"
     SETTLED = "Settled"
@@ -36,6 +37,7 @@ class Reason(StrEnum):
 
 MEANINGS: Final[dict[Reason, str]] = {
     Reason.WORKERS_READY: "Workers of the stable revision are warm and serve.",
+    Reason.SCALED_TO_ZERO: "Nobody asks for videos and no worker runs; the next job starts one.",
     Reason.WARMING_UP: "The first workers load the model and prove every tier; wait.",
     Reason.ROLLING_OUT: "A new revision warms up beside the one that serves; wait.",
     Reason.SETTLED: "Nothing is under way.",

@@ -5,6 +5,7 @@ The order is the promise: whatever the policy names has workers, after a crash b
 
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,6 +26,7 @@ from videofleet_operator.observe import observe_fleet
 from videofleet_operator.observed import FleetSeen
 from videofleet_operator.plan.actions import Apply, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
+from videofleet_operator.plan.memory import Memory
 from videofleet_operator.workqueue import Key
 
 CATCH_UP_S: Final = 0.05  # until the watches are asked again whether they have caught up
@@ -45,6 +47,7 @@ class Reconciler:
     ) -> None:
         self._kube, self._queue, self._installation = kube, queue, installation
         self._caches, self._closer, self._leadership = caches, closer, leadership
+        self._memories: dict[Key, tuple[str, Memory | None]] = {}  # with the UID, lest a new fleet inherits
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass, once we lead. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
@@ -62,9 +65,13 @@ class Reconciler:
     async def _pass(self, key: Key) -> float | None:
         observed = await observe_fleet(self._kube, self._caches, self._queue, key)
         if observed is None:
+            self._memories.pop(key, None)
             return None
         now = datetime.now(UTC)
+        uid, memory = self._memories.get(key, ("", None))
+        observed = replace(observed, memory=memory if uid == observed.fleet.uid else None)
         plan = plan_fleet(observed, self._installation, self._leadership.epoch, now)
+        self._memories[key] = (observed.fleet.uid, plan.memory)
         if any(isinstance(action, Apply) for action in plan.actions) and not await self._is_still_so(observed.fleet):
             return 0.0
         await self._execute(observed.fleet, plan, now)

@@ -13,8 +13,9 @@ from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.names import REVISION_LABEL
 from videofleet_operator.observed import DeploymentSeen, FleetSeen, Observed, PodSeen, QueueSeen, RevisionSeen
-from videofleet_operator.plan.actions import Action, Apply, Delete, MarkTrack, Scale, Stage
+from videofleet_operator.plan.actions import Action, Apply, CostPod, Delete, MarkTrack, Scale, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
+from videofleet_operator.plan.memory import Memory
 
 UID = "11111111-2222-3333-4444-555555555555"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,8 +52,11 @@ class SimulatedCluster:
     broken: set[str] = field(default_factory=set)  # revisions whose workers never become ready
     faults: dict[str, dict[str, Any]] = field(default_factory=dict)  # how their pods look, by revision
     writes: int = 0
+    made: int = 0  # pods, ever
     events: list[str] = field(default_factory=list)
     installation: Installation = INSTALLATION
+    memory: Memory | None = None  # of the operator; None after its restart
+    demand: dict[str, Any] = field(default_factory=dict)  # further figures of the queue
 
     def change(self, **fields: Any) -> None:
         """Replaces top-level fields of the spec."""
@@ -60,7 +64,7 @@ class SimulatedCluster:
         self.generation += 1
 
     def observe(self) -> Observed:
-        stats = QueueStats(waiting=self.waiting, running=0, oldest_wait_s=0)
+        stats = QueueStats(**{"waiting": self.waiting, "running": 0, "oldest_wait_s": 0, **self.demand})
         return Observed(
             fleet=FleetSeen(
                 "studio",
@@ -81,6 +85,7 @@ class SimulatedCluster:
             service_account=self.service_account,
             pods=tuple(self.pods.values()),
             queue=QueueSeen(stats, tuple(self.beacons), self.policy) if self.redis_is_up else None,
+            memory=self.memory,
         )
 
     def count(self, revision: str, ready: bool = False) -> int:
@@ -92,6 +97,7 @@ class SimulatedCluster:
     def tick(self, crash_after: int | None = None) -> Plan:
         """One reconcile; `crash_after` n writes it dies."""
         plan = self.plan()
+        self.memory = plan.memory
         for write in self._writes_of(plan)[:crash_after]:
             write()
             self.writes += 1
@@ -120,6 +126,8 @@ class SimulatedCluster:
                 self._apply(manifest)
             case Scale(deployment=name, replicas=replicas):
                 self.deployments[name.split("-")[-1]]["wanted"] = replicas
+            case CostPod(pod=name, is_costed=is_costed):
+                self.look_of(name, is_costed=is_costed)
             case MarkTrack(deployment=name, is_stable=is_stable):
                 self.deployments[name.split("-")[-1]]["stable"] = is_stable
             case Delete(kind="Deployment", name=name):
@@ -148,13 +156,17 @@ class SimulatedCluster:
     def run_pods(self) -> None:
         """Deployment controller and kubelet: as many pods as wanted, warm unless their revision is broken."""
         for revision, seen in self.deployments.items():
-            names = [f"tiny-{revision}-{index}" for index in range(seen["wanted"])]
-            for name in names:
-                is_ready = revision not in self.broken
-                look = {} if is_ready else self.faults.get(revision, {})
-                self.pods[name] = PodSeen(name, revision, is_ready, **look)
-        live = {f"tiny-{rev}-{i}" for rev, seen in self.deployments.items() for i in range(seen["wanted"])}
-        self.pods = {name: pod for name, pod in self.pods.items() if name in live}
+            alive = [name for name, pod in self.pods.items() if pod.revision == revision]
+            alive.sort(key=lambda name: (self.pods[name].is_ready, not self.pods[name].is_costed))
+            for name in alive[: max(0, len(alive) - seen["wanted"])]:
+                del self.pods[name]
+            for index in range(len(alive), seen["wanted"]):
+                self.made += 1
+                name = f"tiny-{revision}-{self.made}-{index}"
+                self.pods[name] = PodSeen(name, revision, False, made_s=self.now.timestamp())
+            is_ready = revision not in self.broken
+            self.look(revision, is_ready=is_ready, **({} if is_ready else self.faults.get(revision, {})))
+        self.pods = {name: pod for name, pod in self.pods.items() if pod.revision in self.deployments}
 
     def settle(self) -> None:
         """Until a tick changes nothing; fails when it never ends."""
@@ -179,6 +191,10 @@ class SimulatedCluster:
     @property
     def stable(self) -> str | None:
         return self.status["revisions"].get("stable")
+
+    def look_of(self, name: str, **fields: Any) -> None:
+        """Changes what one pod looks like."""
+        self.pods[name] = replace(self.pods[name], **fields)
 
     def look(self, revision: str, **fields: Any) -> None:
         """Changes what the pods of a revision look like."""

@@ -1,17 +1,18 @@
 """The actions that bring a fleet's children to what its roles ask for. What is right gets none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from videofleet_operator.manifests.children import contains, deployment, service, service_account
 from videofleet_operator.manifests.names import revision_name
 from videofleet_operator.manifests.revision import ResolvedRevision, config_map, controller_revision
 from videofleet_operator.observed import Observed
-from videofleet_operator.plan.actions import Action, Apply, Delete, MarkTrack, Scale, Stage
+from videofleet_operator.plan.actions import Action, Apply, CostPod, Delete, MarkTrack, Scale, Stage
+from videofleet_operator.plan.drain import DrainPlan
 from videofleet_operator.plan.revisions import Roles
 
 
 def plan_children(
-    observed: Observed, roles: Roles, revisions: dict[str, ResolvedRevision], wanted: int
+    observed: Observed, roles: Roles, revisions: dict[str, ResolvedRevision], replicas: Mapping[str, int]
 ) -> list[Action]:
     """Everything to do, creations first.
 
@@ -19,14 +20,21 @@ def plan_children(
         observed: what is there.
         roles: who plays which part.
         revisions: the resolved revisions of target and stable, by hash.
-        wanted: workers of an active revision.
+        replicas: workers of each of these revisions.
     """
     actions: list[Action] = [*_fleet_children(observed)]
     for revision in revisions.values():
-        actions += _revision_children(observed, revision, wanted)
+        actions += _revision_children(observed, revision, replicas[revision.revision])
     actions += _track_labels(observed, roles)
     actions += _retirements(observed, roles)
     return sorted(actions, key=lambda action: action.stage)
+
+
+def cost_actions(drain: DrainPlan) -> list[Action]:
+    """The deletion costs of a scale-down."""
+    given = [CostPod(name, True, f"worker {name} is drained and goes first") for name in drain.cost]
+    taken = [CostPod(name, False, f"worker {name} is to stay and serves again") for name in drain.uncost]
+    return [*given, *taken]
 
 
 def _fleet_children(observed: Observed) -> Iterator[Action]:

@@ -8,6 +8,8 @@
 | a new revision warms up beside it       | True             | True RollingOut | False    | False   |
 | … and cannot                            | True             | the cause       | True     | by kind |
 | stable has no warm worker though wanted | False, the cause | True            | True     | by kind |
+| … because it comes back from zero       | False WarmingUp  | True WarmingUp  | False    | False   |
+| scaled to zero                          | True ScaledToZero| False           | False    | False   |
 | the spec breaks a rule                  | False            | False           | True     | True    |
 | Redis does not answer                   | as above         | as above        | True     | –       |
 | paused by annotation                    | as above         | False Paused    | as above | as above |
@@ -52,11 +54,17 @@ class _Situation:
     fault: Fault | None  # of the revision that is to become warm
     queue_is_known: bool
     is_paused: bool
+    had_workers: bool  # it did not come from zero just now
 
     @property
     def is_rolling_out(self) -> bool:
         """Whether a new revision warms up beside a proven one."""
         return self.roles.stable is not None and self.roles.target not in (None, self.roles.stable)
+
+    @property
+    def is_at_zero(self) -> bool:
+        """Whether no worker is wanted: only a proven revision gets there."""
+        return self.wanted == 0
 
     @property
     def cause(self) -> Fault | None:
@@ -83,7 +91,16 @@ def _situation(observed: Observed, roles: Roles, wanted: int, spec_fault: Fault 
         fault=fault,
         queue_is_known=observed.queue is not None,
         is_paused=observed.fleet.is_paused,
+        had_workers=_had_workers(observed),
     )
+
+
+def _had_workers(observed: Observed) -> bool:
+    """Whether workers were lost rather than not yet there: one that comes from zero warms up and is not degraded."""
+    before: dict[str, dict[str, str]] = {c["type"]: c for c in observed.fleet.status.get("conditions", [])}
+    ready, degraded = before.get("Ready", {}), before.get("Degraded", {})
+    is_on_its_way = ready.get("reason") == Reason.WARMING_UP and degraded.get("status") == "False"
+    return not (is_on_its_way or ready.get("reason") == Reason.SCALED_TO_ZERO)
 
 
 def _progress(observed: Observed, revision: str | None) -> str:
@@ -103,6 +120,8 @@ def _ready(now: _Situation) -> Verdict:
     if now.ready:
         message = f"{now.ready} of {now.wanted} workers are warm and serve revision {now.roles.serving}."
         return Verdict("Ready", True, Reason.WORKERS_READY, message)
+    if now.is_at_zero:
+        return Verdict("Ready", True, Reason.SCALED_TO_ZERO, MEANINGS[Reason.SCALED_TO_ZERO])
     if now.fault:
         return Verdict("Ready", False, now.fault.reason, now.fault.message)
     return Verdict("Ready", False, Reason.WARMING_UP, f"{MEANINGS[Reason.WARMING_UP]}{now.progress}")
@@ -127,7 +146,7 @@ def _degraded(now: _Situation) -> Verdict:
         return Verdict("Degraded", True, now.cause.reason, now.cause.message + now.keeps_serving)
     if not now.queue_is_known:
         return Verdict("Degraded", True, Reason.QUEUE_UNREACHABLE, MEANINGS[Reason.QUEUE_UNREACHABLE])
-    if now.roles.stable is not None and not now.ready:
+    if now.roles.stable is not None and not now.ready and now.wanted and now.had_workers:
         message = f"Revision {now.roles.stable} has lost its warm workers; they start again.{now.progress}"
         return Verdict("Degraded", True, Reason.WARMING_UP, message)
     return Verdict("Degraded", False, Reason.HEALTHY, MEANINGS[Reason.HEALTHY])

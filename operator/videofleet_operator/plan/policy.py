@@ -10,7 +10,9 @@ from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen
 
 
-def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision, epoch: int) -> FleetPolicy:
+def fleet_policy(
+    fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision, epoch: int, marks: dict[str, int]
+) -> FleetPolicy:
     """What to publish; a new leader publishes the same anew, which shuts its predecessor out."""
     worker = serving.worker
     return FleetPolicy(
@@ -27,6 +29,7 @@ def fleet_policy(fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRe
         tenants=spec.access.tenants,
         store=worker.store,
         output_prefix=spec.output.prefix,
+        marks=marks,
     )
 
 

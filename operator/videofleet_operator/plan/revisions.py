@@ -29,11 +29,11 @@ class Roles:
         return self.stable or self.target
 
 
-def assign_roles(observed: Observed, target: str | None, wanted: int) -> Roles:
+def assign_roles(observed: Observed, target: str | None) -> Roles:
     """Assigns every revision its role."""
     if target is None:  # hands off until the spec makes sense again
         return Roles(None, _proven(observed, None), (), ())
-    stable = target if _is_able(observed, target, wanted) else _proven(observed, target)
+    stable = target if _is_able(observed, target) else _proven(observed, target)
     active = {target, stable}
     others = [seen.revision for seen in observed.deployments if seen.revision not in active]
     return Roles(target, stable, tuple(sorted(others)), _beyond_limit(observed, active))
@@ -48,12 +48,13 @@ def _proven(observed: Observed, target: str | None) -> str | None:
     return max(labelled, key=lambda revision: numbers.get(revision, 0), default=None)
 
 
-def _is_able(observed: Observed, target: str, wanted: int) -> bool:
+def _is_able(observed: Observed, target: str) -> bool:
     """Whether the target may take over: all its workers are warm, or one is while the stable one has none."""
     proven = _proven(observed, target)
     if proven == target:
         return True
-    needed = wanted if observed.ready(proven) else 1
+    deployment = observed.deployment(target)
+    needed = max(1, deployment.wanted) if deployment and observed.ready(proven) else 1
     return observed.ready(target) >= needed
 
 
