@@ -17,6 +17,9 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     WARMING_UP = "WarmingUp"
     ROLLING_OUT = "RollingOut"
+    UNDER_LOAD = "UnderLoad"
+    FULL_QUALITY = "FullQuality"
+    FALLBACK_OFF = "FallbackOff"
     SETTLED = "Settled"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
@@ -40,6 +43,9 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.SCALED_TO_ZERO: "Nobody asks for videos and no worker runs; the next job starts one.",
     Reason.WARMING_UP: "The first workers load the model and prove every tier; wait.",
     Reason.ROLLING_OUT: "A new revision warms up beside the one that serves; wait.",
+    Reason.UNDER_LOAD: "More work than workers: some jobs get a lower tier; wait, or raise spec.scaling.maxReplicas.",
+    Reason.FULL_QUALITY: "Every job gets the tier it asked for.",
+    Reason.FALLBACK_OFF: "Every job gets the tier it asked for, under load too: spec.fallback.enabled is false.",
     Reason.SETTLED: "Nothing is under way.",
     Reason.PAUSED: "The annotation videofleet.dev/paused holds everything as it is; remove it to go on.",
     Reason.HEALTHY: "Nothing is wrong.",

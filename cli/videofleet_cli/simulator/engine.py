@@ -82,7 +82,7 @@ class Fleet:
         self._serial = 0
         self._now = jobs[0].at_s
         self._waiting: tuple[deque[tuple[Job, float]], ...] = tuple(deque() for _ in range(PRIORITIES))
-        self._waiting_s = 0.0
+        self._waiting_s = [0.0] * PRIORITIES
         self._arrived_s = 0.0
         self._next = 0
         self._workers: dict[int, Worker] = {}
@@ -134,7 +134,7 @@ class Fleet:
         job = self._jobs[self._next]
         self._next += 1
         self._waiting[job.priority].append((job, job.work_s))
-        self._waiting_s += job.work_s
+        self._waiting_s[job.priority] += job.work_s
         self._arrived_s += job.work_s
         if self._next < len(self._jobs):
             self._push(self._jobs[self._next].at_s, _ARRIVAL)
@@ -150,7 +150,7 @@ class Fleet:
             self._idle.append(worker.name)
             return
         job, work_s = line.popleft()
-        self._waiting_s = max(0.0, self._waiting_s - work_s)
+        self._waiting_s[job.priority] = max(0.0, self._waiting_s[job.priority] - work_s)
         scale = self._degraded_to(job)
         worker.job, worker.started_s, worker.ends_s = job, self._now, self._now + work_s * scale
         if work_s == job.work_s:  # its first attempt
@@ -185,7 +185,7 @@ class Fleet:
         left_s = max(1.0, worker.ends_s - self._now)
         self.account.busy_s += self._now - worker.started_s
         self._waiting[worker.job.priority].appendleft((worker.job, left_s * (1 - 1e-9)))
-        self._waiting_s += left_s
+        self._waiting_s[worker.job.priority] += left_s
         worker.job = None
 
     # workers
@@ -305,7 +305,7 @@ class Fleet:
         running = [worker for worker in self._workers.values() if worker.job is not None]
         return View(
             waiting=tuple(len(line) for line in self._waiting),
-            waiting_s=self._waiting_s,
+            waiting_s_by_priority=tuple(self._waiting_s),
             oldest_wait_s=max((self._now - line[0][0].at_s for line in self._waiting if line), default=0.0),
             running=len(running),
             running_s=sum(worker.ends_s - self._now for worker in running),

@@ -21,7 +21,7 @@ class View:
     """The fleet at one moment."""
 
     waiting: tuple[int, ...]  # jobs by priority
-    waiting_s: float  # service seconds
+    waiting_s_by_priority: tuple[float, ...]  # service seconds
     oldest_wait_s: float
     running: int
     running_s: float  # left
@@ -29,6 +29,11 @@ class View:
     wanted: int
     workers: tuple[WorkerView, ...]
     is_short: bool  # a pod finds no place
+
+    @property
+    def waiting_s(self) -> float:
+        """Service seconds that wait."""
+        return sum(self.waiting_s_by_priority)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ def _type(node: dict[str, Any]) -> str:
 
 
 def _bounds(node: dict[str, Any]) -> str:
+    if node.get("type") == "boolean":
+        return "–"
     if "enum" in node:
         return " · ".join(f"`{value}`" for value in node["enum"])
     low = node.get("minimum", node.get("minItems"))

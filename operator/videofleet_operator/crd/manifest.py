@@ -72,6 +72,8 @@ def _columns() -> list[dict[str, Any]]:
         column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
         column("Replicas", "integer", ".status.readyReplicas"),
         column("Queue", "integer", ".status.queue.waiting"),
+        column("Wait", "string", ".status.queue.wait"),
         column("Revision", "string", ".status.revisions.stable"),
+        column("Tier", "string", ".status.fallback.tier"),
         column("Age", "date", ".metadata.creationTimestamp"),
     ]

@@ -14,8 +14,9 @@ from videofleet_operator.plan.children import cost_actions, plan_children
 from videofleet_operator.plan.conditions import Verdict, judge
 from videofleet_operator.plan.events import EventNote, action_events, transition_events
 from videofleet_operator.plan.faults import Fault
+from videofleet_operator.plan.lowered import lower_fleet
 from videofleet_operator.plan.memory import Memory
-from videofleet_operator.plan.policy import fleet_policy, is_published
+from videofleet_operator.plan.policy import Passing, fleet_policy, is_published
 from videofleet_operator.plan.revisions import Roles, assign_roles
 from videofleet_operator.plan.scaled import Scaled, rules_of, scale_fleet
 from videofleet_operator.plan.scaling_report import scaling_events, scaling_status
@@ -50,11 +51,18 @@ def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: 
     scaled = scale_fleet(observed, roles.serving, is_proven=is_proven, spec=spec.scaling, now=now) if spec else None
     actions = _actions(observed, roles, revisions, spec, scaled) if spec and scaled and roles.target else []
     verdicts = judge(observed, roles, _wanted(observed, roles, scaled, can_act=can_act), spec_fault)
+    serving = revisions.get(roles.serving or "")
+    lowered = None
+    if spec and scaled:
+        tiers = list(serving.worker.tiers) if serving else []
+        lowered = lower_fleet(observed, roles.serving, tiers, spec, scaled, now)
+        verdicts.append(lowered.verdict)
     report = scaling_status(observed.fleet.status.get("scaling"), scaled, now) if scaled else None
-    status = next_status(observed, roles, verdicts, now, report)
+    status = next_status(observed, roles, verdicts, now, report, lowered.status if lowered else None)
+    passing = Passing(scaled.drain.marks if scaled else {}, lowered.rule if lowered else None)
     return Plan(
         actions=tuple(actions),
-        policy=_unpublished(observed, spec, revisions.get(roles.serving or ""), epoch, scaled, now),
+        policy=_unpublished(observed, spec, serving, epoch, passing, now),
         status=status,
         events=(
             *action_events(actions),
@@ -97,13 +105,13 @@ def _unpublished(
     spec: VideoGeneratorSpec | None,
     serving: ResolvedRevision | None,
     epoch: int,
-    scaled: Scaled | None,
+    passing: Passing,
     now: datetime,
 ) -> FleetPolicy | None:
     if spec is None or serving is None or observed.fleet.is_paused:
         return None
     published = observed.queue.policy if observed.queue else None
-    policy = fleet_policy(observed.fleet, spec, serving, epoch, scaled.drain.marks if scaled else {})
+    policy = fleet_policy(observed.fleet, spec, serving, epoch, passing)
     policy = with_expiry(policy, published, round(now.timestamp() * 1000))
     return None if observed.queue and is_published(policy, published) else policy
 

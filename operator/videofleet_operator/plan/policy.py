@@ -3,15 +3,25 @@
 Tiers, architecture and store are those of the revision that serves: a tier nobody is warm for is not offered.
 """
 
-from videofleet.policy import FleetPolicy, Track
+from dataclasses import dataclass, field
+
+from videofleet.policy import FallbackRule, FleetPolicy, Track
 from videofleet_operator.crd.quantities import duration_s
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen
 
 
+@dataclass(frozen=True)
+class Passing:
+    """The parts of a policy that hold for a while only."""
+
+    marks: dict[str, int] = field(default_factory=dict)
+    fallback: FallbackRule | None = None
+
+
 def fleet_policy(
-    fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision, epoch: int, marks: dict[str, int]
+    fleet: FleetSeen, spec: VideoGeneratorSpec, serving: ResolvedRevision, epoch: int, passing: Passing
 ) -> FleetPolicy:
     """What to publish; a new leader publishes the same anew, which shuts its predecessor out."""
     worker = serving.worker
@@ -29,7 +39,8 @@ def fleet_policy(
         tenants=spec.access.tenants,
         store=worker.store,
         output_prefix=spec.output.prefix,
-        marks=marks,
+        marks=passing.marks,
+        fallback=passing.fallback,
     )
 
 

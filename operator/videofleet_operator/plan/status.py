@@ -4,10 +4,12 @@ Invariant: the same observation twice writes once. Queue figures are rounded and
 30 s at most.
 """
 
+import math
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from videofleet.jobs import QueueStats
+from videofleet_operator.crd.fallback_status import FallbackStatus
 from videofleet_operator.crd.scaling_status import ScalingStatus
 from videofleet_operator.crd.status import MESSAGE_MAX, Condition, FleetStatus, QueueFigures, Revisions
 from videofleet_operator.observed import Observed
@@ -18,7 +20,12 @@ QUEUE_WRITE_EVERY_S: Final = 30
 
 
 def next_status(
-    observed: Observed, roles: Roles, verdicts: list[Verdict], now: datetime, scaling: ScalingStatus | None = None
+    observed: Observed,
+    roles: Roles,
+    verdicts: list[Verdict],
+    now: datetime,
+    scaling: ScalingStatus | None = None,
+    fallback: FallbackStatus | None = None,
 ) -> dict[str, Any] | None:
     """The whole new status; None when the present one still tells the truth."""
     old = observed.fleet.status
@@ -29,6 +36,7 @@ def next_status(
         ready_replicas=sum(pod.is_ready and not pod.is_terminating for pod in observed.pods),
         revisions=Revisions(stable=roles.stable, target=roles.target),
         scaling=scaling,
+        fallback=fallback,
         queue=_figures(observed.queue.stats, now) if observed.queue else None,
     )
     new: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -82,7 +90,14 @@ def _without_time(figures: Any) -> dict[str, Any]:
 
 
 def _figures(stats: QueueStats, now: datetime) -> QueueFigures:
-    return QueueFigures(waiting=rounded(stats.waiting), running=stats.running, updated=timestamp(now))
+    return QueueFigures(
+        waiting=rounded(stats.waiting), running=stats.running, wait=_wait(stats.oldest_wait_s), updated=timestamp(now)
+    )
+
+
+def _wait(seconds: float) -> str:
+    """Rounded up to 15 s, later to minutes: 0s, 45s, 3m."""
+    return f"{math.ceil(seconds / 15) * 15}s" if seconds <= 105 else f"{math.ceil(seconds / 60)}m"
 
 
 def rounded(count: int) -> int:
