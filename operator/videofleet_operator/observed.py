@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import QueueStats
+from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 
 
@@ -23,6 +23,7 @@ class FleetSeen:
     spec: Any  # as stored: parsing it is planning
     status: dict[str, Any]
     is_paused: bool = False  # by annotation: hands off
+    command: str | None = None  # by annotation: what a person asks of the rollout
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,6 +82,7 @@ class QueueSeen:
     stats: QueueStats
     beacons: tuple[WorkerBeacon, ...]
     policy: FleetPolicy | None  # as last published
+    outcomes: tuple[Outcomes, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ class Reason(StrEnum):
     WORKERS_READY = "WorkersReady"
     WARMING_UP = "WarmingUp"
     ROLLING_OUT = "RollingOut"
+    CANARY_AT_STEP = "CanaryAtStep"
+    CANARY_PROMOTED = "CanaryPromoted"
+    CANARY_PAUSED = "CanaryPaused"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    INSUFFICIENT_EVIDENCE = "InsufficientEvidence"
+    CANARY_REJECTED = "CanaryRejected"
+    UNDONE = "Undone"
     SETTLED = "Settled"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
@@ -38,6 +45,18 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.WORKERS_READY: "Workers of the stable revision are warm and serve.",
     Reason.WARMING_UP: "The first workers load the model and prove every tier; wait.",
     Reason.ROLLING_OUT: "A new revision warms up beside the one that serves; wait.",
+    Reason.CANARY_AT_STEP: "A canary has its share of the jobs and is compared with stable; wait.",
+    Reason.CANARY_PROMOTED: "The canary is good; its workers replace those of stable; wait.",
+    Reason.CANARY_PAUSED: "A person paused the canary; it keeps its share. Go on: videofleet rollout resume.",
+    Reason.AWAITING_APPROVAL: "The step is passed and has `hold: Manual`. Go on: videofleet rollout resume.",
+    Reason.INSUFFICIENT_EVIDENCE: (
+        "The step has lasted maxStepDuration without enough jobs to judge by; it goes on by itself when they come."
+        " Otherwise: videofleet rollout promote, resume or abort; or a larger weight or tolerance in spec.rollout."
+    ),
+    Reason.CANARY_REJECTED: (
+        "The revision of the spec was turned down and gets no jobs. Apply another spec, or videofleet rollout retry."
+    ),
+    Reason.UNDONE: "A person went back to another revision than the spec names; apply the spec that is meant.",
     Reason.SETTLED: "Nothing is under way.",
     Reason.PAUSED: "The annotation videofleet.dev/paused holds everything as it is; remove it to go on.",
     Reason.HEALTHY: "Nothing is wrong.",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import QueueStats
+from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.names import REVISION_LABEL
@@ -50,6 +50,8 @@ class SimulatedCluster:
     redis_is_up: bool = True
     broken: set[str] = field(default_factory=set)  # revisions whose workers never become ready
     faults: dict[str, dict[str, Any]] = field(default_factory=dict)  # how their pods look, by revision
+    command: str | None = None  # by annotation
+    counted: dict[str, Outcomes] = field(default_factory=dict)  # how attempts ended, by revision
     writes: int = 0
     events: list[str] = field(default_factory=list)
     installation: Installation = INSTALLATION
@@ -70,6 +72,7 @@ class SimulatedCluster:
                 copy.deepcopy(self.spec),
                 copy.deepcopy(self.status),
                 self.is_paused,
+                self.command,
             ),
             revisions=tuple(self.revisions.values()),
             deployments=tuple(
@@ -80,7 +83,9 @@ class SimulatedCluster:
             service=self.service,
             service_account=self.service_account,
             pods=tuple(self.pods.values()),
-            queue=QueueSeen(stats, tuple(self.beacons), self.policy) if self.redis_is_up else None,
+            queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()))
+            if self.redis_is_up
+            else None,
         )
 
     def count(self, revision: str, ready: bool = False) -> int:
@@ -144,6 +149,33 @@ class SimulatedCluster:
                 self.service = manifest
             case "ServiceAccount":
                 self.service_account = manifest
+
+    def serve(self, jobs: int, bad: dict[str, float] | None = None, slow: dict[str, float] | None = None) -> None:
+        """Jobs as the policy divides them; shares of a revision's jobs that fail or are slow, spread evenly."""
+        assert self.policy is not None
+        rule = self.policy.canary
+        stable = next(revision for revision, track in self.policy.tracks.items() if track == "stable")
+        to_canary = jobs * rule.weight_permille // 1000 if rule else 0
+        for revision, count in ((stable, jobs - to_canary), (rule.revision if rule else stable, to_canary)):
+            row = self.counted.get(revision, Outcomes(revision=revision, tier="small"))
+            attempts = row.attempts + count
+            share_bad, share_slow = (bad or {}).get(revision, 0.0), (slow or {}).get(revision, 0.0)
+            changes = {"attempts": attempts, "steps": attempts, "step_s": float(attempts), "paced": attempts}
+            changes["attempt_failures"] = row.attempt_failures + round(count * share_bad)
+            changes["slow"] = row.slow + round(count * share_slow)
+            self.counted[revision] = row.model_copy(update=changes)
+
+    def live(self, jobs: int, ticks: int = 1, **shares: Any) -> None:
+        """Serves so many jobs every ten seconds and plans after each."""
+        for _ in range(ticks):
+            self.serve(jobs, **shares)
+            self.run_pods()
+            self.now += timedelta(seconds=10)
+            self.tick()
+
+    @property
+    def rollout(self) -> dict[str, Any]:
+        return self.status["rollout"]
 
     def run_pods(self) -> None:
         """Deployment controller and kubelet: as many pods as wanted, warm unless their revision is broken."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from videofleet_operator.crd.rollout_status import RolloutStatus
 from videofleet_operator.crd.values import SpecModel
 
 MESSAGE_MAX = 1024
@@ -51,4 +52,5 @@ class FleetStatus(SpecModel):
     replicas: int = Field(ge=0, le=100_000, description="Workers wanted or still there, of every revision.")
     ready_replicas: int = Field(ge=0, le=100_000, description="Warm workers.")
     revisions: Revisions = Field(description="Which revision serves and which is on its way.")
+    rollout: RolloutStatus | None = Field(default=None, description="How a new revision takes over.")
     queue: QueueFigures | None = Field(default=None, description="Absent while Redis cannot be reached.")

@@ -11,19 +11,19 @@ from videofleet_operator.plan.revisions import Roles
 
 
 def plan_children(
-    observed: Observed, roles: Roles, revisions: dict[str, ResolvedRevision], wanted: int
+    observed: Observed, roles: Roles, revisions: dict[str, ResolvedRevision], workers: dict[str, int]
 ) -> list[Action]:
     """Everything to do, creations first.
 
     Args:
         observed: what is there.
         roles: who plays which part.
-        revisions: the resolved revisions of target and stable, by hash.
-        wanted: workers of an active revision.
+        revisions: the resolved revisions that are active, by hash.
+        workers: how many workers each of them is to have.
     """
     actions: list[Action] = [*_fleet_children(observed)]
     for revision in revisions.values():
-        actions += _revision_children(observed, revision, wanted)
+        actions += _revision_children(observed, revision, workers[revision.revision])
     actions += _track_labels(observed, roles)
     actions += _retirements(observed, roles)
     return sorted(actions, key=lambda action: action.stage)
@@ -53,14 +53,15 @@ def _revision_children(observed: Observed, revision: ResolvedRevision, wanted: i
         workers = "1 worker" if wanted == 1 else f"{wanted} workers"
         yield Apply(deployment(fleet, revision, wanted), f"revision {key} starts {workers}")
     elif seen.wanted != wanted:
-        yield Scale(name, wanted, f"revision {key} goes from {seen.wanted} to {wanted} workers")
+        stage = Stage.BUILD if wanted > seen.wanted else Stage.RETIRE
+        yield Scale(name, wanted, f"revision {key} goes from {seen.wanted} to {wanted} workers", stage)
 
 
 def _track_labels(observed: Observed, roles: Roles) -> Iterator[Action]:
     for seen in observed.deployments:
         name = revision_name(observed.fleet.name, seen.revision)
         if seen.revision == roles.stable and not seen.is_stable:
-            yield MarkTrack(name, True, f"revision {seen.revision} is warm and becomes stable")
+            yield MarkTrack(name, True, f"revision {seen.revision} is proven and becomes stable")
         if seen.revision in roles.retiring and seen.is_stable:
             why = f"revision {roles.stable} is stable instead of {seen.revision}"
             yield MarkTrack(name, False, why, Stage.RETIRE)

@@ -14,8 +14,9 @@ from videofleet_operator.plan.children import plan_children
 from videofleet_operator.plan.conditions import Verdict, judge
 from videofleet_operator.plan.events import EventNote, action_events, transition_events
 from videofleet_operator.plan.faults import Fault
-from videofleet_operator.plan.policy import fleet_policy, is_published
+from videofleet_operator.plan.policy import canary_rule, fleet_policy, is_published, is_safe_first, with_validity
 from videofleet_operator.plan.revisions import Roles, assign_roles
+from videofleet_operator.plan.rollout import Rollout, plan_rollout, remembered
 from videofleet_operator.plan.status import next_status
 from videofleet_operator.reasons import Reason
 
@@ -28,6 +29,7 @@ class Plan:
 
     actions: tuple[Action, ...]
     policy: FleetPolicy | None  # None: Redis has the right one
+    is_policy_first: bool  # it names nobody new, so it need not wait for what builds
     status: dict[str, Any] | None  # None: it still tells the truth
     events: tuple[EventNote, ...]
     requeue_after_s: float | None
@@ -38,14 +40,18 @@ def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: 
     spec, spec_fault = _understood(observed.fleet.spec, installation)
     wanted = max(1, spec.scaling.min_replicas) if spec else 1
     can_act = spec is not None and not spec_fault and not observed.fleet.is_paused
-    roles = assign_roles(observed, revision_hash(spec) if spec and can_act else None, wanted)
+    rollout = plan_rollout(observed, spec, revision_hash(spec), wanted, now) if spec and can_act else None
+    roles = assign_roles(observed, rollout)
     revisions = _active_revisions(observed, roles, spec, installation)
-    actions = plan_children(observed, roles, revisions, wanted) if roles.target else []
-    verdicts = judge(observed, roles, wanted, spec_fault)
-    status = next_status(observed, roles, verdicts, now)
+    actions = plan_children(observed, roles, revisions, rollout.workers) if rollout else []
+    told = rollout.status if rollout else remembered(observed)
+    verdicts = judge(observed, roles, rollout.workers if rollout else {}, told, spec_fault)
+    status = next_status(observed, roles, told, verdicts, now)
+    policy = _unpublished(observed, spec, revisions.get(roles.serving or ""), rollout, epoch, now)
     return Plan(
         actions=tuple(actions),
-        policy=_unpublished(observed, spec, revisions.get(roles.serving or ""), epoch),
+        policy=policy,
+        is_policy_first=policy is not None and is_safe_first(policy, observed.queue.policy if observed.queue else None),
         status=status,
         events=tuple(action_events(actions) + transition_events(observed.fleet.status, status)),
         requeue_after_s=LOOK_AGAIN_S if _is_unsettled(verdicts) or actions else None,
@@ -70,21 +76,28 @@ def _understood(spec: Any, installation: Installation) -> tuple[VideoGeneratorSp
 def _active_revisions(
     observed: Observed, roles: Roles, spec: VideoGeneratorSpec | None, installation: Installation
 ) -> dict[str, ResolvedRevision]:
-    """Target and stable as their records keep them; the target from the spec when it has no record yet."""
+    """The active ones as their records keep them; the rising one from the spec when it has no record yet."""
     records = {seen.revision: resolved_from(seen.data) for seen in observed.revisions}
-    active = {key: record for key in (roles.stable, roles.target) if key and (record := records.get(key))}
-    if spec is not None and roles.target is not None and roles.target not in active:
+    active = {key: record for key in roles.active if (record := records.get(key))}
+    if spec is not None and roles.target is not None and roles.target in roles.active and roles.target not in active:
         active[roles.target] = resolve(spec, installation)
     return active
 
 
 def _unpublished(
-    observed: Observed, spec: VideoGeneratorSpec | None, serving: ResolvedRevision | None, epoch: int
+    observed: Observed,
+    spec: VideoGeneratorSpec | None,
+    serving: ResolvedRevision | None,
+    rollout: Rollout | None,
+    epoch: int,
+    now: datetime,
 ) -> FleetPolicy | None:
     if spec is None or serving is None or observed.fleet.is_paused:
         return None
-    policy = fleet_policy(observed.fleet, spec, serving, epoch)
-    return None if observed.queue and is_published(policy, observed.queue.policy) else policy
+    published = observed.queue.policy if observed.queue else None
+    rule = canary_rule(rollout, spec, observed.queue)
+    policy = with_validity(fleet_policy(observed.fleet, spec, serving, epoch, rule), published, now)
+    return None if is_published(policy, published) else policy
 
 
 def _is_unsettled(verdicts: list[Verdict]) -> bool:
