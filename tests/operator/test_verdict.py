@@ -100,7 +100,7 @@ def seen(jobs, bad):
     ("canary_bad", "wrong"), [(0.05, "rejected"), (0.10, "promoted")], ids=["as good as stable", "beyond tolerance"]
 )
 def test_wrong_verdicts_are_as_rare_as_promised(canary_bad, wrong):
-    """300 rollouts at a rate of 10 %: no more than 45 wrong (binomial, 1 − 0.998) though we look after every 20 jobs."""
+    """300 rollouts at a rate of 10 %: no more than 45 wrong (binomial, 0.2 %) though we look after every 20 jobs."""
     analysis = Analysis(false_alarm_rate="10%", tolerate=Tolerate(error_rate="5%", rejected_rate="5%"))
     random = np.random.default_rng(20260101)
     ends = [simulated(random, canary_bad, 0.05, analysis) for _ in range(300)]

@@ -28,10 +28,11 @@ _ANNOTATIONS = f"""
 | `{PAUSED_ANNOTATION}: "true"` | Hands off: the operator writes no child and no policy, whatever the spec or anybody \
 else changes; only `status` goes on (`Progressing=False`, reason `Paused`). Workers and gateway go on as they are. \
 Removed, or any other value: the operator goes on from what it finds. |
-| `{ROLLOUT_ANNOTATION}: VERB:REVISION[:ANYTHING]` | A command to the rollout of that revision; one that fits no longer \
-does no harm. `promote`: no more evidence needed. `abort`: no more jobs, rejected. `pause`: keeps its weight. `resume`: \
-goes on, through a gate too. `retry`: a rejected one again from the first step. `undo`: back to a kept revision. What came \
-of it is in `status.rollout.lastCommand`; the same text is not handled twice in a row, so ANYTHING makes it new. |
+| `{ROLLOUT_ANNOTATION}: VERB:REVISION[:ANYTHING]` | A command to the rollout of that revision; one that fits no \
+longer does no harm. `promote`: no more evidence needed. `abort`: no more jobs, rejected. `pause`: keeps its weight. \
+`resume`: goes on, through a gate too. `retry`: a rejected one again from the first step. `undo`: back to a kept \
+revision. What came of it is in `status.rollout.lastCommand`; the same text twice in a row is not handled twice, so \
+ANYTHING makes it new. `videofleet rollout` writes it. |
 """
 
 
