@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from videofleet.beacons import WorkerFault
+from videofleet_operator.crd.quantities import share_text
 from videofleet_operator.crd.rollout_status import Phase, RolloutStatus
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import resolved_from
@@ -182,7 +183,7 @@ def _on_trial(
     if status.phase == Phase.PROMOTING and ready >= max(1, wanted):
         return _settled(target, wanted, status)
     weight, workers = _divided(observed, spec, status, wanted)
-    told = status.model_copy(update={"weight": f"{weight / 10:g}%"})
+    told = status.model_copy(update={"weight": share_text(weight)})
     return Rollout(target, proven, target, weight, {proven: workers.stable, target: workers.canary}, told)
 
 
