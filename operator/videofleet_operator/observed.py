@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import QueueStats
+from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.plan.memory import Memory
 
@@ -24,6 +24,7 @@ class FleetSeen:
     spec: Any  # as stored: parsing it is planning
     status: dict[str, Any]
     is_paused: bool = False  # by annotation: hands off
+    command: str | None = None  # by annotation: what a person asks of the rollout
 
     @property
     def key(self) -> tuple[str, str]:
@@ -84,6 +85,7 @@ class QueueSeen:
     stats: QueueStats
     beacons: tuple[WorkerBeacon, ...]
     policy: FleetPolicy | None  # as last published
+    outcomes: tuple[Outcomes, ...] = ()
 
 
 @dataclass(frozen=True)

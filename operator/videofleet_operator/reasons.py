@@ -20,6 +20,13 @@ class Reason(StrEnum):
     UNDER_LOAD = "UnderLoad"
     FULL_QUALITY = "FullQuality"
     FALLBACK_OFF = "FallbackOff"
+    CANARY_AT_STEP = "CanaryAtStep"
+    CANARY_PROMOTED = "CanaryPromoted"
+    CANARY_PAUSED = "CanaryPaused"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    INSUFFICIENT_EVIDENCE = "InsufficientEvidence"
+    CANARY_REJECTED = "CanaryRejected"
+    UNDONE = "Undone"
     SETTLED = "Settled"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
@@ -46,6 +53,18 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.UNDER_LOAD: "More work than workers: some jobs get a lower tier; wait, or raise spec.scaling.maxReplicas.",
     Reason.FULL_QUALITY: "Every job gets the tier it asked for.",
     Reason.FALLBACK_OFF: "Every job gets the tier it asked for, under load too: spec.fallback.enabled is false.",
+    Reason.CANARY_AT_STEP: "A canary has its share of the jobs and is compared with stable; wait.",
+    Reason.CANARY_PROMOTED: "The canary is good; its workers replace those of stable; wait.",
+    Reason.CANARY_PAUSED: "A person paused the canary; it keeps its share. Go on: videofleet rollout resume.",
+    Reason.AWAITING_APPROVAL: "The step is passed and has `hold: Manual`. Go on: videofleet rollout resume.",
+    Reason.INSUFFICIENT_EVIDENCE: (
+        "The step has lasted maxStepDuration without enough jobs to judge by; it goes on by itself when they come."
+        " Otherwise: videofleet rollout promote, resume or abort; or a larger weight or tolerance in spec.rollout."
+    ),
+    Reason.CANARY_REJECTED: (
+        "The revision of the spec was turned down and gets no jobs. Apply another spec, or videofleet rollout retry."
+    ),
+    Reason.UNDONE: "A person went back to another revision than the spec names; apply the spec that is meant.",
     Reason.SETTLED: "Nothing is under way.",
     Reason.PAUSED: "The annotation videofleet.dev/paused holds everything as it is; remove it to go on.",
     Reason.HEALTHY: "Nothing is wrong.",

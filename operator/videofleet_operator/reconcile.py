@@ -1,6 +1,7 @@
 """One reconcile: observe → plan → build → publish the policy → retire → status → events.
 
-The order is the promise: whatever the policy names has workers, after a crash between any two writes too.
+The order is the promise: whatever the policy names has workers, after a crash between any two writes too. A policy
+that names nobody new is published first of all, so that an abort does not wait for the API server.
 """
 
 import logging
@@ -94,10 +95,13 @@ class Reconciler:
         return bool(found["metadata"]["uid"] == fleet.uid and found["metadata"]["generation"] == fleet.generation)
 
     async def _execute(self, fleet: FleetSeen, plan: Plan, now: datetime) -> None:
+        is_published = await self._publish(plan.policy) if plan.is_policy_first else False
         for action in plan.actions:
             if action.stage is Stage.BUILD:
                 await perform(self._kube, self._caches, fleet, action)
-        if await self._publish(plan.policy):
+        if not plan.is_policy_first:
+            is_published = await self._publish(plan.policy)
+        if is_published:
             for action in plan.actions:
                 if action.stage is Stage.RETIRE:
                     await perform(self._kube, self._caches, fleet, action)

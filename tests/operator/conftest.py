@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import QueueStats
+from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.names import REVISION_LABEL
@@ -51,6 +51,8 @@ class SimulatedCluster:
     redis_is_up: bool = True
     broken: set[str] = field(default_factory=set)  # revisions whose workers never become ready
     faults: dict[str, dict[str, Any]] = field(default_factory=dict)  # how their pods look, by revision
+    command: str | None = None  # by annotation
+    counted: dict[str, Outcomes] = field(default_factory=dict)  # how attempts ended, by revision
     writes: int = 0
     made: int = 0  # pods, ever
     events: list[str] = field(default_factory=list)
@@ -74,6 +76,7 @@ class SimulatedCluster:
                 copy.deepcopy(self.spec),
                 copy.deepcopy(self.status),
                 self.is_paused,
+                self.command,
             ),
             revisions=tuple(self.revisions.values()),
             deployments=tuple(
@@ -84,7 +87,9 @@ class SimulatedCluster:
             service=self.service,
             service_account=self.service_account,
             pods=tuple(self.pods.values()),
-            queue=QueueSeen(stats, tuple(self.beacons), self.policy) if self.redis_is_up else None,
+            queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()))
+            if self.redis_is_up
+            else None,
             memory=self.memory,
         )
 
@@ -153,6 +158,33 @@ class SimulatedCluster:
             case "ServiceAccount":
                 self.service_account = manifest
 
+    def serve(self, jobs: int, bad: dict[str, float] | None = None, slow: dict[str, float] | None = None) -> None:
+        """Jobs as the policy divides them; shares of a revision's jobs that fail or are slow, spread evenly."""
+        assert self.policy is not None
+        rule = self.policy.canary
+        stable = next(revision for revision, track in self.policy.tracks.items() if track == "stable")
+        to_canary = jobs * rule.weight_permille // 1000 if rule else 0
+        for revision, count in ((stable, jobs - to_canary), (rule.revision if rule else stable, to_canary)):
+            row = self.counted.get(revision, Outcomes(revision=revision, tier="small"))
+            attempts = row.attempts + count
+            share_bad, share_slow = (bad or {}).get(revision, 0.0), (slow or {}).get(revision, 0.0)
+            changes = {"attempts": attempts, "steps": attempts, "step_s": float(attempts), "paced": attempts}
+            changes["attempt_failures"] = row.attempt_failures + round(count * share_bad)
+            changes["slow"] = row.slow + round(count * share_slow)
+            self.counted[revision] = row.model_copy(update=changes)
+
+    def live(self, jobs: int, ticks: int = 1, **shares: Any) -> None:
+        """Serves so many jobs every ten seconds and plans after each."""
+        for _ in range(ticks):
+            self.serve(jobs, **shares)
+            self.run_pods()
+            self.now += timedelta(seconds=10)
+            self.tick()
+
+    @property
+    def rollout(self) -> dict[str, Any]:
+        return self.status["rollout"]
+
     def run_pods(self) -> None:
         """Deployment controller and kubelet: as many pods as wanted, warm unless their revision is broken."""
         for revision, seen in self.deployments.items():
@@ -167,6 +199,8 @@ class SimulatedCluster:
             is_ready = revision not in self.broken
             self.look(revision, is_ready=is_ready, **({} if is_ready else self.faults.get(revision, {})))
         self.pods = {name: pod for name, pod in self.pods.items() if pod.revision in self.deployments}
+        for name in (self.policy.marks if self.policy else {}).keys() & self.pods.keys():
+            self.look_of(name, is_ready=False)  # it has no job and turns NotReady
 
     def settle(self) -> None:
         """Until a tick changes nothing; fails when it never ends."""

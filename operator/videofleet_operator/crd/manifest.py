@@ -13,6 +13,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "VideoGenerator"
 PLURAL = "videogenerators"
 PAUSED_ANNOTATION = f"{GROUP}/paused"
+ROLLOUT_ANNOTATION = f"{GROUP}/rollout"
 
 
 def crd_manifest() -> dict[str, Any]:
@@ -75,5 +76,7 @@ def _columns() -> list[dict[str, Any]]:
         column("Wait", "string", ".status.queue.wait"),
         column("Revision", "string", ".status.revisions.stable"),
         column("Tier", "string", ".status.fallback.tier"),
+        column("Rollout", "string", ".status.rollout.phase"),
+        column("Weight", "string", ".status.rollout.weight"),
         column("Age", "date", ".metadata.creationTimestamp"),
     ]

@@ -18,6 +18,7 @@ from videofleet_operator.crd.sections.fallback import MAX_TIER_RULE, Fallback
 from videofleet_operator.crd.sections.model import Model
 from videofleet_operator.crd.sections.output import Output
 from videofleet_operator.crd.sections.queue import Access, Queue
+from videofleet_operator.crd.sections.rollout import Rollout
 from videofleet_operator.crd.sections.scaling import Scaling
 from videofleet_operator.crd.sections.tiers import TierSpec, Warmup
 from videofleet_operator.crd.sections.worker import Worker
@@ -57,6 +58,7 @@ class VideoGeneratorSpec(SpecModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     warmup: Warmup = Field(default=Warmup(), description="Proof before service.", json_schema_extra=_EMPTY)
+    rollout: Rollout = Field(default=Rollout(), description="How a new revision takes over.", json_schema_extra=_EMPTY)
     queue: Queue = Field(default=Queue(), description="Limits of the queue.", json_schema_extra=_EMPTY)
     access: Access = Field(default=Access(), description="Who may submit.", json_schema_extra=_EMPTY)
     output: Output = Field(description="Where videos go.")

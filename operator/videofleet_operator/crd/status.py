@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from videofleet_operator.crd.fallback_status import FallbackStatus
+from videofleet_operator.crd.rollout_status import RolloutStatus
 from videofleet_operator.crd.scaling_status import ScalingStatus
 from videofleet_operator.crd.values import SpecModel
 
@@ -56,4 +57,5 @@ class FleetStatus(SpecModel):
     revisions: Revisions = Field(description="Which revision serves and which is on its way.")
     scaling: ScalingStatus | None = Field(default=None, description="How many workers scaling wants, and why.")
     fallback: FallbackStatus | None = Field(default=None, description="Which lower tier load brings, and to whom.")
+    rollout: RolloutStatus | None = Field(default=None, description="How a new revision takes over.")
     queue: QueueFigures | None = Field(default=None, description="Absent while Redis cannot be reached.")

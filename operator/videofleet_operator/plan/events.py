@@ -24,7 +24,7 @@ def action_events(actions: list[Action]) -> list[EventNote]:
                 notes.append(EventNote("Normal", "RevisionStarted", _sentence(action.why)))
             case MarkTrack(is_stable=True):
                 notes.append(EventNote("Normal", "RevisionStable", _sentence(action.why)))
-            case Scale(stage=Stage.RETIRE):
+            case Scale(stage=Stage.RETIRE, replicas=0):
                 notes.append(EventNote("Normal", "RevisionRetired", _sentence(action.why)))
             case Scale():
                 notes.append(EventNote("Normal", "Scaled", _sentence(action.why)))

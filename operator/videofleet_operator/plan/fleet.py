@@ -14,14 +14,21 @@ from videofleet_operator.plan.children import cost_actions, plan_children
 from videofleet_operator.plan.conditions import Verdict, judge
 from videofleet_operator.plan.events import EventNote, action_events, transition_events
 from videofleet_operator.plan.faults import Fault
-from videofleet_operator.plan.lowered import lower_fleet
+from videofleet_operator.plan.lowered import Lowered, lower_fleet
 from videofleet_operator.plan.memory import Memory
-from videofleet_operator.plan.policy import Passing, fleet_policy, is_published
+from videofleet_operator.plan.policy import (
+    Passing,
+    canary_rule,
+    fleet_policy,
+    is_published,
+    is_safe_first,
+    with_validity,
+)
 from videofleet_operator.plan.revisions import Roles, assign_roles
-from videofleet_operator.plan.scaled import Scaled, rules_of, scale_fleet
+from videofleet_operator.plan.rollout import Rollout, plan_rollout, remembered
+from videofleet_operator.plan.scaled import Drained, Scaled, drain_fleet, scale_fleet
 from videofleet_operator.plan.scaling_report import scaling_events, scaling_status
 from videofleet_operator.plan.status import next_status
-from videofleet_operator.plan.validity import with_expiry
 from videofleet_operator.reasons import Reason
 
 LOOK_AGAIN_S: Final = 5.0  # while something is under way or wrong; the resync covers the rest
@@ -35,6 +42,7 @@ class Plan:
 
     actions: tuple[Action, ...]
     policy: FleetPolicy | None  # None: Redis has the right one
+    is_policy_first: bool  # it names nobody new, so it need not wait for what builds
     status: dict[str, Any] | None  # None: it still tells the truth
     events: tuple[EventNote, ...]
     requeue_after_s: float | None
@@ -45,31 +53,36 @@ def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: 
     """The plan of the leader of this epoch for one VideoGenerator."""
     spec, spec_fault = _understood(observed.fleet.spec, installation)
     can_act = spec is not None and not spec_fault and not observed.fleet.is_paused
-    roles = assign_roles(observed, revision_hash(spec) if spec and can_act else None)
+    scaled = scale_fleet(observed, revision_hash(spec), spec.scaling, now) if spec else None
+    rollout = (
+        plan_rollout(observed, spec, revision_hash(spec), scaled.wanted, now) if spec and scaled and can_act else None
+    )
+    roles = assign_roles(observed, rollout)
     revisions = _active_revisions(observed, roles, spec, installation)
-    is_proven = roles.stable is not None
-    scaled = scale_fleet(observed, roles.serving, is_proven=is_proven, spec=spec.scaling, now=now) if spec else None
-    actions = _actions(observed, roles, revisions, spec, scaled) if spec and scaled and roles.target else []
-    verdicts = judge(observed, roles, _wanted(observed, roles, scaled, can_act=can_act), spec_fault)
     serving = revisions.get(roles.serving or "")
-    lowered = None
-    if spec and scaled:
-        tiers = list(serving.worker.tiers) if serving else []
-        lowered = lower_fleet(observed, roles.serving, tiers, spec, scaled, now)
-        verdicts.append(lowered.verdict)
+    drained = drain_fleet(observed, rollout.workers if rollout else {}, now)
+    actions = [*plan_children(observed, roles, revisions, drained.replicas), *cost_actions(drained)] if rollout else []
+    lowered = lower_fleet(observed, serving, spec, scaled, now) if spec and scaled and serving else None
+    told = rollout.status if rollout else remembered(observed)
+    verdicts = judge(observed, roles, rollout.workers if rollout else {}, told, spec_fault)
+    verdicts += [lowered.verdict] if lowered else []
     report = scaling_status(observed.fleet.status.get("scaling"), scaled, now) if scaled else None
-    status = next_status(observed, roles, verdicts, now, report, lowered.status if lowered else None)
-    passing = Passing(scaled.drain.marks if scaled else {}, lowered.rule if lowered else None)
+    status = next_status(observed, roles, told, verdicts, now, report, lowered.status if lowered else None)
+    passing = _passing(observed, spec, rollout, lowered, drained)
+    policy = _unpublished(observed, spec, serving, passing, epoch, now)
     return Plan(
         actions=tuple(actions),
-        policy=_unpublished(observed, spec, serving, epoch, passing, now),
+        policy=policy,
+        is_policy_first=policy is not None and is_safe_first(policy, observed.queue.policy if observed.queue else None),
         status=status,
         events=(
             *action_events(actions),
             *transition_events(observed.fleet.status, status),
             *scaling_events(observed.fleet.status.get("scaling"), report),
         ),
-        requeue_after_s=_look_again_s(observed, scaled, is_settled=not (_is_unsettled(verdicts) or actions)),
+        requeue_after_s=_look_again_s(
+            observed, scaled, is_settled=not (_is_unsettled(verdicts) or actions or drained.marks)
+        ),
         memory=scaled.memory if scaled else observed.memory,
     )
 
@@ -92,10 +105,10 @@ def _understood(spec: Any, installation: Installation) -> tuple[VideoGeneratorSp
 def _active_revisions(
     observed: Observed, roles: Roles, spec: VideoGeneratorSpec | None, installation: Installation
 ) -> dict[str, ResolvedRevision]:
-    """Target and stable as their records keep them; the target from the spec when it has no record yet."""
+    """The active ones as their records keep them; the rising one from the spec when it has no record yet."""
     records = {seen.revision: resolved_from(seen.data) for seen in observed.revisions}
-    active = {key: record for key in (roles.stable, roles.target) if key and (record := records.get(key))}
-    if spec is not None and roles.target is not None and roles.target not in active:
+    active = {key: record for key in roles.active if (record := records.get(key))}
+    if spec is not None and roles.target is not None and roles.target in roles.active and roles.target not in active:
         active[roles.target] = resolve(spec, installation)
     return active
 
@@ -104,42 +117,31 @@ def _unpublished(
     observed: Observed,
     spec: VideoGeneratorSpec | None,
     serving: ResolvedRevision | None,
-    epoch: int,
     passing: Passing,
+    epoch: int,
     now: datetime,
 ) -> FleetPolicy | None:
     if spec is None or serving is None or observed.fleet.is_paused:
         return None
     published = observed.queue.policy if observed.queue else None
-    policy = fleet_policy(observed.fleet, spec, serving, epoch, passing)
-    policy = with_expiry(policy, published, round(now.timestamp() * 1000))
-    return None if observed.queue and is_published(policy, published) else policy
+    policy = with_validity(fleet_policy(observed.fleet, spec, serving, epoch, passing), published, now)
+    return None if is_published(policy, published) else policy
 
 
-def _actions(
+def _passing(
     observed: Observed,
-    roles: Roles,
-    revisions: dict[str, ResolvedRevision],
-    spec: VideoGeneratorSpec,
-    scaled: Scaled,
-) -> list[Action]:
-    """Children as wanted; a revision that is on its way gets as many workers as serve, within the maximum of both."""
-    beside = max(1, min(scaled.replicas, rules_of(spec.scaling, at_least=1).max_replicas - scaled.replicas))
-    replicas = {revision: scaled.replicas if revision == roles.serving else beside for revision in revisions}
-    return [*plan_children(observed, roles, revisions, replicas), *cost_actions(scaled.drain)]
-
-
-def _wanted(observed: Observed, roles: Roles, scaled: Scaled | None, *, can_act: bool) -> int:
-    """Workers that are to serve: those asked of Kubernetes, when nobody may change that."""
-    deployment = observed.deployment(roles.serving)
-    if can_act and scaled is not None:
-        return scaled.replicas
-    return deployment.wanted if deployment else 1
+    spec: VideoGeneratorSpec | None,
+    rollout: Rollout | None,
+    lowered: Lowered | None,
+    drained: Drained,
+) -> Passing:
+    canary = canary_rule(rollout, spec, observed.queue) if spec else None
+    return Passing(canary, lowered.rule if lowered else None, drained.marks)
 
 
 def _look_again_s(observed: Observed, scaled: Scaled | None, *, is_settled: bool) -> float | None:
     """Soon while something is under way, now and then while scaling has something to watch."""
-    if not is_settled or (scaled is not None and scaled.drain.marks):
+    if not is_settled:
         return LOOK_AGAIN_S
     has_jobs = observed.queue is not None and observed.queue.stats.waiting + observed.queue.stats.running > 0
     again_s = scaled.decision.again_s if scaled and scaled.decision else None

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from videofleet.jobs import Priority
 from videofleet.policy import FallbackRule
-from videofleet.tiers import Tier
 from videofleet_operator.crd.fallback_status import FallbackStatus
 from videofleet_operator.crd.quantities import duration_s
 from videofleet_operator.crd.spec import VideoGeneratorSpec
+from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.conditions import Verdict
 from videofleet_operator.plan.fallback import (
@@ -27,7 +27,7 @@ from videofleet_operator.plan.fallback import (
 )
 from videofleet_operator.plan.scaled import Scaled, rules_of
 from videofleet_operator.plan.scaling import expected_arrivals
-from videofleet_operator.plan.status import timestamp
+from videofleet_operator.plan.times import timestamp
 from videofleet_operator.plan.words import duration
 from videofleet_operator.reasons import MEANINGS, Reason
 
@@ -39,17 +39,16 @@ class Lowered:
     """What fallback makes of one fleet."""
 
     rule: FallbackRule | None
-    status: FallbackStatus | None
+    status: FallbackStatus
     verdict: Verdict
 
 
 def lower_fleet(
-    observed: Observed, serving: str | None, tiers: list[Tier], spec: VideoGeneratorSpec, scaled: Scaled, now: datetime
+    observed: Observed, serving: ResolvedRevision, spec: VideoGeneratorSpec, scaled: Scaled, now: datetime
 ) -> Lowered:
     """Decides for the revision that serves, by its tiers."""
+    tiers = serving.worker.tiers
     names = [tier.name for tier in tiers]
-    if not tiers:
-        return Lowered(None, None, Verdict("FallbackActive", False, Reason.FULL_QUALITY, MEANINGS[Reason.FULL_QUALITY]))
     if not spec.fallback.enabled:
         status = FallbackStatus(tier=names[0], share="0%")
         return Lowered(None, status, _verdict(names, FallbackState(), off=True))
@@ -61,12 +60,12 @@ def lower_fleet(
     )
     state = _remembered(observed.fleet.status.get("fallback"), names)
     if observed.queue is not None:
-        load = _load(observed, serving, spec, scaled)
+        load = _load(observed, serving.revision, spec, scaled)
         state = plan_fallback(rules, state, load, now.timestamp())
     return Lowered(_rule(names, state), _status(names, state), _verdict(names, state))
 
 
-def _load(observed: Observed, serving: str | None, spec: VideoGeneratorSpec, scaled: Scaled) -> Load:
+def _load(observed: Observed, serving: str, spec: VideoGeneratorSpec, scaled: Scaled) -> Load:
     stats = observed.queue.stats if observed.queue else None
     alive = [pod for pod in observed.pods if pod.revision == serving and not pod.is_terminating]
     ready = sum(pod.is_ready for pod in alive)
@@ -76,7 +75,7 @@ def _load(observed: Observed, serving: str | None, spec: VideoGeneratorSpec, sca
         waiting_s=waiting_s,
         arriving=expected_arrivals(scaled.memory, rules_of(spec.scaling, at_least=0)),
         ready=ready,
-        starting=max(0, scaled.replicas - ready),
+        starting=max(0, scaled.wanted - ready),
         cold_start_s=scaled.memory.cold_start_s,
     )
 

@@ -8,7 +8,7 @@ from videofleet_operator.crd.scaling_status import HISTORY_MAX, SENTENCE_MAX, Sc
 from videofleet_operator.plan.events import EventNote
 from videofleet_operator.plan.scaled import Scaled
 from videofleet_operator.plan.scaling import Decision
-from videofleet_operator.plan.status import timestamp
+from videofleet_operator.plan.times import timestamp
 
 
 def scaling_status(old: dict[str, Any] | None, scaled: Scaled, now: datetime) -> ScalingStatus | None:
@@ -19,7 +19,7 @@ def scaling_status(old: dict[str, Any] | None, scaled: Scaled, now: datetime) ->
         return before
     history = list(before.history) if before else []
     if before is None or before.desired != decision.desired:
-        history.insert(0, _step(before.desired if before else scaled.wanted, decision, now))
+        history.insert(0, _step(before.desired if before else scaled.before, decision, now))
     return ScalingStatus(
         desired=decision.desired,
         reason=decision.reason.value,

@@ -5,16 +5,18 @@ Invariant: the same observation twice writes once. Queue figures are rounded and
 """
 
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from videofleet.jobs import QueueStats
 from videofleet_operator.crd.fallback_status import FallbackStatus
+from videofleet_operator.crd.rollout_status import RolloutStatus
 from videofleet_operator.crd.scaling_status import ScalingStatus
 from videofleet_operator.crd.status import MESSAGE_MAX, Condition, FleetStatus, QueueFigures, Revisions
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.conditions import Verdict
 from videofleet_operator.plan.revisions import Roles
+from videofleet_operator.plan.times import moment, timestamp
 
 QUEUE_WRITE_EVERY_S: Final = 30
 
@@ -22,6 +24,7 @@ QUEUE_WRITE_EVERY_S: Final = 30
 def next_status(
     observed: Observed,
     roles: Roles,
+    rollout: RolloutStatus,
     verdicts: list[Verdict],
     now: datetime,
     scaling: ScalingStatus | None = None,
@@ -35,6 +38,7 @@ def next_status(
         replicas=sum(max(seen.wanted, seen.existing) for seen in observed.deployments),
         ready_replicas=sum(pod.is_ready and not pod.is_terminating for pod in observed.pods),
         revisions=Revisions(stable=roles.stable, target=roles.target),
+        rollout=rollout,
         scaling=scaling,
         fallback=fallback,
         queue=_figures(observed.queue.stats, now) if observed.queue else None,
@@ -64,7 +68,7 @@ def _is_news(old: dict[str, Any], new: dict[str, Any], now: datetime) -> bool:
         return True
     if before is None or (_without_time(before), _said(old)) == (_without_time(after), _said(new)):
         return False
-    return (now - _parsed(before.get("updated"), now)).total_seconds() >= QUEUE_WRITE_EVERY_S
+    return (now - moment(before.get("updated"), now)).total_seconds() >= QUEUE_WRITE_EVERY_S
 
 
 def _ours(status: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -104,15 +108,3 @@ def rounded(count: int) -> int:
     """Two significant digits: 7 → 7, 99 → 99, 123 → 120, 4567 → 4600."""
     magnitude: int = 10 ** max(0, len(str(count)) - 2)
     return (count + magnitude // 2) // magnitude * magnitude
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 with whole seconds, as Kubernetes writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _parsed(text: Any, otherwise: datetime) -> datetime:
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return otherwise
