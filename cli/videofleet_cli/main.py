@@ -7,8 +7,10 @@ from typing import Final
 
 import typer
 
-from videofleet_cli import batch, development, jobs, screen
+from videofleet_cli import batch, development, intake, jobs, screen
+from videofleet_cli.erase import erase
 from videofleet_cli.exits import CommandError, Exit
+from videofleet_cli.rollout import commands as rollout
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
 
@@ -23,7 +25,10 @@ app.command()(submit)
 app.command()(wait)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(batch.app, name="batch")
+app.add_typer(intake.app, name="intake")
+app.command()(erase)
 app.command()(status)
+app.add_typer(rollout.app, name="rollout")
 development.mount(app)
 
 

@@ -129,6 +129,7 @@ class Job(Wire):
     revision: str | None = None
     cancel_requested: bool = False
     progress: Progress | None = None
+    cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -158,12 +159,24 @@ class Claim(Wire):
     lease_ms: int
 
 
+class WaitingFigures(Wire):
+    """The waiting jobs of one priority."""
+
+    jobs: int = 0  # those that wait for their next attempt included
+    cost_s: float = 0.0  # service seconds at the tiers asked for
+    oldest_wait_s: float = 0.0
+
+
 class QueueStats(Wire):
-    """Figures of one fleet, from one snapshot."""
+    """Figures of one fleet, from one snapshot. Seconds of work are service seconds at the tiers asked for."""
 
     waiting: int  # those that wait for their next attempt included
     running: int
     oldest_wait_s: float  # 0 when nothing waits
+    waiting_cost_s: float = 0.0
+    running_remaining_s: float = 0.0
+    arrived_s_total: float = 0.0  # ever submitted; a counter
+    by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
 
 
 class Outcomes(Wire):
@@ -177,3 +190,8 @@ class Outcomes(Wire):
     cancelled: int = 0
     steps: int = 0  # jobs whose seconds per step are in the sum
     step_s: float = 0.0  # sum of their seconds per step
+    attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
+    attempt_failures: int = 0  # of those: failed, or their worker was lost
+    rejected: int = 0  # of those: the output gate refused the video
+    paced: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.slow_above_s`
+    slow: int = 0  # of those: slower

@@ -5,12 +5,27 @@ from collections.abc import AsyncIterator, Coroutine
 
 from aiohttp import web
 
-from videofleet_gateway import reaper
+from videofleet_gateway import files, reaper
 from videofleet_gateway.batches import feeder
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
 from videofleet_gateway.rounds import go_round
-from videofleet_gateway.routes import batches, content, dead, events, health, models, openapi, page, usage, videos
+from videofleet_gateway.routes import (
+    batches,
+    content,
+    dead,
+    deletion,
+    events,
+    feedback,
+    health,
+    intake,
+    links,
+    models,
+    openapi,
+    page,
+    usage,
+    videos,
+)
 from videofleet_gateway.services import SERVICES, Services
 
 
@@ -23,9 +38,14 @@ def build_app(services: Services) -> web.Application:
             web.post("/v1/videos", videos.create),
             web.get("/v1/videos", videos.listing),
             web.get("/v1/videos/{id}", videos.retrieve),
-            web.delete("/v1/videos/{id}", videos.delete),
+            web.delete("/v1/videos/{id}", deletion.delete),
+            web.post("/v1/erase", deletion.erase),
             web.get("/v1/videos/{id}/events", events.events, allow_head=False),
             web.get("/v1/videos/{id}/content", content.content),
+            web.post("/v1/videos/{id}/links", links.create),
+            web.post("/v1/videos/{id}/feedback", feedback.create),
+            web.post("/v1/intake/pause", intake.pause),
+            web.post("/v1/intake/resume", intake.resume),
             web.get("/v1/dead", dead.listing),
             web.post("/v1/videos/{id}/replay", dead.replay),
             web.post("/v1/batches", batches.create),
@@ -68,4 +88,8 @@ def _rounds(services: Services) -> list[Coroutine[None, None, None]]:
             limit_s=reaper.ROUND_S,
         ),
         go_round("feeding batches", lambda: feeder.feed_once(services), pause_s=feeder.PAUSE_S, limit_s=feeder.ROUND_S),
+        go_round("deleting files", services.files.delete_due, pause_s=files.PAUSE_S, limit_s=files.ROUND_S),
+        go_round(
+            "searching for lost files", services.files.search, pause_s=files.SEARCH_PAUSE_S, limit_s=files.SEARCH_S
+        ),
     ]

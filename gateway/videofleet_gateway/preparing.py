@@ -5,6 +5,7 @@ One way for a single request and for the lines of a batch. Queues nothing.
 
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from videofleet.ids import job_id
@@ -13,7 +14,7 @@ from videofleet.policy import FleetPolicy
 from videofleet_gateway.auth import Caller
 from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
-from videofleet_gateway.problems import RETRY_FULL_S, TooManyRequests
+from videofleet_gateway.problems import RETRY_FULL_S, TooManyRequests, intake_paused
 from videofleet_gateway.prompts.advice import Advice, Weight
 from videofleet_gateway.prompts.review import Review, review
 from videofleet_gateway.services import Services
@@ -24,9 +25,20 @@ from videofleet_gateway.webhooks.admission import check_webhook
 _RANDOM_SEEDS: Final = 1 << 32  # below 2**53, so that JavaScript reads it back exactly
 
 
-async def prepared(services: Services, caller: Caller, asked: Asked) -> tuple[NewJob, list[Advice]]:
-    """The job, and what the prompt's review found. Raises: Problem, QueueUnavailable."""
+@dataclass(frozen=True)
+class Prepared:
+    """A job that may be queued."""
+
+    job: NewJob
+    policy: FleetPolicy  # of its fleet
+    advice: list[Advice]  # what the prompt's review found
+
+
+async def prepared(services: Services, caller: Caller, asked: Asked) -> Prepared:
+    """Raises: Problem, QueueUnavailable."""
     policy = chosen_fleet(asked.model, open_to(caller.tenant, await services.fleets.policies()))
+    if await services.fleets.is_paused(policy.fleet_uid):
+        raise intake_paused(policy.fleet)
     check_webhook(asked.webhook, caller.tenant, services.webhooks)
     made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
     judged = review(asked.prompt, caller.rules.prompt_policy, caller.rules.blocked_terms)
@@ -44,7 +56,7 @@ async def prepared(services: Services, caller: Caller, asked: Asked) -> tuple[Ne
         webhook=asked.webhook,
         body_digest=asked.digest,
     )
-    return new, advice
+    return Prepared(new, policy, advice)
 
 
 async def check_room(services: Services, new: NewJob, rules: TenantRules) -> None:

@@ -1,6 +1,6 @@
-"""The reaper: every few seconds, jobs whose worker went silent return to their queue. Runs in every gateway replica.
+"""The reaper: every few seconds, jobs of silent workers return to their queue, and those past their retention go.
 
-Reaping twice changes nothing.
+Runs in every gateway replica. Reaping twice changes nothing.
 """
 
 import logging
@@ -21,3 +21,6 @@ async def reap_once(queue: JobQueue, metrics: Metrics) -> None:
         if touched := await queue.reap(fleet_uid):
             metrics.reaped.inc(len(touched))
             log.info("expired leases ended", extra={"fleet_uid": fleet_uid, "jobs": touched[:20]})
+        while gone := await queue.leaving.expire(fleet_uid):
+            metrics.expired.inc(len(gone))
+            log.info("jobs past their retention removed", extra={"fleet_uid": fleet_uid, "jobs": gone[:20]})

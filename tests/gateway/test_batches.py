@@ -181,6 +181,23 @@ async def test_a_gateway_that_dies_while_feeding_leaves_each_line_one_video(own_
         assert (await get(http, "/v1/usage"))["jobs"]["queued"] == 150
 
 
+async def test_erasing_a_tenant_takes_its_batches_and_what_they_hold(own_gateway: Any) -> None:
+    own_gateway.rules = {"loner0": {"maxQueuedJobs": 1}}
+    own_gateway.write_keys()
+    own_gateway.start()
+    async with own_gateway.session("loner0") as http:
+        batch = await hand_in(http, line("a"), line("b"))
+        await until(lambda: results(http, batch["id"]), lambda rows: bool(rows[0]["id"]))
+        async with http.post("/v1/erase", json={"tenant": "loner0"}) as response:
+            assert (await response.json())["videos"] == 1
+        async with http.get(f"/v1/batches/{batch['id']}") as response:
+            assert response.status == 404
+        async with JobQueue.connect(own_gateway.redis_url, own_gateway.installation) as queue:
+            assert "hill" not in str([await queue._redis.dump(key) for key in await queue._redis.keys("*loner0*")])
+            assert await queue._redis.zcard(f"vf:{{{own_gateway.installation}}}:batches") == 0
+        assert (await get(http, "/v1/usage"))["jobs"]["queued"] == 0
+
+
 async def test_a_batch_leaves_room_for_others(own_gateway: Any) -> None:
     own_gateway.rules = {"loner0": {"maxQueuedJobs": 3}}
     own_gateway.write_keys()

@@ -141,6 +141,14 @@ class Batches:
         member = {f"{tenant} {batch}": at_ms}
         await answer(self._redis.zadd(keys.open_batches(self._installation), member, xx=True))
 
+    async def forget_tenant(self, tenant: str) -> None:
+        """No line of the tenant's is kept, and none is submitted any more."""
+        prefix = self._prefix(tenant)
+        for batch in await answer(self._redis.zrange(keys.batches(prefix), 0, -1)):
+            await self.close(tenant, batch)
+            await answer(self._redis.delete(keys.batch(prefix, batch), keys.batch_lines(prefix, batch)))
+        await answer(self._redis.delete(keys.batches(prefix)))
+
     async def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
         """The jobs of these ids; None for what was deleted."""
         found: list[Job | None] = []

@@ -58,7 +58,7 @@ async def _line(services: Services, caller: Caller, number: int, line: bytes, se
         if custom_id is not None and custom_id in seen:
             raise Unprocessable.from_faults([Fault("custom_id", "stands in the file twice; give each line its own")])
         asked = replace(asked_for(_of_batch(entry.fields)), priority=Priority.BATCH)
-        new, _ = await prepared(services, caller, asked)
+        new = (await prepared(services, caller, asked)).job
     except Problem as problem:
         return BatchLine(
             number=number,
