@@ -45,6 +45,7 @@ class Asked:
     guidance_scale_2: float | None = None
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
+    allow_fallback: bool = True
 
     @property
     def digest(self) -> str:
@@ -87,6 +88,7 @@ def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoR
         guidance_scale=asked.guidance_scale,
         guidance_scale_2=asked.guidance_scale_2,
         tier=tier,
+        allow_fallback=asked.allow_fallback,
         output_prefix=policy.output_prefix,
     )
 
@@ -157,6 +159,15 @@ def _priority(given: object) -> Priority:
         raise ValueError(f"must be one of {', '.join(Priority)}") from None
 
 
+def _flag(given: object) -> bool:
+    """Forms have text only."""
+    if given is True or given == "true":
+        return True
+    if given is False or given == "false":
+        return False
+    raise ValueError("must be true or false")
+
+
 def _number_text(given: object) -> str:
     """A number's plain digits; "" for what is neither number nor text (booleans are no numbers here)."""
     if isinstance(given, str):
@@ -176,5 +187,6 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "guidance_scale_2": _guidance,
     "priority": _priority,
     "deadline": deadline,
+    "allow_fallback": _flag,
 }
 ACCEPTED: Final = tuple(_PARSERS)

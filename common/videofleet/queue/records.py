@@ -51,6 +51,8 @@ def job(fields: Mapping[str, str]) -> Job:
         attempt=int(fields["attempt"]),
         worker=fields.get("worker"),
         revision=fields.get("revision"),
+        lowered_to=_tier(fields.get("lowered")),
+        fallback=fields.get("fallback"),
         cancel_requested="cancel_code" in fields,
         progress=Progress.model_validate_json(progress) if progress else None,
         result=VideoResult.model_validate_json(result) if result else None,
@@ -91,6 +93,10 @@ def _request(text: str) -> VideoRequest:
         return VideoRequest.model_validate_json(text)
     except ValidationError:
         return UNREADABLE
+
+
+def _tier(text: str | None) -> Tier | None:
+    return None if text is None else Tier.model_validate_json(text)
 
 
 def _int(text: str | None) -> int | None:

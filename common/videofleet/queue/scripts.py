@@ -4,7 +4,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-_SHARED: Final = ("prelude", "fairness", "waiting", "endings")  # each builds on those before it
+_SHARED: Final = (
+    "prelude",
+    "work",
+    "fairness",
+    "waiting",
+    "canary",
+    "claiming",
+    "endings",
+)  # each builds on those before it
 NAMES: Final = (
     "publish",
     "submit",

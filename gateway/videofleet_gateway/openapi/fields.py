@@ -49,4 +49,8 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         "type": ["string", "integer", "null"],
         "description": "Begin no later: a moment with its time zone, or whole seconds from now.",
     },
+    "allow_fallback": {
+        "enum": [True, False, "true", "false", None],
+        "description": "Whether a lower tier will do while the fleet is under load; true.",
+    },
 }
