@@ -1,7 +1,6 @@
 """The outbox: whoever asked to be told has a notice from the moment the job ends, taken by one, until it is settled."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
