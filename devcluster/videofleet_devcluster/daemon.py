@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
-from videofleet_devcluster.node.temporary import forget_below
+from videofleet_devcluster.node.paths import forget_below
 
 _START_S: Final = 30.0
 _STOP_S: Final = 30.0

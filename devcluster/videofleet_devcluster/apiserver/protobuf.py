@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from videofleet_devcluster.apiserver.errors import bad_request
-from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.objects import Object
 
 MEDIA_TYPE: Final = "application/vnd.kubernetes.protobuf"
 _MAGIC: Final = b"k8s\x00"
