@@ -17,6 +17,7 @@ from videofleet_devcluster.apiserver.errors import expired
 from videofleet_devcluster.objects import Key, Object, Shared, key_of
 
 ResourceId = tuple[str, str]
+_FIRST_VERSION: Final = 1000  # so that small versions are too old, as in any cluster that has lived for a while
 _LINES_KEPT: Final = 256  # events whose line stays encoded; who is further behind encodes again
 _LOG_LENGTH: Final = 4096  # events kept per resource; a slower watcher has to list again
 
@@ -45,8 +46,8 @@ class Log:
     """The last events of one resource, and who waits for the next."""
 
     def __init__(self) -> None:
-        self.oldest = 0  # whoever has seen everything up to this version may begin to watch
-        self._lost = 0  # the last version that is no longer here: whoever watches has to have seen it
+        self.oldest = _FIRST_VERSION  # whoever has seen everything up to this version may begin to watch
+        self._lost = _FIRST_VERSION  # the last version that is no longer here: whoever watches has to have seen it
         self._events: list[Event] = []
         self._wakers: set[asyncio.Event] = set()
 
@@ -83,7 +84,7 @@ class Store:
     """All objects of the cluster, by resource, namespace and name, by UID, and by their owners."""
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = _FIRST_VERSION
         self._shared = Shared()
         self._objects: dict[ResourceId, dict[Key, Object]] = {}
         self._logs: dict[ResourceId, Log] = {}
