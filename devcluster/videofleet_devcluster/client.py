@@ -45,7 +45,6 @@ class Resource:
     namespaced: bool = True
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The URL path of a collection, an object or its subresource."""
         prefix = "/apis" if "/" in self.api_version else "/api"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         tail = "".join(f"/{part}" for part in (self.plural, name, subresource) if part)
@@ -129,7 +128,6 @@ def _inline(entry: Object, name: str, folder: Path) -> str | None:
 
 
 def kubeconfig(url: str, ca_pem: bytes, token: str, namespace: str = "default") -> Object:
-    """A v1 Config with CA and token embedded and one context, named `videofleet-dev`."""
     name = "videofleet-dev"
     cluster = {"server": url, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
     return {
@@ -166,14 +164,12 @@ class ApiClient:
         return await self.request("GET", resource.path(namespace), params=params)
 
     async def create(self, resource: Resource, obj: Object) -> Object:
-        """Creates in the namespace that the object's metadata names."""
         body = {"apiVersion": resource.api_version, "kind": resource.kind} | obj
         return await self.request("POST", resource.path(obj["metadata"].get("namespace", "")), body)
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str = ""
     ) -> Object:
-        """JSON merge patch."""
         return await self.request("PATCH", resource.path(namespace, name, subresource), patch, _MERGE)
 
     async def delete(
@@ -218,7 +214,6 @@ def _refusal(status: Object) -> ApiError:
 
 @asynccontextmanager
 async def connected(kubeconfig: Path) -> AsyncIterator[ApiClient]:
-    """A client for the kubeconfig's current context."""
     access = Access.read(kubeconfig)
     headers = {"Authorization": f"Bearer {access.token}"} if access.token else {}
     connector = aiohttp.TCPConnector(ssl=access.ssl_context() if access.server.startswith("https") else False, limit=0)

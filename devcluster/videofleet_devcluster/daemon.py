@@ -46,14 +46,12 @@ class State:
     redis_url_file: str
 
     def write(self, folder: Path) -> None:
-        """Writes state.json whole."""
         fresh = folder / "state.json.new"
         fresh.write_text(json.dumps(asdict(self), indent=2) + "\n")
         fresh.replace(folder / "state.json")
 
     @classmethod
     def read(cls, folder: Path) -> "State | None":
-        """The state, if there is a whole one."""
         try:
             return cls(**json.loads((folder / "state.json").read_text()))
         except (OSError, ValueError, TypeError):

@@ -36,11 +36,9 @@ class Informer:
         self.synced = asyncio.Event()
 
     def listen(self, listener: Listener) -> None:
-        """Calls back for each change from now on."""
         self._listeners.append(listener)
 
     def get(self, key: Key) -> Object | None:
-        """The object, if it exists."""
         return self._objects.get(key)
 
     def holds(self, obj: Object) -> bool:
@@ -53,7 +51,6 @@ class Informer:
         return self._group(f"in/{namespace}") if namespace else list(self._objects.values())
 
     def controlled_by(self, owner: Object) -> list[Object]:
-        """The objects that this very owner (by uid) controls."""
         return self._group(f"of/{uid_of(owner)}")
 
     def orphans(self, namespace: str) -> list[Object]:
@@ -85,7 +82,6 @@ class Informer:
         self._tell(obj, known)
 
     def forget(self, obj: Object) -> None:
-        """Takes in that the object is gone."""
         key = key_of(obj)
         if self.holds(obj):
             known = self._objects[key]
@@ -104,7 +100,6 @@ class Informer:
             listener(obj, before)
 
     async def run(self) -> None:
-        """Keeps the copy fresh until cancelled."""
         pause_s, version = 0.05, ""
         while True:
             try:

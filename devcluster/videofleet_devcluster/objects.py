@@ -53,7 +53,6 @@ def status_of(obj: Object) -> Object:
 
 
 def is_deleting(obj: Object) -> bool:
-    """Whether deletion was asked for."""
     return bool(obj["metadata"].get("deletionTimestamp"))
 
 
@@ -102,13 +101,11 @@ def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
 
 
 def condition_of(obj: Object, kind: str) -> Object | None:
-    """The status condition of that type."""
     conditions: list[Object] = status_of(obj).get("conditions") or []
     return next((condition for condition in conditions if condition["type"] == kind), None)
 
 
 def is_true(obj: Object, kind: str) -> bool:
-    """Whether the condition exists and is True."""
     return (condition_of(obj, kind) or {}).get("status") == "True"
 
 
@@ -157,7 +154,6 @@ def micro_timestamp() -> str:
 
 
 def age_s(text: str, now: datetime) -> float:
-    """Seconds since a timestamp."""
     return (now - datetime.fromisoformat(text)).total_seconds()
 
 

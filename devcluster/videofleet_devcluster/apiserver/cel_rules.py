@@ -38,7 +38,6 @@ class Rule:
 
     @cached_property
     def is_transition(self) -> bool:
-        """Whether it compares with the old value."""
         return "oldSelf" in self.program.variables()
 
     def fault(self, value: Any, old: Any, path: str) -> Cause | None:

@@ -58,7 +58,6 @@ def metadata_faults(kind: str, metadata: Object) -> Iterator[Cause]:
 
 
 def built_in_faults(kind: str, obj: Object, old: Object | None) -> Iterator[Cause]:
-    """What the kind's own validation would say."""
     yield from _BY_KIND[kind](obj, old) if kind in _BY_KIND else ()
 
 

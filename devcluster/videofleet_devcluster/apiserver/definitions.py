@@ -73,7 +73,6 @@ def schema_named(name: str) -> Object:
 
 
 def metadata_schema() -> Object:
-    """The schema of ObjectMeta."""
     return _resolved()[_META + "ObjectMeta"]
 
 

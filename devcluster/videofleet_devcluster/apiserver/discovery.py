@@ -37,7 +37,6 @@ _PARAMETERS: Final = [
 
 
 def encoded(value: Any) -> bytes:
-    """JSON as it goes out."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 

@@ -19,7 +19,6 @@ class ApiError(Exception):
         self.code, self.reason, self.details, self.headers = code, reason, details, headers or {}
 
     def status(self) -> Object:
-        """The v1 Status for the body."""
         told = {"message": str(self), "reason": self.reason}
         details = {} if self.details is None else {"details": self.details}
         return outcome("Failure") | told | details | {"code": self.code}
@@ -37,12 +36,10 @@ class Cause:
         return f"{self.field}: {self.message}"
 
     def to_json(self) -> Object:
-        """As it stands in details.causes."""
         return asdict(self)
 
 
 def outcome(verdict: str, **more: Any) -> Object:
-    """The v1 Status of a Success or a Failure."""
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": verdict} | more
 
 

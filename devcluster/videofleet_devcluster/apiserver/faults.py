@@ -110,12 +110,10 @@ class Faults:
         return rule
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
         self._rules.clear()
 
     @property
     def are_set(self) -> bool:
-        """Whether anything can go wrong at all."""
         return bool(self._rules)
 
     def on_request(self, info: RequestInfo) -> FaultRule | None:

@@ -77,8 +77,6 @@ def _text_at(obj: Any, steps: list[str]) -> str:
 
 
 class Pages:
-    """The rests of the lists that clients are reading."""
-
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rests: dict[str, tuple[ResourceId, int, list[Object]]] = {}

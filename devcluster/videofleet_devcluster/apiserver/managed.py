@@ -32,13 +32,11 @@ class Manager:
     subresource: str = ""
 
     def entry(self, operation: str) -> Object:
-        """A new managedFields entry without fields."""
         entry: Object = {"manager": self.name, "operation": operation, "apiVersion": self.group_version}
         entry |= {"time": timestamp(), "fieldsType": "FieldsV1", "fieldsV1": {}}
         return entry | ({"subresource": self.subresource} if self.subresource else {})
 
     def entry_of(self, entries: list[Object], operation: str) -> Object | None:
-        """This manager's entry for the operation."""
         own = self.name, operation, self.subresource
         return next((e for e in entries if (e["manager"], e["operation"], e.get("subresource", "")) == own), None)
 

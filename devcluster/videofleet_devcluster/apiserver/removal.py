@@ -27,8 +27,6 @@ _NOTHING: Final[tuple[ResourceId, Object | None]] = (("", ""), None)
 
 @dataclass(frozen=True)
 class DeleteOptions:
-    """What a client may ask for when it deletes."""
-
     grace_period_s: int | None = None
     orphan: bool = False
     foreground: bool = False
@@ -37,7 +35,6 @@ class DeleteOptions:
 
     @classmethod
     def from_json(cls, body: Object) -> "DeleteOptions":
-        """Reads v1 DeleteOptions."""
         conditions, policy = body.get("preconditions") or {}, body.get("propagationPolicy")
         if policy not in (None, "Orphan", "Background", "Foreground"):
             text = f'Invalid value: "{policy}": valid values are "Foreground", "Background", "Orphan" or nil'

@@ -16,8 +16,6 @@ VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", 
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """One served kind in one version."""
-
     group: str
     version: str
     plural: str
@@ -138,7 +136,6 @@ class Registry:
         return self._served.get((group, version, plural))
 
     def known(self, plural: str) -> Resource:
-        """A built-in resource by its name."""
         return next(resource for resource in BUILT_IN if resource.plural == plural)
 
     def groups(self) -> dict[str, dict[str, list[Resource]]]:
@@ -163,7 +160,6 @@ class Registry:
 
 
 def _custom_resource(crd: Object, version: Object) -> Resource:
-    """The resource of one version of a CustomResourceDefinition."""
     spec, names = crd["spec"], crd["spec"]["names"]
     schema, text = version.get("schema", {}).get("openAPIV3Schema", {}), {"type": "string"}
     properties = schema.get("properties", {}) | {"apiVersion": text, "kind": text, "metadata": metadata_schema()}

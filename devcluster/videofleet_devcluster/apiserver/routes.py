@@ -45,7 +45,6 @@ class Call:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The parameters."""
         return self.request.query
 
     @property
@@ -63,7 +62,6 @@ class Call:
         return selector(self.resource, self.query.get("labelSelector", ""), fields)
 
     def table(self, objects: list[Object], metadata: Object) -> Object:
-        """The objects as a Table."""
         return table(self.resource, objects, metadata, self.query.get("includeObject", "Metadata"))
 
     def row(self, obj: Object) -> Object:
@@ -76,7 +74,6 @@ class Call:
         return obj if obj["apiVersion"] == version else obj | {"apiVersion": version}
 
     def list_of(self, metadata: Object, objects: list[Object]) -> Object:
-        """The objects as a list of their kind."""
         head = {"kind": self.resource.list_name, "apiVersion": self.resource.group_version}
         return head | {"metadata": metadata, "items": [self.seen(obj) for obj in objects]}
 
@@ -96,8 +93,6 @@ class Call:
 
 
 class Routes:
-    """Answers requests that were let in."""
-
     def __init__(
         self, store: Store, registry: Registry, writes: Writes, tokens: Tokens, authorizer: Authorizer, faults: Faults
     ) -> None:

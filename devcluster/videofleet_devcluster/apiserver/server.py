@@ -47,12 +47,10 @@ class ApiServer:
 
     @property
     def ca_pem(self) -> bytes:
-        """The CA certificate that clients have to trust."""
         return self._authority.cert_pem.bytes()
 
     @property
     def admin_token(self) -> str:
-        """A bearer token of system:masters."""
         return self._tokens.admin_token
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> Self:
@@ -71,7 +69,6 @@ class ApiServer:
         return self
 
     async def stop(self) -> None:
-        """Closes every connection and forgets everything."""
         if self._runner is not None:
             handlers = self._runner.server.connections if self._runner.server else []
             transports = [handler.transport for handler in handlers if handler.transport is not None]

@@ -38,7 +38,6 @@ class Event:
 
 
 def watch_line(event_type: str, obj: Object) -> bytes:
-    """One line of a watch."""
     return json.dumps({"type": event_type, "object": obj}, separators=(",", ":")).encode() + b"\n"
 
 
@@ -52,7 +51,6 @@ class Log:
         self._wakers: set[asyncio.Event] = set()
 
     def append(self, event: Event) -> None:
-        """Adds the newest event and wakes the watchers."""
         self._events.append(event)
         if len(self._events) > _LINES_KEPT:
             self._events[-_LINES_KEPT].__dict__.pop("line", None)  # of the cached_property
@@ -92,7 +90,6 @@ class Store:
         self._dependents: dict[str, set[str]] = {}
 
     def get(self, resource: ResourceId, key: Key) -> Object | None:
-        """The object; None when there is none."""
         return self._objects.get(resource, {}).get(key)
 
     def listed(self, resource: ResourceId, namespace: str = "") -> list[Object]:
@@ -101,7 +98,6 @@ class Store:
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
 
     def log(self, resource: ResourceId) -> Log:
-        """The event log of a resource."""
         return self._logs.setdefault(resource, Log())
 
     def put(self, resource: ResourceId, obj: Object) -> None:

@@ -31,7 +31,6 @@ def child(schema: Schema, name: str) -> Schema:
 
 
 def items(schema: Schema) -> Schema:
-    """The schema of list items."""
     found: Schema = schema.get("items") if schema else None
     return found
 
@@ -67,7 +66,6 @@ def item_key(schema: Schema, item: Any) -> str:
 
 
 def keyed(schema: Schema, values: list[Any]) -> dict[str, Any]:
-    """The items of a map or set list by their keys."""
     return {item_key(schema, value): value for value in values}
 
 

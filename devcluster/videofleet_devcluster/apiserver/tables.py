@@ -133,7 +133,6 @@ def _event_age(event: Object) -> str:
 
 
 def _column(name: str, cell: Cell | str, default: Any = "", priority: int = 0) -> Column:
-    """A column of what a function or a JSONPath gives."""
     return name, "string", priority, cell if callable(cell) else lambda obj: _at(obj, cell, default)
 
 

@@ -24,8 +24,6 @@ Render = Callable[[str, Object], bytes]
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What a watch asks for."""
-
     since: int | None  # None: begin with the current state
     bookmarks: bool
     initial_events: bool

@@ -43,13 +43,10 @@ class WriteOptions:
     warnings: list[str] = field(default_factory=list)
 
     def manager_of(self, resource: Resource) -> Manager:
-        """The manager as managedFields names it."""
         return Manager(self.manager, resource.group_version, self.subresource)
 
 
 class Writes:
-    """Everything that changes objects on behalf of a client."""
-
     def __init__(self, store: Store, registry: Registry) -> None:
         self.store, self.registry = store, registry
         self.removal = Removal(store, registry)

@@ -53,7 +53,6 @@ class Claims:
             self.loop.hear(claim)
 
     async def claim(self, key: Key) -> float | None:
-        """Binds one claim, or lets it wait."""
         claim = self._claims.get(key)
         if claim is None:
             await self._release(key)

@@ -39,7 +39,6 @@ class Scale:
 
     @property
     def why(self) -> str:
-        """The sentence for the Event."""
         old, name = self.replica_set["spec"]["replicas"], self.replica_set["metadata"]["name"]
         direction = "up" if self.replicas > old else "down"
         return f"Scaled {direction} replica set {name} from {old} to {self.replicas}"

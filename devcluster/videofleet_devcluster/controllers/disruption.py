@@ -44,7 +44,6 @@ class Budgets:
             self.loop.hear(budget)
 
     async def budget(self, key: Key) -> float | None:
-        """Writes what changed for one budget."""
         budget = self._budgets.get(key)
         if budget is None:
             return None

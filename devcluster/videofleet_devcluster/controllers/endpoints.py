@@ -43,7 +43,6 @@ class ServiceEndpoints:
                 self.loop.hear(service)
 
     async def service(self, key: Key) -> float | None:
-        """Writes what changed for one Service."""
         service = self._services.get(key)
         if service is None:
             self._written.pop(key, None)

@@ -32,7 +32,6 @@ class Loop:
         self._wake = asyncio.Event()
 
     def add(self, key: Key) -> None:
-        """Asks for a reconcile of the key."""
         self._waiting[key] = None
         self._wake.set()
 
@@ -41,7 +40,6 @@ class Loop:
         self.add(key_of(obj))
 
     async def run(self) -> None:
-        """Works until cancelled."""
         while True:
             await self._wake.wait()
             if not self._waiting:

@@ -33,8 +33,6 @@ DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 @dataclass(frozen=True)
 class ReplicaSetPlan:
-    """What to write."""
-
     create: int
     delete: tuple[Object, ...]
     status: Object
@@ -82,7 +80,6 @@ def pod_from_template(replica_set: Object) -> Object:
 
 
 def owned_by(replica_set: Object) -> Object:
-    """The owner reference that its pods carry."""
     return controller_reference(replica_set, "apps/v1", "ReplicaSet")
 
 

@@ -84,7 +84,6 @@ class Scheduling:
             self.loop.add(key)
 
     async def pod(self, key: Key) -> float | None:
-        """Places one pod, or says why not."""
         pod = self._pods.get(key)
         if pod is None or pod["spec"].get("nodeName") or is_deleting(pod) or uid_of(pod) in self._held:
             return None

@@ -58,7 +58,6 @@ class Workloads:
         return [replica_set] if replica_set is not None else []
 
     async def deployment(self, key: Key) -> float | None:
-        """One step of a Deployment."""
         deployment = self._deployments.get(key)
         if deployment is None or is_deleting(deployment):
             return None
@@ -91,7 +90,6 @@ class Workloads:
         await self._deployment_events.record(deployment, DEPLOYMENTS, "ScalingReplicaSet", scale.why)
 
     async def replica_set(self, key: Key) -> float | None:
-        """One step of a ReplicaSet."""
         replica_set = self._replica_sets.get(key)
         if replica_set is None or is_deleting(replica_set):
             return None

@@ -60,7 +60,6 @@ class Workspace:
     tell: Tell
 
     def log_of(self, container: str, restart: int) -> Path:
-        """The log file of one run of a container."""
         return self.logs / container / f"{restart}.log"
 
 

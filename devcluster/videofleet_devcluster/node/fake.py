@@ -33,7 +33,6 @@ class FakeNode:
         self.registered = asyncio.Event()
 
     async def run(self) -> None:
-        """Runs until cancelled."""
         self._pods.listen(self._pod_changed)
         async with asyncio.TaskGroup() as tasks:
             await self._registration.register()

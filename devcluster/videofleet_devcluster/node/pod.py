@@ -78,11 +78,9 @@ class PodRunner:
 
     @property
     def all(self) -> list[ContainerRunner]:
-        """Init containers, then the others."""
         return self.inits + self.containers
 
     def start(self) -> None:
-        """Begins in the background."""
         self._dirty.set()
         self._spawn(self._publish())
         self._life = self._spawn(self._live())

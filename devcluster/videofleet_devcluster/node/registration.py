@@ -92,7 +92,6 @@ class Registration:
 
 
 def node_status(name: str, capacity: dict[str, str], log_port: int) -> Object:
-    """What the node publishes of itself."""
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": timestamp()}
     ready |= {"message": "the node runs pods as local processes", "lastTransitionTime": timestamp()}
     info = {

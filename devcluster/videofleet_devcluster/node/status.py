@@ -20,7 +20,6 @@ class ContainerStatus:
     container_id: str = ""
 
     def as_json(self) -> Object:
-        """The entry of containerStatuses."""
         return {
             "name": self.name,
             "image": self.image,
@@ -35,18 +34,15 @@ class ContainerStatus:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, once it has ended."""
         code = self.state.get("terminated", {}).get("exitCode")
         return None if code is None else int(code)
 
 
 def waiting(reason: str, message: str = "") -> Object:
-    """A container that does not run yet."""
     return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
 
 
 def running(since: datetime) -> Object:
-    """A container that runs."""
     return {"running": {"startedAt": timestamp(since)}}
 
 
