@@ -25,7 +25,7 @@ class Seats:
     wanted: int  # workers that the load needs, of both tracks together
     surge: int  # workers beyond those for the time of the rollout; 0: in place
     ready: int  # warm workers of the canary
-    stable_ready: int
+    stable_ready: int  # those that drain to make room included: they go by the rollout's own will
     canary_wanted: int = 0  # replicas of the canary's Deployment now
     stable_pods: int = 0  # those on their way out included: they still hold a GPU
     may_have_outage: bool = False
@@ -77,18 +77,22 @@ def weight_within(weight: int, seats: Seats) -> int:
 
 
 def _in_place(seats: Seats, share: int) -> Workers:
-    """One swap at a time, in two steps: a worker of stable leaves, then one of the canary comes in its place."""
+    """One swap at a time, in two steps: a worker of stable leaves, then one of the canary comes in its place.
+
+    Workers of the canary that already wait for a GPU go on waiting: one that is freed is theirs.
+    """
     if seats.is_alone:
         return Workers(1, seats.canary_wanted)
     if seats.wanted == 0:
         return Workers(0, 1)
     is_calm = seats.ready + seats.stable_ready >= seats.wanted
     is_swapping = seats.stable_pods + seats.ready < seats.wanted or seats.canary_wanted > seats.ready
-    canary = min(share, seats.ready + 1 if is_calm or is_swapping else max(1, seats.ready))
     floor = 0 if seats.may_have_outage else 1
+    most = min(share, max(1, seats.wanted - floor))
+    canary = min(most, seats.ready + 1 if is_calm or is_swapping else max(1, seats.ready))
     stable = max(floor, seats.wanted - canary)
     has_room = seats.stable_pods <= stable
-    return Workers(stable, canary if has_room else min(canary, seats.canary_wanted))
+    return Workers(stable, max(canary, seats.canary_wanted) if has_room else seats.canary_wanted)
 
 
 def _ceil(dividend: int, divisor: int) -> int:

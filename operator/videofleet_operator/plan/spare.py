@@ -34,13 +34,15 @@ def with_spare(observed: Observed, status: RolloutStatus, rules: Rules, now: dat
 def seats_of(observed: Observed, status: RolloutStatus, spec: VideoGeneratorSpec, wanted: int) -> Seats:
     """What there is to divide between the tracks."""
     canary = observed.deployment(status.canary_revision)
+    stable = [pod for pod in observed.pods if pod.revision == status.stable_revision]
+    marks = observed.queue.policy.marks if observed.queue and observed.queue.policy else {}
     return Seats(
         wanted=wanted,
         surge=0 if status.is_in_place else _surge(spec, wanted),
         ready=observed.ready(status.canary_revision),
-        stable_ready=observed.ready(status.stable_revision),
+        stable_ready=sum(not pod.is_terminating and (pod.is_ready or pod.name in marks) for pod in stable),
         canary_wanted=canary.wanted if canary else 0,
-        stable_pods=sum(pod.revision == status.stable_revision for pod in observed.pods),
+        stable_pods=len(stable),
         may_have_outage=spec.rollout.allow_outage,
     )
 
