@@ -10,6 +10,7 @@ import typer
 from videofleet_cli import development, jobs, screen
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.rollout import commands as rollout
+from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
 
@@ -24,6 +25,7 @@ app.command()(submit)
 app.command()(wait)
 app.add_typer(jobs.app, name="jobs")
 app.command()(status)
+app.command()(simulate)
 app.add_typer(rollout.app, name="rollout")
 development.mount(app)
 
