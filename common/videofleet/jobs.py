@@ -129,6 +129,7 @@ class Job(Wire):
     revision: str | None = None
     cancel_requested: bool = False
     progress: Progress | None = None
+    cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None
     error_message: str | None = None

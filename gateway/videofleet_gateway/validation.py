@@ -46,6 +46,7 @@ class Asked:
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
     webhook: str | None = None  # URL; where it may lead is the next question
+    cache: bool = True
 
     @property
     def digest(self) -> str:
@@ -71,6 +72,17 @@ def asked_for(fields: Mapping[str, object]) -> Asked:
     if faults:
         raise Unprocessable.from_faults(faults[:MAX_FAULTS])
     return Asked(**values)
+
+
+def model_named(fields: Mapping[str, object]) -> str:
+    """The `model` of a body that has no other field. Raises: Unprocessable."""
+    faults = [Fault(name[:64], "unknown field; known is model") for name in fields if name != "model"]
+    given = fields.get("model")
+    if not isinstance(given, str) or not re.fullmatch(rf"{NAME}(/{NAME})?", given):
+        faults.append(Fault("model", "is required: namespace/name of a fleet"))
+    if faults:
+        raise Unprocessable.from_faults(faults[:MAX_FAULTS])
+    return str(given)
 
 
 def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoRequest:
@@ -166,6 +178,13 @@ def _webhook(given: object) -> str:
     return url
 
 
+def _yes_or_no(given: object) -> bool:
+    text = str(given).lower() if isinstance(given, bool | str) else ""
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
 def _number_text(given: object) -> str:
     """A number's plain digits; "" for what is neither number nor text (booleans are no numbers here)."""
     if isinstance(given, str):
@@ -186,5 +205,6 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "priority": _priority,
     "deadline": deadline,
     "webhook": _webhook,
+    "cache": _yes_or_no,
 }
 ACCEPTED: Final = tuple(_PARSERS)

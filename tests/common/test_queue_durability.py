@@ -189,6 +189,15 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.waiting_before(new_job())
         await queue.replay(jobs[3])
         await queue.remove(jobs[0])
+        await queue.leaving.purge(jobs[1])
+        await queue.leaving.expire(FLEET)
+        await queue.leaving.forget_tenant(FLEET, "studio")
+        again = (await queue.submit(new_job())).job
+        await queue.cache.remember(again, "studio", "digest")
+        await queue.cache.answered(again, RESULT, await queue.cache.owe(FLEET, "videos", "out/x/0"))
+        await queue.opinions.rate(again.id, 5, None)
+        for owed in await queue.leaving.owed(FLEET):
+            await queue.leaving.paid(owed)
         await queue.reap(FLEET)
         told = (await queue.submit(new_job().model_copy(update={"webhook": "https://a.example/b"}))).job
         await queue.cancel(told.id, ErrorCode.CANCELLED_BY_USER)

@@ -25,6 +25,7 @@ SAMPLES: dict[str, object] = {
     "priority": "batch",
     "deadline": 600,
     "webhook": {"url": "https://hooks.example.com/x"},
+    "cache": False,
 }
 
 

@@ -141,6 +141,7 @@ async def test_a_new_video_shows_everything_to_its_owner(http: aiohttp.ClientSes
         "attempt": 0,
         "cancel_requested": False,
         "webhook": None,
+        "cached": False,
         "prompt": "a car",
     }
     async with http.get("/v1/videos") as response:

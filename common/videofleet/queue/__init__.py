@@ -18,6 +18,7 @@ from videofleet.queue.errors import (
     QueueUnavailable,
     StaleEpoch,
 )
+from videofleet.queue.leaving import Leaving, Owed
 from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
@@ -31,8 +32,10 @@ __all__ = [
     "JobNotFound",
     "JobQueue",
     "LeaseLost",
+    "Leaving",
     "Notice",
     "Outbox",
+    "Owed",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",

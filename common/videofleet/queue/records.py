@@ -64,6 +64,7 @@ def job(fields: Mapping[str, str]) -> Job:
         revision=fields.get("revision"),
         cancel_requested="cancel_code" in fields,
         progress=Progress.model_validate_json(progress) if progress else None,
+        cached="cached" in fields,
         result=VideoResult.model_validate_json(result) if result else None,
         error_code=fields.get("error_code"),
         error_message=fields.get("error_message"),

@@ -24,6 +24,7 @@ subscribe(id, ARGV[#ARGV])
 enter(id)
 redis.call('ZADD', P .. ':tenant:' .. tenant, 0, id)
 if idem ~= '' then
+  redis.call('HSET', job_key(id), 'idem', idem) -- so that it leaves with the job
   redis.call('HSET', idem_key, 'id', id, 'body', body)
   redis.call('PEXPIRE', idem_key, idem_ttl_ms)
 end
