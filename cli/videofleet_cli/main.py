@@ -11,6 +11,7 @@ from videofleet_cli import development, intake, jobs, screen
 from videofleet_cli.erase import erase
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.rollout import commands as rollout
+from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
 
@@ -27,6 +28,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(intake.app, name="intake")
 app.command()(erase)
 app.command()(status)
+app.command()(simulate)
 app.add_typer(rollout.app, name="rollout")
 development.mount(app)
 
