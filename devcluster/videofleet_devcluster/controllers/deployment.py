@@ -61,14 +61,7 @@ class DeploymentPlan:
 def plan_deployment(
     deployment: Object, replica_sets: list[Object], unended: Mapping[str, int], now: datetime
 ) -> DeploymentPlan:
-    """The next step.
-
-    Args:
-        deployment: as the API server stores it.
-        replica_sets: all that it controls.
-        unended: ReplicaSet uid → its pods that have not ended, terminating ones included.
-        now: the clock.
-    """
+    """The next step. `unended`: ReplicaSet uid → its pods that have not ended, terminating ones included."""
     ordered = sorted(replica_sets, key=lambda rs: (rs["metadata"]["creationTimestamp"], _name(rs)))
     new = next((rs for rs in ordered if _runs_template(rs, deployment)), None)
     old = [rs for rs in ordered if rs is not new]

@@ -50,14 +50,9 @@ def plan_replica_set(
     orphans: Sequence[Object] = (),
     related: Sequence[Object] = (),
 ) -> ReplicaSetPlan:
-    """The next step.
+    """The next step, from the pods that it controls and the namespace's orphans, which nobody controls.
 
-    Args:
-        replica_set: as the API server stores it.
-        pods: all that it controls.
-        now: the clock.
-        orphans: pods of the namespace that nobody controls.
-        related: pods of its sisters, which count when a node is relieved of its most crowded pods.
+    `related` are the pods of its sisters: they count when a node is relieved of its most crowded pods.
     """
     selector = replica_set["spec"]["selector"]
     adopt = tuple(pod for pod in orphans if is_active(pod) and selects(selector, labels_of(pod)))
