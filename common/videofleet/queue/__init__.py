@@ -13,11 +13,14 @@ from videofleet.queue.errors import (
     JobNotFinished,
     JobNotFound,
     LeaseLost,
+    Limit,
+    LimitReached,
     QueueError,
     QueueFull,
     QueueUnavailable,
     StaleEpoch,
 )
+from videofleet.queue.limits import TenantLimits
 
 __all__ = [
     "BeatReply",
@@ -31,9 +34,12 @@ __all__ = [
     "JobNotFound",
     "JobQueue",
     "LeaseLost",
+    "Limit",
+    "LimitReached",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",
     "StaleEpoch",
     "Submitted",
+    "TenantLimits",
 ]

@@ -25,11 +25,10 @@ from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
 from videofleet_gateway.paging import asked_page
-from videofleet_gateway.problems import RETRY_FULL_S, Fault, TooManyRequests, Unprocessable, problem_of
+from videofleet_gateway.problems import Fault, Unprocessable, problem_of
 from videofleet_gateway.prompts.advice import Advice, Weight
 from videofleet_gateway.prompts.review import Review, review, shown
-from videofleet_gateway.services import CALLER, JOB_ID, SERVICES, Services
-from videofleet_gateway.tenants import TenantRules
+from videofleet_gateway.services import CALLER, JOB_ID, SERVICES
 from videofleet_gateway.validation import Asked, asked_for, video_request
 
 POLL_AFTER_MS: Final = "500"  # the OpenAI SDK reads it once and sleeps that long between polls
@@ -79,23 +78,11 @@ async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[
         idempotency_key=key,
         body_digest=asked.digest,
     )
-    await _check_room(services, new, rules)
     try:
-        return await services.queue.submit(new), advice
+        return await services.queue.submit(new, rules.limits), advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise
-
-
-async def _check_room(services: Services, new: NewJob, rules: TenantRules) -> None:
-    """Jobs that come at the very same time may each find the last place. Raises: TooManyRequests."""
-    most = rules.max_queued_jobs
-    if most is not None and await services.queue.waiting_before(new) >= most:
-        raise TooManyRequests(
-            f"you have {most} jobs waiting in this fleet, the most you may; try again when one has begun",
-            code="too_many_queued",
-            headers={"Retry-After": str(RETRY_FULL_S)},
-        )
 
 
 def _lowered(judged: Review, made: VideoRequest, policy: FleetPolicy) -> list[Advice]:

@@ -6,5 +6,6 @@ if state == 'queued' or state == 'running' then return 'unfinished' end
 redis.call('ZREM', P .. ':tenant:' .. tenant, id)
 redis.call('ZREM', P .. ':dead:' .. tenant, id)
 redis.call('ZREM', FINISHED, id)
+redis.call('HINCRBY', usage_key(tenant), state, -1)
 redis.call('DEL', job_key(id))
 return 'removed'
