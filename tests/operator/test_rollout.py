@@ -187,7 +187,7 @@ def test_the_policy_of_a_canary_runs_out_unless_it_is_renewed(cluster):
     assert cluster.now.timestamp() * 1000 + 120_000 < until_ms
     cluster.tick()
     assert cluster.policy.valid_until_ms == until_ms, "not at every look"
-    cluster.now += timedelta(seconds=150)
+    cluster.now += timedelta(seconds=200)
     cluster.tick()
     assert cluster.policy.valid_until_ms > until_ms
 
@@ -214,7 +214,7 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
 
 ACTS = st.one_of(
     st.tuples(st.just("model"), st.integers(0, 3)),
-    st.tuples(st.just("replicas"), st.integers(1, 5)),
+    st.tuples(st.just("replicas"), st.integers(0, 5)),
     st.tuples(st.just("jobs"), st.integers(0, 400)),
     st.tuples(st.just("worse"), st.integers(0, 400)),
     st.tuples(st.just("break"), st.integers(0, 3)),
@@ -225,7 +225,7 @@ ACTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(ACTS, max_size=30))
 def test_any_history_of_a_rollout_keeps_its_promises(new_cluster, acts):
     cluster = given_a_fleet(new_cluster, replicas=2)
@@ -236,13 +236,11 @@ def test_any_history_of_a_rollout_keeps_its_promises(new_cluster, acts):
     cluster.broken.clear()
     cluster.settle()
     check_promises(cluster)
-    if cluster.rollout["phase"] == "Rejected":
-        cluster.command = f"retry:{cluster.target}:finally"
-        cluster.settle()
     for _ in range(100):
         if cluster.stable == cluster.target:
             break
-        cluster.command = f"resume:{cluster.target}:{cluster.now}"
+        verb = "retry" if cluster.rollout["phase"] == "Rejected" else "resume"
+        cluster.command = f"{verb}:{cluster.target}:{cluster.now}"
         cluster.live(400)
     assert cluster.stable == cluster.target, cluster.rollout
     cluster.settle()
