@@ -214,7 +214,7 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
 
 ACTS = st.one_of(
     st.tuples(st.just("model"), st.integers(0, 3)),
-    st.tuples(st.just("replicas"), st.integers(0, 5)),
+    st.tuples(st.just("replicas"), st.integers(1, 5)),
     st.tuples(st.just("jobs"), st.integers(0, 400)),
     st.tuples(st.just("worse"), st.integers(0, 400)),
     st.tuples(st.just("break"), st.integers(0, 3)),
