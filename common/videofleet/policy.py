@@ -28,6 +28,14 @@ class StickyBy(StrEnum):
     TENANT = "tenant"  # a hash of the tenant: the same tenant, the same track
 
 
+class CacheScope(StrEnum):
+    """Whose earlier videos may answer a request for the same."""
+
+    NONE = "none"  # nobody's
+    TENANT = "tenant"  # the tenant's own
+    FLEET = "fleet"  # everybody's who uses the fleet
+
+
 class CanaryRule(Wire):
     """Which share of the jobs is admitted to the canary, and when the data plane itself gives it up."""
 
@@ -69,6 +77,8 @@ class FleetPolicy(Wire):
     tenants: list[str] | None = None  # who may submit; None: everyone with a key
     store: str
     output_prefix: str = ""
+    retention_s: int | None = None  # finished jobs and their files go after it; None: they stay
+    cache: CacheScope = CacheScope.NONE
     canary: CanaryRule | None = None
     fallback: FallbackRule | None = None
     marks: dict[str, int] = Field(

@@ -51,6 +51,8 @@ def fleet_policy(
         tenants=spec.access.tenants,
         store=worker.store,
         output_prefix=spec.output.prefix,
+        cache=spec.output.cache,
+        retention_s=duration_s(spec.output.retention) if spec.output.retention else None,
     )
 
 
