@@ -3,6 +3,7 @@
 States: queued → running → succeeded | failed | cancelled | dead; running → queued on reclaim, drain or retry.
 """
 
+import hashlib
 from enum import StrEnum
 from typing import Final
 
@@ -49,6 +50,11 @@ class ErrorCode(StrEnum):
     GENERATION_FAILED = "generation_failed"  # the pipeline raised
     NOT_FINITE = "not_finite"  # NaN or infinity in latents or frames
 
+    @property
+    def is_rejection(self) -> bool:
+        """Whether a video was made and the output gate refused it."""
+        return self is ErrorCode.NOT_FINITE
+
 
 class VideoRequest(Wire):
     """What a worker needs to make the video; nothing of it ever reaches a log."""
@@ -60,6 +66,7 @@ class VideoRequest(Wire):
     guidance_scale: float | None = None  # None: the pipeline's default
     guidance_scale_2: float | None = None  # low-noise expert; None: guidance_scale
     tier: Tier  # as asked for: the name, and the shape it had at submission
+    allow_fallback: bool = True  # whether a lower tier will do when the fleet is under load
     output_prefix: str = ""  # folder in the store, from spec.output.prefix
 
 
@@ -87,6 +94,7 @@ class VideoResult(Wire):
     thumbnail_key: str
     video_bytes: int
     tier: Tier  # as delivered
+    fallback: str | None = None  # why that is lower than what was asked for
     seed: int
     revision: str
     attempt: int
@@ -127,6 +135,8 @@ class Job(Wire):
     attempt: int = 0
     worker: str | None = None
     revision: str | None = None
+    lowered_to: Tier | None = None  # decided at the first claim, under load
+    fallback: str | None = None  # why
     cancel_requested: bool = False
     progress: Progress | None = None
     cached: bool = False  # an earlier video was reused, no worker had it
@@ -134,6 +144,11 @@ class Job(Wire):
     error_code: str | None = None
     error_message: str | None = None
     webhook: Webhook | None = None
+
+    @property
+    def tier(self) -> Tier:
+        """What the job is made in: as asked for, unless it was lowered."""
+        return self.lowered_to or self.request.tier
 
 
 class NewJob(Wire):
@@ -149,6 +164,11 @@ class NewJob(Wire):
     webhook: str | None = Field(default=None, repr=False)  # URL to tell when the job ends
     body_digest: str = ""  # SHA-256 of the request body: the same key with another body is a conflict
 
+    @property
+    def idempotency_digest(self) -> str:
+        """What stands for the key in Redis; "" without one."""
+        return hashlib.sha256(self.idempotency_key.encode()).hexdigest() if self.idempotency_key else ""
+
 
 class Claim(Wire):
     """A job in the hands of one worker until `lease_until_ms` (Redis' clock)."""
@@ -157,6 +177,16 @@ class Claim(Wire):
     token: str = Field(repr=False)  # fencing: random, one per attempt
     attempt: int
     lease_ms: int
+
+    @property
+    def tier(self) -> Tier:
+        """What to render."""
+        return self.job.tier
+
+    @property
+    def fallback(self) -> str | None:
+        """Why that is lower than what was asked for."""
+        return self.job.fallback
 
 
 class WaitingFigures(Wire):
@@ -177,13 +207,15 @@ class QueueStats(Wire):
     running_remaining_s: float = 0.0
     arrived_s_total: float = 0.0  # ever submitted; a counter
     by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
+    canary_waiting: int = 0  # of the waiting, those in the canary's line
+    canary_given_up: str | None = None  # the canary that failed too often in a row: it is given no more jobs
 
 
 class Outcomes(Wire):
-    """How the jobs of one revision and tier ended since the fleet began; exact."""
+    """How the jobs and attempts of one revision and tier ended since the fleet began; exact."""
 
     revision: str  # of the last attempt; "" for jobs that no worker had begun
-    tier: str  # as asked for
+    tier: str  # that the job was made in; as asked for while no worker had begun
     succeeded: int = 0
     failed: int = 0
     dead: int = 0
@@ -195,3 +227,4 @@ class Outcomes(Wire):
     rejected: int = 0  # of those: the output gate refused the video
     paced: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.slow_above_s`
     slow: int = 0  # of those: slower
+    worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

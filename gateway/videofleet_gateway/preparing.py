@@ -1,4 +1,4 @@
-"""From what was asked for to a job that can be queued: fleet, tier, prompt review, webhook, deadline, room.
+"""From what was asked for to a job that can be queued: fleet, tier, prompt review, webhook, deadline.
 
 One way for a single request and for the lines of a batch. Queues nothing.
 """
@@ -14,11 +14,10 @@ from videofleet.policy import FleetPolicy
 from videofleet_gateway.auth import Caller
 from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
-from videofleet_gateway.problems import RETRY_FULL_S, TooManyRequests, intake_paused
+from videofleet_gateway.problems import intake_paused
 from videofleet_gateway.prompts.advice import Advice, Weight
 from videofleet_gateway.prompts.review import Review, review
 from videofleet_gateway.services import Services
-from videofleet_gateway.tenants import TenantRules
 from videofleet_gateway.validation import Asked, video_request
 from videofleet_gateway.webhooks.admission import check_webhook
 
@@ -57,17 +56,6 @@ async def prepared(services: Services, caller: Caller, asked: Asked) -> Prepared
         body_digest=asked.digest,
     )
     return Prepared(new, policy, advice)
-
-
-async def check_room(services: Services, new: NewJob, rules: TenantRules) -> None:
-    """Jobs that come at the very same time may each find the last place. Raises: TooManyRequests."""
-    most = rules.max_queued_jobs
-    if most is not None and await services.queue.waiting_before(new) >= most:
-        raise TooManyRequests(
-            f"you have {most} jobs waiting in this fleet, the most you may; try again when one has begun",
-            code="too_many_queued",
-            headers={"Retry-After": str(RETRY_FULL_S)},
-        )
 
 
 def _lowered(judged: Review, made: VideoRequest, policy: FleetPolicy) -> list[Advice]:

@@ -47,6 +47,7 @@ class Asked:
     deadline: Deadline | None = None
     webhook: str | None = None  # URL; where it may lead is the next question
     cache: bool = True
+    allow_fallback: bool = True
 
     @property
     def digest(self) -> str:
@@ -100,6 +101,7 @@ def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoR
         guidance_scale=asked.guidance_scale,
         guidance_scale_2=asked.guidance_scale_2,
         tier=tier,
+        allow_fallback=asked.allow_fallback,
         output_prefix=policy.output_prefix,
     )
 
@@ -178,11 +180,13 @@ def _webhook(given: object) -> str:
     return url
 
 
-def _yes_or_no(given: object) -> bool:
-    text = str(given).lower() if isinstance(given, bool | str) else ""
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
+def _flag(given: object) -> bool:
+    """Forms have text only."""
+    if given is True or given == "true":
+        return True
+    if given is False or given == "false":
+        return False
+    raise ValueError("must be true or false")
 
 
 def _number_text(given: object) -> str:
@@ -205,6 +209,7 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "priority": _priority,
     "deadline": deadline,
     "webhook": _webhook,
-    "cache": _yes_or_no,
+    "cache": _flag,
+    "allow_fallback": _flag,
 }
 ACCEPTED: Final = tuple(_PARSERS)

@@ -37,8 +37,8 @@ def status(job: Job) -> str:
 
 
 def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt: bool) -> dict[str, Any]:
-    """The video object: OpenAI's fields, then ours from `tier` on."""
-    tier = job.result.tier if job.result else job.request.tier
+    """The video object: OpenAI's fields, then ours. `tier`, `size` and `seconds` are what is delivered."""
+    tier = job.result.tier if job.result else job.tier
     shown = {
         "id": job.id,
         "object": "video",
@@ -52,6 +52,10 @@ def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt
         "seconds": spoken_seconds(tier),
         "error": error(job),
         "tier": tier.name,
+        "requested_tier": job.request.tier.name,
+        "fallback": job.fallback,
+        "priority": job.priority,
+        "deadline": None if job.deadline_ms is None else job.deadline_ms // 1000,
         "seed": job.request.seed,
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
@@ -124,5 +128,10 @@ def usage(jobs: Mapping[str, int], worker_seconds: float, rules: TenantRules) ->
         "object": "usage",
         "jobs": {spelled: jobs.get(state, 0) for state, spelled in _USAGE.items()},
         "worker_seconds": round(worker_seconds, 3),
-        "limits": {"requests_per_minute": rules.requests_per_minute, "queued_jobs": rules.max_queued_jobs},
+        "limits": {
+            "requests_per_minute": rules.requests_per_minute,
+            "queued_jobs": rules.max_queued_jobs,
+            "unfinished_jobs": rules.max_unfinished_jobs,
+            "worker_seconds_per_day": rules.worker_seconds_per_day,
+        },
     }

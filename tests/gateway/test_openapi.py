@@ -26,6 +26,7 @@ SAMPLES: dict[str, object] = {
     "deadline": 600,
     "webhook": {"url": "https://hooks.example.com/x"},
     "cache": False,
+    "allow_fallback": False,
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from videofleet import logs
 from videofleet.beacons import TierTiming, WorkerFault, WorkerState
-from videofleet.queue import JobQueue
+from videofleet.queue import JobQueue, QueueError
 from videofleet.store import ObjectStore, StoreError
 from videofleet_worker import health, protocol
 from videofleet_worker.attempts import Attempts
@@ -109,7 +109,7 @@ class Worker:
         self.status.enter(WorkerState.DRAINING, f"at most {self.drain.left_s:.0f} s left")
         log.info("draining", extra={"seconds": round(self.drain.left_s)})
         for held in self.held:
-            timing = self.status.warmed.get(held.claim.job.request.tier.name)
+            timing = self.status.warmed.get(held.claim.tier.name)
             if not self.drain.has_time_for(held.progress, timing):
                 held.stop(StopReason.DRAINED)
         loop = asyncio.get_running_loop()
@@ -119,6 +119,8 @@ class Worker:
 
     async def _live(self) -> None:
         self._prepare_scratch()
+        if not await self._unless_drained(self._trusted_queue()):
+            return
         model, spec = self._settings.model, self._settings.spec
         await asyncio.to_thread(check_model_folder, model, spec.architecture)
         if not await self._unless_drained(self._verified(model)):
@@ -178,6 +180,7 @@ class Worker:
                 revision=self._settings.spec.revision,
                 leave_off=self.drain.requested,
                 died=died.is_set,
+                marked=lambda is_marked: self.status.mark(is_marked=is_marked and not attempts.held),
             )
             if claim is not None:
                 await attempts.compute(claim)
@@ -194,6 +197,16 @@ class Worker:
             return await task if task.done() else None
         finally:
             await end(task, draining)
+
+    async def _trusted_queue(self) -> bool:
+        """True once Redis answers and keeps what it acknowledges, as the gateway asks of it too."""
+        while True:
+            try:
+                await self._queue.check_durability()
+                return True
+            except QueueError as error:
+                self.status.enter(WorkerState.LOADING, str(error))
+            await asyncio.sleep(1.0)
 
     async def _opened_store(self) -> ObjectStore:
         """The store, once it has taken and returned an object. Raises: Fault."""

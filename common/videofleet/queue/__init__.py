@@ -4,7 +4,7 @@ The only package that imports redis. Promise: at-least-once execution, observed 
 """
 
 from videofleet.queue.batches import Batch, Batches, BatchLine, batch_id
-from videofleet.queue.client import BeatReply, JobQueue, Submitted
+from videofleet.queue.client import BeatReply, Claimed, JobQueue, Submitted
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     BatchNotFound,
@@ -15,12 +15,15 @@ from videofleet.queue.errors import (
     JobNotFinished,
     JobNotFound,
     LeaseLost,
+    Limit,
+    LimitReached,
     QueueError,
     QueueFull,
     QueueUnavailable,
     StaleEpoch,
 )
 from videofleet.queue.leaving import Leaving, Owed
+from videofleet.queue.limits import TenantLimits
 from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "BatchNotFound",
     "Batches",
     "BeatReply",
+    "Claimed",
     "Durability",
     "FleetClosed",
     "FleetUnknown",
@@ -39,6 +43,8 @@ __all__ = [
     "JobQueue",
     "LeaseLost",
     "Leaving",
+    "Limit",
+    "LimitReached",
     "Notice",
     "Outbox",
     "Owed",
@@ -48,5 +54,6 @@ __all__ = [
     "Settled",
     "StaleEpoch",
     "Submitted",
+    "TenantLimits",
     "batch_id",
 ]

@@ -11,11 +11,6 @@ def installation_prefix(installation: str) -> str:
     return f"vf:{{{installation}}}"
 
 
-def tenant_prefix(installation: str, name: str) -> str:
-    """Prefix and hash tag of what a tenant has over all fleets. No fleet's UID begins with `tenant:`."""
-    return f"vf:{{{installation}/tenant:{name}}}"
-
-
 def open_batches(installation: str) -> str:
     """Sorted set of batches that have work left, `<tenant> <id>` by the time of the next look."""
     return f"{installation_prefix(installation)}:batches"
@@ -36,6 +31,11 @@ def batch_lines(tenant: str, batch_id: str) -> str:
     return f"{tenant}:batch:{batch_id}:lines"
 
 
+def tenant_prefix(installation: str, name: str) -> str:
+    """Prefix and cluster hash tag of one tenant over all fleets. No fleet UID looks like it."""
+    return f"vf:{{{installation}/tenant/{name}}}"
+
+
 def fleet_index(installation: str) -> str:
     """Hash of all fleets: UID → namespace/name."""
     return f"vf:{{{installation}}}:fleets"
@@ -44,6 +44,11 @@ def fleet_index(installation: str) -> str:
 def job(prefix: str, job_id: str) -> str:
     """Hash of one job."""
     return f"{prefix}:job:{job_id}"
+
+
+def usage(prefix: str, name: str) -> str:
+    """Hash of what a tenant has in one fleet."""
+    return f"{prefix}:usage:{name}"
 
 
 def tenant(prefix: str, name: str) -> str:

@@ -1,7 +1,7 @@
 """The loop that submits what batches hold, in every gateway replica. Doing it twice is one job.
 
-A batch never fills a fleet's queue: it takes at most half of the fleet's depth, no more than the tenant's limit,
-and waits for room otherwise. Cancelling asks each submitted job to stop.
+A batch never fills a fleet's queue: it takes at most half of the fleet's depth, no more than the tenant's limits
+allow, and waits for room otherwise. Cancelling asks each submitted job to stop.
 """
 
 import logging
@@ -16,6 +16,7 @@ from videofleet.queue import (
     FleetClosed,
     FleetUnknown,
     JobNotFound,
+    LimitReached,
     QueueFull,
 )
 from videofleet_gateway.problems import problem_of
@@ -75,11 +76,11 @@ async def _submitted(services: Services, tenant: str, line: BatchLine) -> BatchL
     """The line as a job or an error; None when there is no room now."""
     if line.job is None:
         return line
-    if not await _has_room(services, tenant, line.job):
+    if not await _has_room(services, line.job):
         return None
     try:
-        submitted = await services.queue.submit(line.job)
-    except QueueFull:
+        submitted = await services.queue.submit(line.job, services.keys.rules(tenant).limits)
+    except (QueueFull, LimitReached):
         return None
     except (FleetClosed, FleetUnknown) as error:
         problem = problem_of(error)
@@ -88,14 +89,12 @@ async def _submitted(services: Services, tenant: str, line: BatchLine) -> BatchL
     return line.model_copy(update={"job": None, "video_id": submitted.job.id})
 
 
-async def _has_room(services: Services, tenant: str, job: NewJob) -> bool:
+async def _has_room(services: Services, job: NewJob) -> bool:
+    """Whether the fleet's line is less than half full."""
     policy = await services.fleets.policy(job.fleet_uid)
-    if policy is not None and policy.closed is None:
-        waiting = (await services.figures.of(job.fleet_uid)).stats.waiting
-        if waiting * 2 > policy.max_depth:
-            return False
-    most = services.keys.rules(tenant).max_queued_jobs
-    return most is None or await services.queue.waiting_before(job) < most
+    if policy is None or policy.closed is not None:
+        return True  # submitting it says why not
+    return (await services.figures.of(job.fleet_uid)).stats.waiting * 2 <= policy.max_depth
 
 
 async def _cancel(services: Services, batch: Batch) -> None:

@@ -18,7 +18,7 @@ from videofleet_gateway.body import read_fields
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.idempotency import idempotency_key
 from videofleet_gateway.paging import asked_page
-from videofleet_gateway.preparing import check_room, prepared
+from videofleet_gateway.preparing import prepared
 from videofleet_gateway.problems import problem_of
 from videofleet_gateway.prompts.advice import Advice
 from videofleet_gateway.prompts.review import shown
@@ -53,13 +53,13 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
-    services = request.app[SERVICES]
-    ready = await prepared(services, request[CALLER], asked)
+    services, caller = request.app[SERVICES], request[CALLER]
+    ready = await prepared(services, caller, asked)
     new = ready.job.model_copy(update={"idempotency_key": key})
-    await check_room(services, new, request[CALLER].rules)
     try:
         reuses = asked.seed is not None and asked.cache
-        return await submit_or_reuse(services, new, ready.policy, reuses=reuses), ready.advice
+        submitted = await submit_or_reuse(services, new, ready.policy, caller.rules.limits, reuses=reuses)
+        return submitted, ready.advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise

@@ -3,9 +3,11 @@
 local id, token, result, step_s = unpack(ARGV)
 local answer = not_held(id, token)
 if answer then return answer end
+count_attempt(id, nil)
 local code = stop_code(id)
 if code then return finish_cancelled(id, code) end
 redis.call('HSET', job_key(id), 'result', result)
 count(id, 'steps')
 count(id, 'step_s', step_s)
+count_pace(id, step_s)
 return finish(id, 'succeeded')
