@@ -55,7 +55,8 @@ async def create(request: web.Request) -> web.Response:
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
     services, caller = request.app[SERVICES], request[CALLER]
     ready = await prepared(services, caller, asked)
-    new = ready.job.model_copy(update={"idempotency_key": key})
+    again = {"idempotency_key": key, "body_digest": asked.digest} if key else {}
+    new = ready.job.model_copy(update=again)
     try:
         reuses = asked.seed is not None and asked.cache
         submitted = await submit_or_reuse(services, new, ready.policy, caller.rules.limits, reuses=reuses)
