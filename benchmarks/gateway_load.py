@@ -35,7 +35,7 @@ class Load:
 
 
 def measured(load: Load) -> dict[str, float]:
-    """Runs the load in another process. Returns: per_second, p50_ms, p99_ms, errors."""
+    """Runs the load in another process. Returns: requests, per_second, p50_ms, p99_ms, errors."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_in_child, (load,))
@@ -130,6 +130,7 @@ class _Generator:
         wall_s = time.perf_counter() - self.began
         self.took.sort()
         return {
+            "requests": len(self.took),
             "per_second": len(self.took) / wall_s,
             "p50_ms": self.took[len(self.took) // 2] * 1000,
             "p99_ms": self.took[int(len(self.took) * 0.99)] * 1000,
