@@ -48,6 +48,11 @@ class FleetDirectory:
         await self._fresh()
         return list(self._policies.values())
 
+    async def policy(self, fleet_uid: str) -> FleetPolicy | None:
+        """One fleet's. Raises: QueueUnavailable."""
+        await self._fresh()
+        return self._policies.get(fleet_uid)
+
     async def is_paused(self, fleet_uid: str) -> bool:
         """Whether a person has paused its intake. Raises: QueueUnavailable."""
         await self._fresh()

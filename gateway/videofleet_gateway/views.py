@@ -50,7 +50,7 @@ def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt
         "expires_at": None if expires_at_ms is None else expires_at_ms // 1000,
         "size": tier.size,
         "seconds": spoken_seconds(tier),
-        "error": _error(job),
+        "error": error(job),
         "tier": tier.name,
         "requested_tier": job.request.tier.name,
         "fallback": job.fallback,
@@ -71,7 +71,8 @@ def _progress(job: Job) -> int:
     return job.progress.percent if job.progress else 0
 
 
-def _error(job: Job) -> dict[str, str] | None:
+def error(job: Job) -> dict[str, str] | None:
+    """Why there is no video; None while there may be one."""
     fallback = _FALLBACK_ERROR.get(job.state)
     if fallback is None:
         return None

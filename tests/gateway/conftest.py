@@ -48,7 +48,7 @@ def policy(number: int, fleet: str, tenants: list[str] | None, **changes: Any) -
         "architecture": Architecture.WAN22_T2V_A14B,
         "tiers": [SMALL, PREVIEW],
         "tracks": {"r1": Track.STABLE},
-        "max_depth": 10_000,
+        "max_depth": 1_000_000,
         "max_attempts": 3,
         "tenants": tenants,
         "store": "videos",

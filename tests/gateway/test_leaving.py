@@ -54,11 +54,11 @@ def files_of(gateway: Any, job: str) -> list[Path]:
 
 
 async def everything_in_redis(gateway: Any) -> str:
-    """Every key and value, except which folders are still to be swept a second time, and the operator's policy."""
+    """Every key and value but folders that are to be swept a second time, the operator's policy, and figures of use."""
     said = []
     async with Redis.from_url(gateway.redis_url, decode_responses=True) as redis:
         async for key in redis.scan_iter(match=f"vf:*{gateway.installation}*", count=1000):
-            if key.endswith((":leaving", ":policy")):
+            if key.endswith((":leaving", ":policy")) or ":usage:" in key:
                 continue
             kind = await redis.type(key)
             values: Any = {

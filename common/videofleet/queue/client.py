@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
 from videofleet.queue import durability, keys, records
+from videofleet.queue.batches import Batches
 from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
@@ -77,6 +78,7 @@ class JobQueue:
         self._redis = connection.redis
         self._installation = installation
         self.outbox = Outbox(connection, installation)
+        self.batches = Batches(connection, installation)
         self.cache = ResultCache(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)

@@ -47,6 +47,9 @@ NAMES: Final = (
     "take_notices",
     "settle_notice",
     "outbox_depth",
+    "batch_create",
+    "batch_commit",
+    "batch_take",
     "put_beacon",
     "beacons",
 )

@@ -152,6 +152,34 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             ),
         }
     ),
+    "Batch": _closed(
+        {
+            "id": {"type": "string", "pattern": "^batch_[0-9a-f]{32}$"},
+            "object": {"const": "batch"},
+            "endpoint": {"const": "/v1/videos"},
+            "status": {"enum": ["in_progress", "completed", "cancelling", "cancelled"]},
+            "created_at": {"type": "integer", "description": "Unix seconds."},
+            "expires_at": {"type": "integer", "description": "Unix seconds."},
+            "completed_at": _TIME,
+            "cancelling_at": _TIME,
+            "cancelled_at": _TIME,
+            "request_counts": _closed({"total": _COUNT, "completed": _COUNT, "failed": _COUNT, "deleted": _COUNT}),
+            "errors": {
+                "anyOf": [{"type": "null"}, _closed({"object": {"const": "list"}, "data": _list_of("BatchError")})]
+            },
+            "results": _TEXT | {"description": "Path of the results."},
+        }
+    ),
+    "BatchError": _closed({"line": _COUNT, "code": _TEXT, "message": _TEXT, "param": _ID_OR_NULL}),
+    "BatchList": _closed(
+        {
+            "object": {"const": "list"},
+            "data": _list_of("Batch"),
+            "first_id": _ID_OR_NULL,
+            "last_id": _ID_OR_NULL,
+            "has_more": {"type": "boolean"},
+        }
+    ),
     "Problem": _closed(
         {
             "type": _TEXT,

@@ -58,7 +58,7 @@ async def content(request: web.Request) -> web.StreamResponse:
     store, key = request.app[SERVICES].store(result.store), key_of(result)
     if request.method == "GET" and (address := await store.presigned(key, _PRESIGNED_S)) is not None:
         return web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
-    size_bytes = (await store.head(key)).size_bytes
+    size_bytes = (await request.app[SERVICES].head(store, key)).size_bytes
     try:
         part = asked_range(_range_header(request, etag), size_bytes)
     except Unsatisfiable:

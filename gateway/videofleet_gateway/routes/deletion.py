@@ -59,6 +59,7 @@ async def erase(request: web.Request) -> web.Response:
     services, tenant = request.app[SERVICES], await _tenant_named(request)
     if tenant != request[CALLER].tenant:
         require_admin(request, Act.ERASE_TENANT, tenant)
+    await services.queue.batches.forget_tenant(tenant)  # first, or their lines would become jobs behind our back
     videos, all_deleted = 0, True
     for fleet_uid in await services.fleets.fleet_uids():
         while jobs := await services.queue.page([fleet_uid], tenant, after=None, limit=_PAGE, newest_first=False):
