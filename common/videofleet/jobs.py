@@ -50,6 +50,13 @@ class ErrorCode(StrEnum):
     NOT_FINITE = "not_finite"  # NaN or infinity in latents or frames
 
 
+class Verdict(StrEnum):
+    """What the moderation hook said of a video."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
 class VideoRequest(Wire):
     """What a worker needs to make the video; nothing of it ever reaches a log."""
 
@@ -112,6 +119,7 @@ class Job(Wire):
     revision: str | None = None
     cancel_requested: bool = False
     progress: Progress | None = None
+    verdict: Verdict | None = None  # None: nobody judged it yet
     cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None

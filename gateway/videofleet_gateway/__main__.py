@@ -44,7 +44,7 @@ def _services(settings: Settings) -> Services:
     queue = JobQueue.connect(settings.redis_url, settings.installation, settings.durability)
     keys = Keyring(settings.keys_file)
     distribution.prepare()
-    return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores)
+    return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores, hook=settings.hook)
 
 
 async def serve(settings: Settings, services: Services) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from videofleet.queue import Durability
 from videofleet.store import ObjectStore
+from videofleet_gateway.moderation import Hook
 
 
 class SettingsError(Exception):
@@ -22,6 +23,7 @@ class Settings:
     redis_url: str = field(repr=False)  # holds the password
     keys_file: Path
     stores: dict[str, ObjectStore]
+    hook: Hook | None  # for moderation
     durability: Durability
     port: int
     bind_address: str
@@ -38,9 +40,10 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise SettingsError("a store is named twice; give each --store and --store-folder its own name")
     return Settings(
         installation=given.installation,
-        redis_url=_secret_text(given.redis_url_file),
+        redis_url=_secret_text("--redis-url-file", given.redis_url_file, "redis://:password@host:6379/0"),
         keys_file=given.keys_file,
         stores=by_name,
+        hook=_hook(given.moderation_url, given.moderation_key_file),
         durability=given.durability,
         port=given.port,
         bind_address=os.environ.get("BIND_ADDRESS", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address
@@ -69,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         default=Durability.AOF,
         help="when a submission counts as kept: in Redis' append-only file (default), on a replica too, or managed",
     )
+    parser.add_argument("--moderation-url", metavar="URL", help="a service that judges prompts and videos")
+    parser.add_argument("--moderation-key-file", type=Path, help="file with the key that it is called with")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument(
         "--drain-delay",
@@ -87,11 +92,19 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _secret_text(path: Path) -> str:
+def _hook(url: str | None, key_file: Path | None) -> Hook | None:
+    if url is None:
+        return None
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError("--moderation-url must begin with http:// or https://")
+    return Hook(url, _secret_text("--moderation-key-file", key_file, "the hook's key") if key_file else None)
+
+
+def _secret_text(option: str, path: Path, example: str) -> str:
     try:
         text = path.read_text().strip()
     except OSError as error:
-        raise SettingsError(f"--redis-url-file {path}: {error.strerror}; mount the Redis Secret there") from error
+        raise SettingsError(f"{option} {path}: {error.strerror}; mount its Secret there") from error
     if not text:
-        raise SettingsError(f"--redis-url-file {path} is empty; its text is redis://:password@host:6379/0")
+        raise SettingsError(f"{option} {path} is empty; its text is {example}")
     return text

@@ -34,6 +34,7 @@ from videofleet.queue.leaving import Leaving
 from videofleet.queue.opinions import Opinions
 from videofleet.queue.records import TenantUsage
 from videofleet.queue.signing import SigningKeys
+from videofleet.queue.verdicts import Verdicts
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
@@ -72,6 +73,7 @@ class JobQueue:
         self.leaving = Leaving(connection, installation)
         self.opinions = Opinions(connection, installation)
         self.signing = SigningKeys(connection, installation)
+        self.verdicts = Verdicts(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:

@@ -12,7 +12,17 @@ from pydantic import ValidationError
 
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import PAYLOAD_VERSION, Job, JobState, Outcomes, Priority, Progress, VideoRequest, VideoResult
+from videofleet.jobs import (
+    PAYLOAD_VERSION,
+    Job,
+    JobState,
+    Outcomes,
+    Priority,
+    Progress,
+    Verdict,
+    VideoRequest,
+    VideoResult,
+)
 from videofleet.tiers import Tier
 
 _NO_TIER: Final = Tier(name="unknown", width=0, height=0, num_frames=0, num_inference_steps=0, fps=1)
@@ -53,6 +63,7 @@ def job(fields: Mapping[str, str]) -> Job:
         revision=fields.get("revision"),
         cancel_requested="cancel_code" in fields,
         progress=Progress.model_validate_json(progress) if progress else None,
+        verdict=Verdict(fields["verdict"]) if "verdict" in fields else None,
         cached="cached" in fields,
         result=VideoResult.model_validate_json(result) if result else None,
         error_code=fields.get("error_code"),

@@ -28,6 +28,7 @@ NAMES: Final = (
     "owe",
     "remember",
     "rate",
+    "judge",
     "close",
     "stats",
     "ahead",
