@@ -18,6 +18,7 @@ from videofleet_gateway.files import Files
 from videofleet_gateway.metrics import Metrics
 from videofleet_gateway.moderation import Hook, Moderator
 from videofleet_gateway.rate import RateLimits, Verdict
+from videofleet_gateway.webhooks.settings_file import WebhookRules
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Services:
     keys: Keyring
     stores: dict[str, ObjectStore]
     hook: Hook | None = None
+    webhooks: WebhookRules = field(default_factory=lambda: WebhookRules(None))
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimits = field(default_factory=RateLimits)
     draining: bool = False

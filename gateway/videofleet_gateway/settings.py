@@ -5,10 +5,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from videofleet.queue import Durability
 from videofleet.store import ObjectStore
 from videofleet_gateway.moderation import Hook
+
+REDIS_URL: Final = "redis://:password@host:6379/0"  # as an example
 
 
 class SettingsError(Exception):
@@ -24,6 +27,7 @@ class Settings:
     keys_file: Path
     stores: dict[str, ObjectStore]
     hook: Hook | None  # for moderation
+    webhooks_file: Path | None  # None: nobody has webhooks
     durability: Durability
     port: int
     bind_address: str
@@ -40,10 +44,11 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise SettingsError("a store is named twice; give each --store and --store-folder its own name")
     return Settings(
         installation=given.installation,
-        redis_url=_secret_text("--redis-url-file", given.redis_url_file, "redis://:password@host:6379/0"),
+        redis_url=secret_text("--redis-url-file", given.redis_url_file, REDIS_URL),
         keys_file=given.keys_file,
         stores=by_name,
         hook=_hook(given.moderation_url, given.moderation_key_file),
+        webhooks_file=given.webhooks_file,
         durability=given.durability,
         port=given.port,
         bind_address=os.environ.get("BIND_ADDRESS", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--installation", required=True, help="name of the installation, as in the operator's config")
     parser.add_argument("--redis-url-file", required=True, type=Path, help="file with a redis:// or rediss:// URL")
     parser.add_argument("--keys-file", required=True, type=Path, help="JSON file with the API keys' digests")
+    parser.add_argument("--webhooks-file", type=Path, help="JSON file with the signing secrets; without it no webhooks")
     parser.add_argument("--store", action="append", default=[], type=_pair, metavar="NAME=URL", help="a store by URL")
     parser.add_argument(
         "--store-folder",
@@ -97,10 +103,11 @@ def _hook(url: str | None, key_file: Path | None) -> Hook | None:
         return None
     if not url.startswith(("http://", "https://")):
         raise SettingsError("--moderation-url must begin with http:// or https://")
-    return Hook(url, _secret_text("--moderation-key-file", key_file, "the hook's key") if key_file else None)
+    return Hook(url, secret_text("--moderation-key-file", key_file, "the hook's key") if key_file else None)
 
 
-def _secret_text(option: str, path: Path, example: str) -> str:
+def secret_text(option: str, path: Path, example: str) -> str:
+    """The one secret in a mounted file. Raises: SettingsError."""
     try:
         text = path.read_text().strip()
     except OSError as error:

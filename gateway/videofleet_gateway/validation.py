@@ -46,6 +46,7 @@ class Asked:
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
     cache: bool = True
+    webhook: str | None = None  # URL; where it may lead is the next question
 
     @property
     def digest(self) -> str:
@@ -176,6 +177,14 @@ def _yes_or_no(given: object) -> bool:
     return text == "true"
 
 
+def _webhook(given: object) -> str:
+    """`{"url": …}`, or the URL itself."""
+    url = given.get("url") if isinstance(given, dict) and set(given) == {"url"} else given
+    if not isinstance(url, str) or not url:
+        raise ValueError('must be {"url": "https://…"}')
+    return url
+
+
 def _number_text(given: object) -> str:
     """A number's plain digits; "" for what is neither number nor text (booleans are no numbers here)."""
     if isinstance(given, str):
@@ -196,5 +205,6 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "priority": _priority,
     "deadline": deadline,
     "cache": _yes_or_no,
+    "webhook": _webhook,
 }
 ACCEPTED: Final = tuple(_PARSERS)

@@ -56,6 +56,7 @@ def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
         "cached": job.cached,
+        "webhook": _webhook(job),
     }
     return shown | {"prompt": job.request.prompt} if with_prompt else shown
 
@@ -72,6 +73,12 @@ def _error(job: Job) -> dict[str, str] | None:
         return None
     code, message = fallback
     return {"code": job.error_code or code, "message": job.error_message or message}
+
+
+def _webhook(job: Job) -> dict[str, Any] | None:
+    if job.webhook is None:
+        return None
+    return {"url": job.webhook.url, "status": job.webhook.state, "attempts": job.webhook.attempts}
 
 
 def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:

@@ -148,7 +148,12 @@ def _args(pod: dict[str, Any]) -> list[str]:
 
 
 def _container(pod: dict[str, Any]) -> dict[str, Any]:
-    statuses: list[dict[str, Any]] = pod.get("status", {}).get("containerStatuses", [])
+    """The container that matters now: the one that fetches weights until it is done, then the worker."""
+    status = pod.get("status", {})
+    for fetcher in status.get("initContainerStatuses", []):
+        if fetcher.get("state", {}).get("terminated", {}).get("exitCode") != 0:
+            return dict(fetcher)
+    statuses: list[dict[str, Any]] = status.get("containerStatuses", [])
     return statuses[0] if statuses else {}
 
 

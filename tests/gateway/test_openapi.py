@@ -25,6 +25,7 @@ SAMPLES: dict[str, object] = {
     "priority": "batch",
     "deadline": 600,
     "cache": False,
+    "webhook": {"url": "https://hooks.example.com/x"},
 }
 
 

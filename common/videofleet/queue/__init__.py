@@ -19,6 +19,7 @@ from videofleet.queue.errors import (
     StaleEpoch,
 )
 from videofleet.queue.leaving import Leaving, Owed
+from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
     "BeatReply",
@@ -32,10 +33,13 @@ __all__ = [
     "JobQueue",
     "LeaseLost",
     "Leaving",
+    "Notice",
+    "Outbox",
     "Owed",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",
+    "Settled",
     "StaleEpoch",
     "Submitted",
 ]

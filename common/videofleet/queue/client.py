@@ -32,6 +32,7 @@ from videofleet.queue.errors import (
 from videofleet.queue.intake import Intake
 from videofleet.queue.leaving import Leaving
 from videofleet.queue.opinions import Opinions
+from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
 from videofleet.queue.signing import SigningKeys
 from videofleet.queue.verdicts import Verdicts
@@ -74,6 +75,7 @@ class JobQueue:
         self.opinions = Opinions(connection, installation)
         self.signing = SigningKeys(connection, installation)
         self.verdicts = Verdicts(connection, installation)
+        self.outbox = Outbox(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
@@ -166,6 +168,7 @@ class JobQueue:
             tier.name,
             tier.cost,
             "" if job.deadline_ms is None else job.deadline_ms,
+            job.webhook or "",
         )
         match verdict:
             case "full":

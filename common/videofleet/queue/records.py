@@ -16,12 +16,14 @@ from videofleet.jobs import (
     PAYLOAD_VERSION,
     Job,
     JobState,
+    NoticeState,
     Outcomes,
     Priority,
     Progress,
     Verdict,
     VideoRequest,
     VideoResult,
+    Webhook,
 )
 from videofleet.tiers import Tier
 
@@ -68,6 +70,7 @@ def job(fields: Mapping[str, str]) -> Job:
         result=VideoResult.model_validate_json(result) if result else None,
         error_code=fields.get("error_code"),
         error_message=fields.get("error_message"),
+        webhook=_webhook(fields),
     )
 
 
@@ -103,6 +106,13 @@ def _request(text: str) -> VideoRequest:
         return VideoRequest.model_validate_json(text)
     except ValidationError:
         return UNREADABLE
+
+
+def _webhook(fields: Mapping[str, str]) -> Webhook | None:
+    if "webhook" not in fields:
+        return None
+    state = NoticeState(fields["notice_state"]) if "notice_state" in fields else None
+    return Webhook(url=fields["webhook"], state=state, attempts=int(fields.get("notice_attempts", 0)))
 
 
 def _int(text: str | None) -> int | None:

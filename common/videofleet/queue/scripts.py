@@ -4,7 +4,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-_SHARED: Final = ("prelude", "fairness", "waiting", "endings", "leaving")  # each builds on those before it
+_SHARED: Final = ("prelude", "fairness", "waiting", "outbox", "endings", "leaving")  # each builds on those before it
 NAMES: Final = (
     "publish",
     "submit",
@@ -33,6 +33,9 @@ NAMES: Final = (
     "stats",
     "ahead",
     "standing",
+    "take_notices",
+    "settle_notice",
+    "outbox_depth",
     "put_beacon",
     "beacons",
 )

@@ -38,6 +38,18 @@ _VIDEO: Final[dict[str, Any]] = {
     "attempt": _COUNT | {"description": "How many workers began it."},
     "cancel_requested": {"type": "boolean"},
     "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
+    "webhook": {
+        "anyOf": [
+            {"type": "null"},
+            _closed(
+                {
+                    "url": _TEXT,
+                    "status": {"enum": ["pending", "delivered", "failed", "disabled", None]},
+                    "attempts": _COUNT,
+                }
+            ),
+        ]
+    },
 }
 _LABEL: Final = {"enum": [*map(str, Label), None]}
 _PROMPT: Final = {"prompt": _TEXT}

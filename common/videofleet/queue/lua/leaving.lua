@@ -16,6 +16,7 @@ local function forget(id)
   redis.call('ZREM', P .. ':tenant:' .. tenant, id)
   redis.call('ZREM', P .. ':dead:' .. tenant, id)
   redis.call('ZREM', FINISHED, id)
+  redis.call('ZREM', OUTBOX, id)
   if idem then redis.call('DEL', P .. ':idem:' .. tenant .. ':' .. idem) end
   if cache then redis.call('LREM', cache, 0, id) end
   redis.call('DEL', job_key(id))
