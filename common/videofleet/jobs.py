@@ -92,6 +92,7 @@ class VideoResult(Wire):
     store: str
     video_key: str
     thumbnail_key: str
+    spritesheet_key: str = ""  # older videos have none
     video_bytes: int
     tier: Tier  # as delivered
     seed: int

@@ -54,7 +54,7 @@ async def test_a_repeated_request_is_answered_at_once_and_says_so(thrifty: Any, 
         assert time.monotonic() - began < 2
         assert again["id"] != first["id"]
         assert (again["status"], again["progress"], again["cached"], again["attempt"]) == ("completed", 100, True, 0)
-        for variant in ("video", "thumbnail"):
+        for variant in ("video", "thumbnail", "spritesheet"):
             assert await content(http, again["id"], variant) == await content(http, first["id"], variant)
         async with http.get(f"/v1/videos/{again['id']}/events") as response:
             assert "event: done" in await response.text()

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-_VARIANT: Final = {"name": "variant", "in": "query", "schema": {"enum": ["video", "thumbnail"], "default": "video"}}
+_VARIANT: Final = {
+    "name": "variant",
+    "in": "query",
+    "schema": {"enum": ["video", "thumbnail", "spritesheet"], "default": "video"},
+}
 _PURGE: Final = {
     "name": "purge",
     "in": "query",

@@ -103,7 +103,9 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "object": {"const": "video.links"},
             "expires_at": {"type": "integer", "description": "Unix seconds."},
             "links": _closed(
-                dict.fromkeys(("video", "thumbnail", "events"), _TEXT | {"description": "Path and query."})
+                dict.fromkeys(
+                    ("video", "thumbnail", "spritesheet", "events"), _TEXT | {"description": "Path and query."}
+                )
             ),
         }
     ),

@@ -25,6 +25,7 @@ log: Final = logging.getLogger(__name__)
 VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
     "video": ("video/mp4", "mp4", lambda result: result.video_key),
     "thumbnail": ("image/jpeg", "jpg", lambda result: result.thumbnail_key),
+    "spritesheet": ("image/jpeg", "jpg", lambda result: result.spritesheet_key),
 }
 
 
@@ -38,7 +39,7 @@ class RangeNotSatisfiable(Problem):
 
 
 async def content(request: web.Request) -> web.StreamResponse:
-    """GET and HEAD of one variant: `video` (the default) or `thumbnail`."""
+    """GET and HEAD of one variant: `video` (the default), `thumbnail` or `spritesheet`."""
     variant = request.query.get("variant", "video")
     if variant not in VARIANTS:
         message = f"must be one of {', '.join(VARIANTS)}; leave it out for the video"
@@ -48,6 +49,8 @@ async def content(request: web.Request) -> web.StreamResponse:
     result = _finished(job)
     await _check(request, job, result)
     content_type, suffix, key_of = VARIANTS[variant]
+    if not key_of(result):
+        raise NotFound(f"this video has no {variant}: it is older than that", code="content_missing")
     etag = f'"{job.id}-{result.attempt}-{variant}"'
     headers = {
         "ETag": etag,
