@@ -19,4 +19,4 @@ async def usage(request: web.Request) -> web.Response:
             used = await services.queue.usage(fleet_uid, caller.tenant)
             jobs.update(used.jobs)
             worker_seconds += used.worker_seconds
-    return web.json_response(views.usage(jobs, worker_seconds, caller.rules))
+    return web.json_response(views.usage(jobs, worker_seconds, caller))

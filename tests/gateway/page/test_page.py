@@ -104,7 +104,11 @@ async def test_a_prompt_becomes_a_playing_video(
         await browser.until(moving)
         assert "tiny-7c9d-x2kfpmaking a video" in await text(browser, "fleet-list")
         assert "warming small, run 2" in await text(browser, "fleet-list")
+        await browser.js("document.querySelectorAll('#rating button')[3].click()")
+        await browser.until("document.querySelectorAll('#rating .lit').length === 4")
+        assert [row.rating_sum for row in await queue.opinions.of(FLEET)] == [4]
         await browser.js("document.querySelector('#screen video').pause()")
+        await browser.js("document.activeElement.blur(); window.scrollTo(0, 0)")
         for theme in ("light", "dark"):
             for width in (1280, 390):
                 (tmp_path / f"page-{theme}-{width}.png").write_bytes(await browser.look(width, theme))

@@ -6,6 +6,7 @@ local LEAVING = P .. ':leaving'
 local function folder(id, request, rules)
   local readable, asked = pcall(cjson.decode, request)
   local prefix = readable and type(asked) == 'table' and asked.outputPrefix or rules and rules.outputPrefix or ''
+  prefix = string.match(prefix, '^/*(.-)/*$')
   return prefix == '' and id or prefix .. '/' .. id
 end
 
