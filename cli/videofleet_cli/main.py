@@ -10,6 +10,8 @@ import typer
 from videofleet_cli import development, intake, jobs, screen
 from videofleet_cli.erase import erase
 from videofleet_cli.exits import CommandError, Exit
+from videofleet_cli.rollout import commands as rollout
+from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
 
@@ -26,6 +28,8 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(intake.app, name="intake")
 app.command()(erase)
 app.command()(status)
+app.command()(simulate)
+app.add_typer(rollout.app, name="rollout")
 development.mount(app)
 
 

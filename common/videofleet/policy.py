@@ -43,6 +43,9 @@ class CanaryRule(Wire):
     weight_permille: int = Field(ge=0, le=1000)  # of the jobs admitted from now on; 0: none
     sticky_by: StickyBy = StickyBy.NONE
     max_failures_in_row: int = Field(default=3, ge=1)  # then its weight is zero, whatever is published
+    slow_above_s: dict[str, float] = Field(
+        default_factory=dict
+    )  # tier → seconds per step; jobs of both tracks above it
 
 
 class FallbackRule(Wire):

@@ -1,7 +1,7 @@
 """A fleet as clients see it: an OpenAI model with more. Pure.
 
-Which job a worker has is not told, nor for whom a rule was made: it may be another tenant's business. A fallback is
-told for as long as the policy says it holds.
+Which job a worker has is not told, nor for whom a rule was made: it may be another tenant's business. Canary and
+fallback are told as the queue obeys them, which it stops doing when the policy's time is over.
 """
 
 from collections.abc import Sequence
@@ -34,22 +34,30 @@ def model(
         "intake": "paused" if is_paused else "open",
         "waiting": figures.stats.waiting,
         "running": figures.stats.running,
-        "rollout": _rollout(policy),
+        "rollout": _rollout(policy, now_ms),
         "fallback": _fallback(policy, now_ms),
         "workers": [_worker(each, policy, now_ms) for each in figures.beacons],
         "decisions": [{"at": each.at_s, "text": each.words} for each in decided],
     }
 
 
-def _rollout(policy: FleetPolicy) -> dict[str, Any]:
+def _rollout(policy: FleetPolicy, now_ms: int) -> dict[str, Any]:
     canary = policy.canary
-    told = None if canary is None else {"revision": canary.revision, "weight_percent": canary.weight_permille / 10}
+    if canary is None:
+        return {"stable": stable_of(policy), "canary": None}
+    weight_permille = 0 if _has_lapsed(policy, now_ms) else canary.weight_permille
+    told = {"revision": canary.revision, "weight_percent": weight_permille / 10}
     return {"stable": stable_of(policy), "canary": told}
+
+
+def _has_lapsed(policy: FleetPolicy, now_ms: int) -> bool:
+    """Its author is away: the queue gives nothing new to the canary and lowers no tier."""
+    return policy.valid_until_ms is not None and policy.valid_until_ms <= now_ms
 
 
 def _fallback(policy: FleetPolicy, now_ms: int) -> dict[str, Any] | None:
     rule = policy.fallback
-    if rule is None or (policy.valid_until_ms is not None and policy.valid_until_ms <= now_ms):
+    if rule is None or _has_lapsed(policy, now_ms):
         return None
     return {"tier": rule.tier, "share_percent": rule.share_permille / 10, "cause": rule.cause}
 

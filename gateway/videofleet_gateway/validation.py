@@ -45,8 +45,9 @@ class Asked:
     guidance_scale_2: float | None = None
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
-    cache: bool = True
     webhook: str | None = None  # URL; where it may lead is the next question
+    cache: bool = True
+    allow_fallback: bool = True
 
     @property
     def digest(self) -> str:
@@ -100,6 +101,7 @@ def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoR
         guidance_scale=asked.guidance_scale,
         guidance_scale_2=asked.guidance_scale_2,
         tier=tier,
+        allow_fallback=asked.allow_fallback,
         output_prefix=policy.output_prefix,
     )
 
@@ -170,19 +172,21 @@ def _priority(given: object) -> Priority:
         raise ValueError(f"must be one of {', '.join(Priority)}") from None
 
 
-def _yes_or_no(given: object) -> bool:
-    text = str(given).lower() if isinstance(given, bool | str) else ""
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
-
-
 def _webhook(given: object) -> str:
     """`{"url": …}`, or the URL itself."""
     url = given.get("url") if isinstance(given, dict) and set(given) == {"url"} else given
     if not isinstance(url, str) or not url:
         raise ValueError('must be {"url": "https://…"}')
     return url
+
+
+def _flag(given: object) -> bool:
+    """Forms have text only."""
+    if given is True or given == "true":
+        return True
+    if given is False or given == "false":
+        return False
+    raise ValueError("must be true or false")
 
 
 def _number_text(given: object) -> str:
@@ -204,7 +208,8 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "guidance_scale_2": _guidance,
     "priority": _priority,
     "deadline": deadline,
-    "cache": _yes_or_no,
     "webhook": _webhook,
+    "cache": _flag,
+    "allow_fallback": _flag,
 }
 ACCEPTED: Final = tuple(_PARSERS)

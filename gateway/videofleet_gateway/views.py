@@ -35,8 +35,8 @@ def status(job: Job) -> str:
 
 
 def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt: bool) -> dict[str, Any]:
-    """The video object: OpenAI's fields, then ours from `tier` on."""
-    tier = job.result.tier if job.result else job.request.tier
+    """The video object: OpenAI's fields, then ours. `tier`, `size` and `seconds` are what is delivered."""
+    tier = job.result.tier if job.result else job.tier
     shown = {
         "id": job.id,
         "object": "video",
@@ -50,11 +50,15 @@ def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt
         "seconds": spoken_seconds(tier),
         "error": _error(job),
         "tier": tier.name,
+        "requested_tier": job.request.tier.name,
+        "fallback": job.fallback,
+        "priority": job.priority,
+        "deadline": None if job.deadline_ms is None else job.deadline_ms // 1000,
         "seed": job.request.seed,
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
-        "cached": job.cached,
         "webhook": _webhook(job),
+        "cached": job.cached,
     }
     return shown | {"prompt": job.request.prompt} if with_prompt else shown
 

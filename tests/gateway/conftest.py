@@ -228,7 +228,6 @@ async def _work(gateway: Gateway, job_id: str) -> Job:
 async def _claim(queue: JobQueue, job: Job) -> Claim:
     """This job's claim; others of the shared fleet that came first are passed over (their lease just lapses)."""
     while True:
-        claim = await queue.claim(job.fleet_uid, worker="test-worker", revision="r1")
-        assert claim is not None, "the job is not waiting"
+        (claim,) = (await queue.claim(job.fleet_uid, worker="test-worker", revision="r1")).claims
         if claim.job.id == job.id:
             return claim

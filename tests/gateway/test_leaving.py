@@ -146,8 +146,7 @@ async def test_purging_a_running_job_takes_it_from_its_worker(own_gateway: Any, 
         own_gateway.session("rich") as http,
     ):
         job = await submit(http)
-        claim = await queue.claim(FLEET, worker="w", revision="r1")
-        assert claim is not None
+        (claim,) = (await queue.claim(FLEET, worker="w", revision="r1")).claims
         checkpoint = own_gateway.folder / "state"
         checkpoint.write_bytes(b"latents")
         await own_gateway.store.put_file(f"out/{job}/checkpoint/r1.safetensors", checkpoint, "x/y")
@@ -183,8 +182,7 @@ async def test_a_tenant_is_erased_everywhere_and_nobody_else(own_gateway: Any, w
         ) as response:
             assert response.status == 202
         async with JobQueue.connect(own_gateway.redis_url, own_gateway.installation) as queue:
-            claim = await queue.claim(FLEET, worker="w", revision="r1")
-            assert claim is not None
+            (claim,) = (await queue.claim(FLEET, worker="w", revision="r1")).claims
             await queue.fail(claim, ErrorCode.GENERATION_FAILED, "it raised", retry=True)
         for wrong, expected in (({}, 422), ({"tenant": "loner8"}, 403), ({"tenant": 7}, 422), ({"all": True}, 422)):
             async with http.post("/v1/erase", json=wrong) as response:

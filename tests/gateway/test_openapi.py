@@ -24,8 +24,9 @@ SAMPLES: dict[str, object] = {
     "guidance_scale_2": "3",
     "priority": "batch",
     "deadline": 600,
-    "cache": False,
     "webhook": {"url": "https://hooks.example.com/x"},
+    "cache": False,
+    "allow_fallback": False,
 }
 
 

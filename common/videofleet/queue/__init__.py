@@ -3,7 +3,7 @@
 The only package that imports redis. Promise: at-least-once execution, observed once; a zombie's write is refused.
 """
 
-from videofleet.queue.client import BeatReply, JobQueue, Submitted
+from videofleet.queue.client import BeatReply, Claimed, JobQueue, Submitted
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     FleetClosed,
@@ -23,6 +23,7 @@ from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
     "BeatReply",
+    "Claimed",
     "Durability",
     "FleetClosed",
     "FleetUnknown",

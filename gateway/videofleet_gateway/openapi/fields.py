@@ -64,4 +64,8 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
         ],
         "description": "Who is told when the video ends: a public https URL.",
     },
+    "allow_fallback": {
+        "enum": [True, False, "true", "false", None],
+        "description": "Whether a lower tier will do while the fleet is under load; true.",
+    },
 }

@@ -33,11 +33,14 @@ _VIDEO: Final[dict[str, Any]] = {
     "size": _TEXT | {"pattern": "^[0-9]+x[0-9]+$"},
     "seconds": _TEXT | {"pattern": r"^[0-9]+(\.[0-9])?$"},
     "error": {"anyOf": [{"type": "null"}, _closed({"code": _TEXT, "message": _TEXT})]},
-    "tier": _TEXT,
+    "tier": _TEXT | {"description": "What it is made in."},
+    "requested_tier": _TEXT,
+    "fallback": {"type": ["string", "null"], "description": "Why `tier` is lower than `requested_tier`."},
+    "priority": {"enum": ["interactive", "standard", "batch"]},
+    "deadline": _TIME,
     "seed": _COUNT,
     "attempt": _COUNT | {"description": "How many workers began it."},
     "cancel_requested": {"type": "boolean"},
-    "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
     "webhook": {
         "anyOf": [
             {"type": "null"},
@@ -50,6 +53,7 @@ _VIDEO: Final[dict[str, Any]] = {
             ),
         ]
     },
+    "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
 }
 _LABEL: Final = {"enum": [*map(str, Label), None]}
 _PERCENT: Final = {"type": "number", "minimum": 0, "maximum": 100}

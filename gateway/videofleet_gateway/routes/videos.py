@@ -63,9 +63,9 @@ async def create(request: web.Request) -> web.Response:
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
     services, tenant, rules = request.app[SERVICES], request[CALLER].tenant, request[CALLER].rules
     policy = chosen_fleet(asked.model, open_to(tenant, await services.fleets.policies()))
+    check_webhook(asked.webhook, tenant, services.webhooks)
     if await services.fleets.is_paused(policy.fleet_uid):
         raise intake_paused(policy.fleet)
-    check_webhook(asked.webhook, tenant, services.webhooks)
     made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
     judged = review(asked.prompt, rules.prompt_policy, rules.blocked_terms)
     advice = [*judged.advice, *_lowered(judged, made, policy)]
