@@ -64,7 +64,10 @@ async def test_a_repeated_request_is_answered_at_once_and_says_so(thrifty: Any, 
         async with http.delete(f"/v1/videos/{first['id']}") as response:
             assert response.status == 200
         assert isinstance(await content(http, again["id"]), bytes), "a copy is not the original"
-        assert (await create(http))["cached"], "the copy answers too"
+        async with JobQueue.connect(thrifty.redis_url, thrifty.installation) as queue:
+            arrived_s = (await queue.stats(FLEET)).arrived_s_total
+            assert (await create(http))["cached"], "the copy answers too"
+            assert (await queue.stats(FLEET)).arrived_s_total == pytest.approx(arrived_s), "it is no work to scale for"
         async with aiohttp.ClientSession(thrifty.url) as anybody, anybody.get("/metrics") as response:
             assert 'videofleet_gateway_cache_total{outcome="hit"} 2.0' in await response.text()
 
