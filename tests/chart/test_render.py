@@ -172,6 +172,8 @@ def test_rules_for_tenants_are_those_that_the_gateway_knows(render: Render, tmp_
         "blockedTerms": ["acme", "sūmmer"],
         "requestsPerMinute": 600,
         "maxQueuedJobs": 100,
+        "maxUnfinishedJobs": 120,
+        "workerSecondsPerDay": 86400,
         "moderation": "open",
     }
     values = {"gateway": {"keys": [{**KEY, "role": "admin"}], "tenants": {"studio": rules}}}

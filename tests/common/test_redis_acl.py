@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import NewJob, Progress, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
 from videofleet.queue import Durability, JobQueue
+from videofleet.queue.limits import TenantLimits
 from videofleet.tiers import Tier
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +95,7 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
             await operator.publish_policy(policy(uid))
         await gateway.check_durability()
         for number in range(3):
-            await gateway.submit(new_job(FLEET, number))
+            await gateway.submit(new_job(FLEET, number), TenantLimits(queued=9, unfinished=9, seconds_a_day=99_999))
         await worker.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         claimed = await worker.claim(FLEET, worker="w1", revision="r1")
         (claim,) = claimed.claims
@@ -107,7 +108,7 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
         await gateway.reap(FLEET)
         await gateway.page([FLEET, OTHER], "studio", after=None, limit=10, newest_first=True)
         await gateway.page([FLEET], "studio", after=job.id, limit=10, newest_first=False)
-        await gateway.usage(FLEET, "studio")
+        await gateway.usage([FLEET], "studio")
         await gateway.dead(FLEET, "studio")
         await gateway.intake.pause(FLEET)
         assert await gateway.intake.paused() == {FLEET}
@@ -121,6 +122,7 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
             await gateway.leaving.purge(new_job(FLEET, number).id)
         for owed in await gateway.leaving.owed(FLEET):
             await gateway.leaving.paid(owed)
+        await gateway.leaving.forget_tenant("studio", [FLEET, OTHER])
         assert {row.revision for row in await operator.outcomes(FLEET)} >= {"r1"}
         assert (await operator.opinions.of(FLEET))[0].ratings == 1
         assert await operator.stats(FLEET)
