@@ -36,6 +36,11 @@ def batch_lines(tenant: str, batch_id: str) -> str:
     return f"{tenant}:batch:{batch_id}:lines"
 
 
+def tenant_fleets(installation: str, name: str) -> str:
+    """Set of the fleets where a tenant with limits has jobs."""
+    return f"{tenant_prefix(installation, name)}:fleets"
+
+
 def fleet_index(installation: str) -> str:
     """Hash of all fleets: UID → namespace/name."""
     return f"vf:{{{installation}}}:fleets"
