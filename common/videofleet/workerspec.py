@@ -20,6 +20,14 @@ class Dtype(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Offload(StrEnum):
+    """What of the weights waits in host memory until its turn."""
+
+    NONE = "none"
+    MODEL = "model"  # text encoder, each expert and VAE take turns
+    GROUP = "group"  # also the blocks of an expert do
+
+
 class Warmup(Wire):
     """When a tier counts as warm: seconds per step of two runs in a row agree."""
 
@@ -41,9 +49,8 @@ class Parallelism(Wire):
         return self.cfg * self.ulysses
 
 
-def is_default(value: Wire) -> bool:
-    """Whether a section is what it is when not given; it is not written then."""
-    return value == type(value)()
+def _is_default(value: object) -> bool:
+    return value in (Parallelism(), Offload.NONE)
 
 
 class WorkerSpec(Wire):
@@ -57,7 +64,8 @@ class WorkerSpec(Wire):
     architecture: Architecture
     dtype: Dtype
     gpus: int  # 0: CPU
-    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=is_default)
+    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=_is_default)
+    offload: Offload = Field(default=Offload.NONE, exclude_if=_is_default)
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to

@@ -113,6 +113,11 @@ REFUSED = [
     ("idle GPUs", {"worker__gpus": 4, "worker__parallelism": {"cfg": 2}}, "parallelism.ulysses must be gpus"),
     ("three branches", {"worker__gpus": 3, "worker__parallelism": {"cfg": 3}}, "maximum of 2"),
     ("shards of one", {"worker__gpus": 1, "worker__parallelism": {"shardWeights": True}}, "needs ranks"),
+    (
+        "shards and offload",
+        {"worker__gpus": 2, "worker__parallelism": {"cfg": 2, "shardWeights": True}, "worker__offload": "model"},
+        "choose one",
+    ),
     ("heads", {"worker__gpus": 3, "worker__parallelism": {"ulysses": 3}}, "40 attention heads: 1, 2, 4, 5, 8"),
     (
         "tokens",

@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from videofleet.architectures import Architecture
 from videofleet.jobs import Progress, VideoRequest
 from videofleet.tiers import Tier
-from videofleet.workerspec import Dtype, Warmup, WorkerSpec
+from videofleet.workerspec import Dtype, Offload, Warmup, WorkerSpec
 from videofleet_worker.compute.denoise import Denoising, NotFinite, advance, begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import decode_to_file, denoise
 from videofleet_worker.compute.group import Group
 from videofleet_worker.compute.loading import load
+from videofleet_worker.compute.offload import take_turns
 from videofleet_worker.compute.prompts import MOST_TEXTS, Prompts
 from videofleet_worker.compute.warmup import warm_tier
 from videofleet_worker.faults import Fault
@@ -95,6 +96,45 @@ def test_frames_are_bit_equal_to_the_pipelines(
     pipe = load(models[architecture], spec_with(architecture=architecture, dtype=dtype))
     request = VideoRequest(prompt="a red car at night", seed=11, tier=TIER, **changes)
     assert np.array_equal(by_us(pipe, request, tmp_path / "clip.rgb"), by_pipeline(pipe, request))
+
+
+@pytest.mark.parametrize("offload", [Offload.MODEL, Offload.GROUP])
+@pytest.mark.parametrize("architecture", Architecture)
+def test_offload_changes_where_weights_lie_and_no_frame(
+    architecture: Architecture,
+    offload: Offload,
+    models: dict[Architecture, Path],
+    spec_with: SpecWith,
+    tmp_path: Path,
+) -> None:
+    request = VideoRequest(prompt="a red car at night", seed=11, tier=TIER)
+    pipe = load(models[architecture], spec_with(architecture=architecture, offload=offload))
+    reference = load(models[architecture], spec_with(architecture=architecture))
+    expected = by_us(reference, request, tmp_path / "expected.rgb")
+    for _ in range(2):
+        assert np.array_equal(by_us(pipe, request, tmp_path / "clip.rgb"), expected)
+
+
+def test_components_take_turns_on_the_device(models: dict[Architecture, Path], spec_with: SpecWith) -> None:
+    pipe = load(models[A14B], spec_with())
+    turns = take_turns(pipe, torch.device("cpu"), Offload.MODEL)
+    home = {name: pointers(getattr(pipe, name)) for name in ("text_encoder", "transformer", "transformer_2")}
+
+    def away() -> list[str]:
+        return [name for name, at_home in home.items() if pointers(getattr(pipe, name)) != at_home]
+
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER))
+    assert away() == ["text_encoder"]
+    seen = []
+    while job.step < job.steps:
+        advance(pipe, job)
+        seen += away()
+    assert seen == ["transformer", "transformer", "transformer_2", "transformer_2"]
+    assert turns.on_device is pipe.transformer_2
+
+
+def pointers(component: torch.nn.Module) -> set[int]:
+    return {parameter.data_ptr() for parameter in component.parameters()}
 
 
 def test_both_experts_work_on_either_side_of_the_boundary(pipe: Any) -> None:

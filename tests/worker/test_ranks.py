@@ -14,7 +14,7 @@ import torch
 from videofleet.architectures import Architecture
 from videofleet.jobs import VideoRequest
 from videofleet.tiers import Tier
-from videofleet.workerspec import Dtype, Parallelism, WorkerSpec
+from videofleet.workerspec import Dtype, Offload, Parallelism, WorkerSpec
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import denoise
@@ -123,6 +123,17 @@ def test_guidance_is_the_same_on_two_branches(
     spec = spec_with(parallelism=Parallelism(cfg=2))
     expected, _ = alone(models[A14B], spec_with(), request)
     for latents, _ in ranks(2, 1)("latents", model=models[A14B], spec=spec, request=request):
+        assert np.array_equal(latents, expected)
+
+
+@pytest.mark.parametrize("offload", [Offload.MODEL, Offload.GROUP])
+def test_ranks_with_offloaded_weights_make_the_same(
+    offload: Offload, ranks: Callable[[int, int], Ranks], models: dict[Architecture, Path], spec_with: SpecWith
+) -> None:
+    request = VideoRequest(prompt="a red car", seed=7, tier=TIER)
+    spec = spec_with(parallelism=Parallelism(cfg=2, ulysses=2), offload=offload)
+    expected, _ = alone(models[A14B], spec_with(), request)
+    for latents, _ in ranks(2, 2)("latents", model=models[A14B], spec=spec, request=request):
         assert np.array_equal(latents, expected)
 
 

@@ -74,6 +74,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
             dtype=spec.model.dtype,
             gpus=worker.gpus,
             parallelism=Parallelism(**worker.parallelism.model_dump()),
+            offload=worker.offload,
             tiers=spec.resolved_tiers(),
             warmup=Warmup(
                 max_runs=spec.warmup.max_runs,

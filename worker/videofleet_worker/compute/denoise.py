@@ -53,8 +53,8 @@ def begin(
     """
     guidance_scale = DEFAULT_GUIDANCE_SCALE if request.guidance_scale is None else request.guidance_scale
     low_noise_scale = guidance_scale if request.guidance_scale_2 is None else request.guidance_scale_2
-    device = pipe.transformer.device
     prompts = prompts or Prompts(pipe)
+    device = prompts.device
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(request.tier.num_inference_steps, device=device)
     scheduler.set_begin_index(first_step)

@@ -15,11 +15,12 @@ from safetensors import SafetensorError
 from transformers import UMT5EncoderModel
 
 from videofleet.beacons import WorkerFault
-from videofleet.workerspec import Dtype, WorkerSpec
+from videofleet.workerspec import Dtype, Offload, WorkerSpec
 from videofleet_worker.compute.group import SOLO, Group
-from videofleet_worker.compute.parallel import join
+from videofleet_worker.compute.offload import take_turns
+from videofleet_worker.compute.parallel import Placing, join
 from videofleet_worker.faults import Fault
-from videofleet_worker.memory import plan_memory, refuse_what_cannot_fit
+from videofleet_worker.memory_plan import ModelSizes, refuse_what_cannot_fit
 from videofleet_worker.model_folder import check_model_folder
 
 log = logging.getLogger(__name__)
@@ -30,18 +31,13 @@ DTYPES = {Dtype.FLOAT16: torch.float16, Dtype.BFLOAT16: torch.bfloat16}
 def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
     """This rank's pipeline, on its device. Raises: Fault."""
     check_model_folder(model, spec.architecture)
-    plan = plan_memory(model, spec)
-    log.info("memory planned", extra={"weights": plan.weights, "tiers": plan.tiers})
     if group.device.type == "cuda":
-        refuse_what_cannot_fit(plan, torch.cuda.mem_get_info(group.device)[0])
+        refuse_what_cannot_fit(ModelSizes.of(model), spec, torch.cuda.mem_get_info(group.device)[0])
     try:
         pipe = _read(model, DTYPES[spec.dtype]) if group.leads else _read_experts(model, DTYPES[spec.dtype])
         _refuse_missing_tensors(pipe)
-        for component in (pipe.text_encoder, pipe.vae):
-            if component is not None:
-                component.to(group.device)
         _refuse_heads_that_do_not_divide(pipe, group)
-        join(pipe, group, shard_weights=spec.parallelism.shard_weights)
+        _place(pipe, spec, group)
     except torch.OutOfMemoryError as error:
         raise out_of_memory() from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -95,6 +91,17 @@ def _read_experts(model: Path, dtype: torch.dtype) -> WanPipeline:
     pipe.vae_scale_factor_spatial = vae.get("scale_factor_spatial") or 8
     pipe.vae_scale_factor_temporal = vae.get("scale_factor_temporal") or 4
     return pipe
+
+
+def _place(pipe: WanPipeline, spec: WorkerSpec, group: Group) -> None:
+    if spec.offload is not Offload.NONE:
+        join(pipe, group, Placing.STAY)
+        take_turns(pipe, group.device, spec.offload)
+        return
+    for component in (pipe.text_encoder, pipe.vae):
+        if component is not None:
+            component.to(group.device)
+    join(pipe, group, Placing.SHARD if spec.parallelism.shard_weights else Placing.MOVE)
 
 
 def _refuse_heads_that_do_not_divide(pipe: WanPipeline, group: Group) -> None:

@@ -6,6 +6,7 @@ Invariant: what the group computes is what one process computes, bit for bit on 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 
 import torch
 from diffusers import ContextParallelConfig, WanPipeline
@@ -20,14 +21,22 @@ def experts_of(pipe: WanPipeline) -> list[torch.nn.Module]:
     return [model for model in (pipe.transformer, pipe.transformer_2) if model is not None]
 
 
-def join(pipe: WanPipeline, group: Group, *, shard_weights: bool) -> None:
-    """Lays the group's parallelism over the experts; weights that are not sharded go to the rank's device."""
+class Placing(Enum):
+    """What becomes of an expert's weights."""
+
+    MOVE = "move"  # whole, to the rank's device
+    SHARD = "shard"  # a part each
+    STAY = "stay"  # in host memory, for the offload to place
+
+
+def join(pipe: WanPipeline, group: Group, placing: Placing) -> None:
+    """Lays the group's parallelism over the experts."""
     for model in experts_of(pipe):
         if group.ulysses > 1:
             _split_sequence(model, group)
-        if shard_weights:
+        if placing is Placing.SHARD:
             _shard(model, group)
-        else:
+        elif placing is Placing.MOVE:
             model.to(group.device)
         if group.ranks > 1:
             for block in model.blocks:
