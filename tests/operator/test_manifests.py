@@ -59,7 +59,7 @@ def test_the_hash_is_the_same_in_every_release():
         ({"tiers": [SPEC["tiers"][0] | {"fps": 8}]}, True),
         ({"warmup": {"maxRuns": 5}}, True),
         ({"output": {"store": "disk"}}, True),
-        ({"output": {"store": "videos", "prefix": "x"}}, False),
+        ({"output": {"store": "videos", "prefix": "x", "retention": "1h", "cache": "fleet"}}, False),
         ({"queue": {"maxDepth": 1, "batchMaxWait": "5m", "weights": {"studio": 3}}}, False),
         ({"access": {"tenants": ["a"]}}, False),
         ({"scaling": {"minReplicas": 7}}, False),

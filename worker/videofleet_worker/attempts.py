@@ -109,7 +109,7 @@ class Attempts:
         found = await checkpoints.found()
         work = protocol.Generate(
             job=held.job,
-            request=held.claim.job.request,
+            request=held.claim.job.request.model_copy(update={"tier": held.claim.tier}),
             frames_path=str(frames),
             checkpoint_path=str(checkpoints.path),
             checkpoint_every_s=self._settings.checkpoint_every_s,
@@ -146,7 +146,7 @@ class Attempts:
             return await self._abandon(held, held.stop_reason, checkpoints)
         match outcome:
             case protocol.Generated():
-                tier = held.claim.job.request.tier.name
+                tier = held.claim.tier.name
                 self._metrics.seconds_per_step.labels(tier).observe(outcome.seconds_per_step)
                 with self._metrics.delivering.track_inprogress():
                     return await self._deliver(held, outcome, checkpoints)
@@ -162,7 +162,7 @@ class Attempts:
         if not checkpoints.advanced:
             return await self._fail(held, ErrorCode.GENERATION_FAILED, message, retry=True)
         log.warning("compute died; the attempt is not counted", extra={"job": held.job, "error": message})
-        return _word(await held.settle(lambda: self._queue.give_back(held.claim)))
+        return _word(await held.settle(lambda: self._queue.give_back(held.claim, is_fault=True)))
 
     async def _deliver(self, held: HeldJob, generated: protocol.Generated, checkpoints: Checkpoints) -> str:
         delivering = asyncio.create_task(self._delivery.deliver(held, generated))

@@ -3,6 +3,7 @@
 local id, token, result, step_s = unpack(ARGV)
 local answer = not_held(id, token)
 if answer then return answer end
+count_attempt(id, nil)
 local code = stop_code(id)
 if code then return finish_cancelled(id, code) end
 redis.call('HSET', job_key(id), 'result', result)
