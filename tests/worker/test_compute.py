@@ -142,6 +142,26 @@ def test_both_experts_work_on_either_side_of_the_boundary(pipe: Any) -> None:
     assert job.experts == ("transformer",) * 7 + ("transformer_2",) * 13
 
 
+@pytest.mark.parametrize(
+    ("high", "low", "passes"),
+    [(5.0, 5.0, (4, 4)), (5.0, 1.0, (4, 2)), (1.0, 5.0, (2, 4)), (1.0, 1.0, (2, 2)), (1.0, None, (2, 2))],
+)
+def test_each_expert_is_guided_as_its_own_scale_says(
+    pipe: Any, high: float, low: float | None, passes: tuple[int, int]
+) -> None:
+    counts = {pipe.transformer: 0, pipe.transformer_2: 0}
+
+    def count(model: torch.nn.Module, *_: Any) -> None:
+        counts[model] += 1
+
+    for model in counts:
+        model.register_forward_pre_hook(count)
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, guidance_scale=high, guidance_scale_2=low, tier=TIER))
+    all_steps(pipe, job)
+    assert tuple(counts.values()) == passes
+    assert (job.negative_prompt_embeds is None) is (passes == (2, 2)), "an unused text is not encoded"
+
+
 def test_a_text_is_encoded_once_and_its_embeddings_are_the_pipelines(pipe: Any, monkeypatch: Any) -> None:
     with torch.no_grad():  # as in the pipeline: grad mode takes another kernel
         expected, negative = pipe.encode_prompt("a red car", "blurry", True, max_sequence_length=512)

@@ -112,7 +112,10 @@ def test_ranks_make_what_one_process_makes(
         assert bytes_here < 0.75 * whole_bytes if shard_weights else bytes_here == whole_bytes
 
 
-@pytest.mark.parametrize("changes", [{"guidance_scale": 1.0}, {"guidance_scale": 4.0, "guidance_scale_2": 2.5}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"guidance_scale": 1.0}, {"guidance_scale": 4.0, "guidance_scale_2": 2.5}, {"guidance_scale_2": 1.0}],
+)
 def test_guidance_is_the_same_on_two_branches(
     changes: dict[str, Any],
     ranks: Callable[[int, int], Ranks],

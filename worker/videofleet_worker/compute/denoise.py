@@ -1,6 +1,7 @@
 """The denoise loop: WanPipeline.__call__ cut at its steps, with all state of a request in one object.
 
-Invariant: bit-equal to the pipeline for the same components, request and seed. Between two steps the caller may report,
+Invariant: bit-equal to the pipeline for the same components, request and seed; but where one expert is not guided and
+the other is, each does as its own scale says, while the pipeline lets the high-noise one decide for both. Between two steps the caller may report,
 stop or hand over, which the pipeline's own loop cannot do. One job's state is its latents, its copy of the scheduler
 (UniPC keeps a history of model outputs) and its embeddings; nothing of a job stays on the pipeline.
 """
@@ -33,7 +34,7 @@ class Denoising:
     experts: tuple[str, ...]
     prompt_embeds: torch.Tensor
     negative_prompt_embeds: torch.Tensor | None  # None: no classifier-free guidance
-    guidance: dict[str, float]  # expert → scale
+    guidance: dict[str, float]  # expert → scale; up to 1 the expert computes the conditional branch only
     step: int = 0
     seconds: float = 0.0  # that the steps took, all attempts together
 
@@ -55,6 +56,7 @@ def begin(
     low_noise_scale = guidance_scale if request.guidance_scale_2 is None else request.guidance_scale_2
     prompts = prompts or Prompts(pipe)
     device = prompts.device
+    is_guided = guidance_scale > 1.0 or (low_noise_scale > 1.0 and pipe.transformer_2 is not None)
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(request.tier.num_inference_steps, device=device)
     scheduler.set_begin_index(first_step)
@@ -73,7 +75,7 @@ def begin(
         scheduler=scheduler,
         experts=_experts(pipe, scheduler.timesteps),
         prompt_embeds=prompts.embeds(request.prompt),
-        negative_prompt_embeds=prompts.embeds(request.negative_prompt) if guidance_scale > 1.0 else None,
+        negative_prompt_embeds=prompts.embeds(request.negative_prompt) if is_guided else None,
         guidance={"transformer": guidance_scale, "transformer_2": low_noise_scale},
         step=first_step,
     )
@@ -84,7 +86,7 @@ def advance(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> None:
     """One denoising step. Raises: NotFinite, naming step and expert."""
     expert = job.experts[job.step]
     timestep = job.scheduler.timesteps[job.step]
-    if job.negative_prompt_embeds is None:
+    if job.guidance[expert] <= 1.0:
         prediction = _predict(pipe, job, expert, timestep, "cond", job.prompt_embeds)
     else:
         prediction, baseline = _both_branches(pipe, job, expert, timestep, group)
