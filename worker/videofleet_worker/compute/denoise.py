@@ -1,9 +1,10 @@
 """The denoise loop: WanPipeline.__call__ cut at its steps, with all state of a request in one object.
 
 Invariant: bit-equal to the pipeline for the same components, request and seed; but where one expert is not guided and
-the other is, each does as its own scale says, while the pipeline lets the high-noise one decide for both. Between two steps the caller may report,
-stop or hand over, which the pipeline's own loop cannot do. One job's state is its latents, its copy of the scheduler
-(UniPC keeps a history of model outputs) and its embeddings; nothing of a job stays on the pipeline.
+the other is, each does as its own scale says, while the pipeline lets the high-noise one decide for both. Between two
+steps the caller may report, stop or hand over, which the pipeline's own loop cannot do. One job's state is its latents,
+its copy of the scheduler (UniPC keeps a history of model outputs) and its embeddings; nothing of a job stays on the
+pipeline.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Makes one rank's experts a part of the group: sequence split by Ulysses, weights by FSDP2.
+"""Makes a rank's expert a part of the group: sequence split by Ulysses, weights by FSDP2.
 
 Owns the order in which the two are laid over a model, and the rule that every block counts up the rank's mark.
 Invariant: what the group computes is what one process computes, bit for bit on one kind of device.
@@ -29,18 +29,17 @@ class Placing(Enum):
     STAY = "stay"  # in host memory, for the offload to place
 
 
-def join(pipe: WanPipeline, group: Group, placing: Placing) -> None:
-    """Lays the group's parallelism over the experts."""
-    for model in experts_of(pipe):
-        if group.ulysses > 1:
-            _split_sequence(model, group)
-        if placing is Placing.SHARD:
-            _shard(model, group)
-        elif placing is Placing.MOVE:
-            model.to(group.device)
-        if group.ranks > 1:
-            for block in model.blocks:
-                block.register_forward_pre_hook(lambda *_: group.mark())
+def join(expert: torch.nn.Module, group: Group, placing: Placing) -> None:
+    """Lays the group's parallelism over an expert in host memory."""
+    if group.ulysses > 1:
+        _split_sequence(expert, group)
+    if placing is Placing.SHARD:
+        _shard(expert, group)
+    elif placing is Placing.MOVE:
+        expert.to(group.device)
+    if group.ranks > 1:
+        for block in expert.blocks:
+            block.register_forward_pre_hook(lambda *_: group.mark())
 
 
 def weight_bytes(pipe: WanPipeline) -> int:
