@@ -1,7 +1,7 @@
 """A dev cluster in a process of its own: start it, find it, stop it.
 
-Everything it leaves lies in the state folder. `lock` is held (flock) as long as it lives, so there is one
-cluster a folder even after kill -9; `state.json` appears, whole, only when the cluster is ready.
+Everything it leaves lies in the state folder. `lock` is held (flock) as long as it lives, so there is one cluster a
+folder even after kill -9; `state.json` appears, whole, only when the cluster is ready.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
-from videofleet_devcluster.node.temporary import forget_below
+from videofleet_devcluster.node.paths import forget_below
 
 _START_S: Final = 30.0
 _STOP_S: Final = 30.0
@@ -46,14 +46,12 @@ class State:
     redis_url_file: str
 
     def write(self, folder: Path) -> None:
-        """Writes state.json whole."""
         fresh = folder / "state.json.new"
         fresh.write_text(json.dumps(asdict(self), indent=2) + "\n")
         fresh.replace(folder / "state.json")
 
     @classmethod
     def read(cls, folder: Path) -> "State | None":
-        """The state, if there is a whole one."""
         try:
             return cls(**json.loads((folder / "state.json").read_text()))
         except (OSError, ValueError, TypeError):
@@ -67,10 +65,10 @@ def start(folder: Path, models: Path, gpus: int = 0, nodes: int = 1, fake_ready_
     with lock(folder):
         clean(folder)  # whatever an earlier one that was killed left
     log = folder / "logs" / "devcluster.log"
-    argv = [*_argv(folder), "--models", str(models.absolute()), "--gpus", str(gpus), "--nodes", str(nodes)]
-    if fake_ready_after_s is not None:
-        argv += ["--fake-ready-after", str(fake_ready_after_s)]
-    pid = _detached(tuple(argv), log)
+    given = {"state": folder, "models": models.absolute(), "gpus": gpus, "nodes": nodes}
+    given |= {"fake-ready-after": fake_ready_after_s} if fake_ready_after_s is not None else {}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    pid = _detached((sys.executable, "-m", "videofleet_devcluster", *words), log)
     state = _await(lambda: _ready(folder, pid), _START_S)
     if state is None:
         os.kill(pid, signal.SIGKILL)
@@ -121,10 +119,6 @@ def clean(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _argv(folder: Path) -> tuple[str, ...]:
-    return (sys.executable, "-m", "videofleet_devcluster", "--state", str(folder))
 
 
 def _detached(argv: tuple[str, ...], log: Path) -> int:

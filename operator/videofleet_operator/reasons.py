@@ -25,6 +25,7 @@ class Reason(StrEnum):
     CANARY_PAUSED = "CanaryPaused"
     AWAITING_APPROVAL = "AwaitingApproval"
     INSUFFICIENT_EVIDENCE = "InsufficientEvidence"
+    NO_SPARE_GPU = "NoSpareGPU"
     CANARY_REJECTED = "CanaryRejected"
     UNDONE = "Undone"
     SETTLED = "Settled"
@@ -60,6 +61,9 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.INSUFFICIENT_EVIDENCE: (
         "The step has lasted maxStepDuration without enough jobs to judge by; it goes on by itself when they come."
         " Otherwise: videofleet rollout promote, resume or abort; or a larger weight or tolerance in spec.rollout."
+    ),
+    Reason.NO_SPARE_GPU: (
+        "The canary needs the GPU of the only worker. Free a GPU, raise minReplicas, or set spec.rollout.allowOutage."
     ),
     Reason.CANARY_REJECTED: (
         "The revision of the spec was turned down and gets no jobs. Apply another spec, or videofleet rollout retry."

@@ -52,6 +52,7 @@ class SimulatedCluster:
     broken: set[str] = field(default_factory=set)  # revisions whose workers never become ready
     faults: dict[str, dict[str, Any]] = field(default_factory=dict)  # how their pods look, by revision
     command: str | None = None  # by annotation
+    gpus: int | None = None  # of all nodes, one a worker; None: enough
     counted: dict[str, Outcomes] = field(default_factory=dict)  # how attempts ended, by revision
     writes: int = 0
     made: int = 0  # pods, ever
@@ -199,8 +200,17 @@ class SimulatedCluster:
             is_ready = revision not in self.broken
             self.look(revision, is_ready=is_ready, **({} if is_ready else self.faults.get(revision, {})))
         self.pods = {name: pod for name, pod in self.pods.items() if pod.revision in self.deployments}
+        self._schedule()
         for name in (self.policy.marks if self.policy else {}).keys() & self.pods.keys():
             self.look_of(name, is_ready=False)  # it has no job and turns NotReady
+
+    def _schedule(self) -> None:
+        """Those that came first have the GPUs."""
+        if self.gpus is not None:
+            for name in sorted(self.pods, key=lambda name: int(name.split("-")[2]))[self.gpus :]:
+                self.look_of(
+                    name, is_ready=False, unschedulable="0/1 nodes are available: Insufficient nvidia.com/gpu."
+                )
 
     def settle(self) -> None:
         """Until a tick changes nothing; fails when it never ends."""

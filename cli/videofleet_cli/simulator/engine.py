@@ -67,6 +67,7 @@ class Account:
     killed: int = 0  # jobs that lost an attempt because their pod was taken away
     crashed: int = 0
     moves: list[float] = field(default_factory=list)  # when the fallback changed
+    degraded_s: float = 0.0  # for how long a fallback was in force
     scalings: int = 0
     most_pods: int = 0
     pods_over_time: list[tuple[float, int]] = field(default_factory=list)
@@ -101,6 +102,7 @@ class Fleet:
         while self._events:
             at_s, _, kind, name = heapq.heappop(self._events)
             self.account.pod_s += len(self._workers) * (at_s - pods_since)
+            self.account.degraded_s += (at_s - pods_since) * (self._rule is not None)
             self._now = pods_since = at_s
             self._take(kind, name)
             if self._next == len(self._jobs) and self._is_all_done():

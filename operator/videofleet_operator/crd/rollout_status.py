@@ -104,6 +104,10 @@ class RolloutStatus(SpecModel):
     stable_revision: str | None = Field(default=None, max_length=_REVISION, description="The one that is proven.")
     canary_revision: str | None = Field(default=None, max_length=_REVISION, description="The one on trial.")
     step: int = Field(default=0, ge=0, le=10, description="Which step of spec.rollout.steps, from 1; 0 when none.")
+    workers: int = Field(default=0, ge=0, le=100_000, description="Workers that both tracks are to have together.")
+    is_in_place: bool = Field(
+        default=False, description="Whether no GPU was free, so that workers are swapped in place."
+    )
     weight: str | None = Field(default=None, max_length=6, description="Share of the jobs that the canary gets now.")
     since: str | None = Field(default=None, max_length=_TIME, description="When this step began.")
     paused: PauseCause | None = Field(default=None, description="Why it does not go on by itself.")

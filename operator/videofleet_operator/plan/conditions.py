@@ -27,6 +27,7 @@ from videofleet_operator.crd.rollout_status import Phase, RolloutStatus
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.faults import Fault, revision_fault
 from videofleet_operator.plan.revisions import Roles
+from videofleet_operator.plan.spare import in_place_fault
 from videofleet_operator.plan.story import rollout_progress, rollout_setback
 from videofleet_operator.reasons import MEANINGS, Reason
 
@@ -99,7 +100,7 @@ def _situation(
     ready = observed.ready(roles.serving)
     deployment = observed.deployment(roles.serving)
     wanted = workers.get(roles.serving or "", deployment.wanted if deployment else 1)
-    fault = revision_fault(observed, roles.rising)
+    fault = in_place_fault(revision_fault(observed, roles.rising), rollout, wanted)
     if fault is None and ready < wanted:
         fault = revision_fault(observed, roles.stable)
     return _Situation(

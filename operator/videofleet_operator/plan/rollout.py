@@ -23,7 +23,14 @@ from videofleet_operator.observed import Observed
 from videofleet_operator.plan import verbs
 from videofleet_operator.plan.faults import revision_fault
 from videofleet_operator.plan.rejections import is_rejected, of_this_spec, rejected
-from videofleet_operator.plan.shares import WHOLE, Workers, weight_within, workers_on_trial, workers_promoting
+from videofleet_operator.plan.shares import (
+    WHOLE,
+    has_taken_over,
+    weight_within,
+    workers_on_trial,
+    workers_taking_over,
+)
+from videofleet_operator.plan.spare import seats_of, with_spare
 from videofleet_operator.plan.times import timestamp
 from videofleet_operator.plan.trial import Trial, next_state
 
@@ -83,13 +90,13 @@ def plan_rollout(observed: Observed, spec: VideoGeneratorSpec, asked: str, wante
         return _settled(target, wanted, status)
     if is_rejected(status, target):
         return _without_canary(target, proven, wanted, status)
-    status = _begun(status, proven, target, now)
+    status = _begun(status, proven, target, now).model_copy(update={"workers": wanted})
     cause = _hopeless(observed, target) if is_stepped else None
     if cause is not None:
         return _without_canary(target, proven, wanted, rejected(status, target, cause, now))
     if status.undo is not None or not is_stepped or _is_lost(observed, proven):
-        return _replacing(observed, target, proven, wanted, status)
-    return _on_trial(observed, spec, target, proven, wanted, status, now)
+        return _replacing(observed, spec, proven, wanted, status, now)
+    return _on_trial(observed, spec, proven, wanted, status, now)
 
 
 def proven_revision(observed: Observed, target: str | None) -> str | None:
@@ -117,6 +124,8 @@ def _hopeless(observed: Observed, canary: str) -> str | None:
     fault = revision_fault(observed, canary)
     if fault is not None and fault.reason in HOPELESS:
         return f"Its workers cannot serve ({fault.reason}): {fault.message}"
+    if observed.queue is not None and observed.queue.stats.canary_given_up == canary:
+        return "Too many of its attempts failed in a row, and the data plane gave it up"
     return None
 
 
@@ -159,45 +168,43 @@ def _without_canary(target: str, proven: str, wanted: int, status: RolloutStatus
     return Rollout(target, proven, None, 0, {proven: wanted}, kept)
 
 
-def _replacing(observed: Observed, target: str, proven: str, wanted: int, status: RolloutStatus) -> Rollout:
-    """Without steps: all at once, when all workers are warm, or one while a faulty stable has none."""
-    is_stable_lost = not observed.ready(proven)
-    wanted_target = max(1, wanted)  # it proves itself, whatever the load
-    if observed.ready(target) >= (1 if is_stable_lost else wanted_target):
-        return _settled(target, wanted, status)
-    return Rollout(target, proven, target, 0, {proven: wanted, target: wanted_target}, status)
-
-
-def _on_trial(
-    observed: Observed,
-    spec: VideoGeneratorSpec,
-    target: str,
-    proven: str,
-    wanted: int,
-    status: RolloutStatus,
-    now: datetime,
+def _replacing(
+    observed: Observed, spec: VideoGeneratorSpec, proven: str, wanted: int, status: RolloutStatus, now: datetime
 ) -> Rollout:
-    ready = observed.ready(target)
-    status = next_state(status, Trial(spec.rollout, observed.queue, target, proven, ready, now))
-    if status.phase == Phase.REJECTED:
-        return _without_canary(target, proven, wanted, status)
-    if status.phase == Phase.PROMOTING and ready >= max(1, wanted):
+    """Without steps: all at once when all workers are warm, or one while stable has none; in place one by one."""
+    target = str(status.canary_revision)
+    status = with_spare(observed, status, spec.rollout, now)
+    seats = seats_of(observed, status, spec, wanted)
+    if seats.ready and (not seats.stable_ready or has_taken_over(seats)):
         return _settled(target, wanted, status)
-    weight, workers = _divided(observed, spec, status, wanted)
+    whole = max(1, wanted)
+    if seats.surge >= whole:
+        return Rollout(target, proven, target, 0, {proven: wanted, target: whole}, status)
+    workers, weight = workers_taking_over(seats), weight_within(WHOLE, seats)
     told = status.model_copy(update={"weight": share_text(weight)})
     return Rollout(target, proven, target, weight, {proven: workers.stable, target: workers.canary}, told)
 
 
-def _divided(observed: Observed, spec: VideoGeneratorSpec, status: RolloutStatus, wanted: int) -> tuple[int, Workers]:
-    """Weight and workers of this state."""
-    ready = observed.ready(status.canary_revision)
+def _on_trial(
+    observed: Observed, spec: VideoGeneratorSpec, proven: str, wanted: int, status: RolloutStatus, now: datetime
+) -> Rollout:
+    target = str(status.canary_revision)
+    status = next_state(status, Trial(spec.rollout, observed.queue, target, proven, observed.ready(target), now))
+    if status.phase == Phase.REJECTED:
+        return _without_canary(target, proven, wanted, status)
+    status = with_spare(observed, status, spec.rollout, now)
+    seats = seats_of(observed, status, spec, wanted)
     if status.phase == Phase.PROMOTING:
-        weight = weight_within(WHOLE, wanted, ready, observed.ready(status.stable_revision))
-        return weight, workers_promoting(wanted, ready)
-    steps = spec.rollout.steps or []
-    step = steps[min(max(status.step, 1), len(steps)) - 1].weight_permille
-    weight = weight_within(step, wanted, ready, observed.ready(status.stable_revision)) if status.step else 0
-    return weight, workers_on_trial(wanted, step, ready)
+        if has_taken_over(seats):
+            return _settled(target, wanted, status)
+        weight, workers = weight_within(WHOLE, seats), workers_taking_over(seats)
+    else:
+        steps = spec.rollout.steps or []
+        step = steps[min(max(status.step, 1), len(steps)) - 1].weight_permille
+        weight = weight_within(step, seats) if status.step else 0
+        workers = workers_on_trial(seats, step)
+    told = status.model_copy(update={"weight": share_text(weight)})
+    return Rollout(target, proven, target, weight, {proven: workers.stable, target: workers.canary}, told)
 
 
 def _ended(status: RolloutStatus, phase: Phase, stable: str | None) -> RolloutStatus:

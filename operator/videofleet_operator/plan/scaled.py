@@ -14,8 +14,9 @@ from videofleet_operator.crd.sections.scaling import Scaling
 from videofleet_operator.observed import Observed, PodSeen
 from videofleet_operator.plan.drain import DrainPlan, WorkerSeen, plan_drain
 from videofleet_operator.plan.memory import Memory, fresh_memory, with_starts
-from videofleet_operator.plan.rollout import proven_revision
+from videofleet_operator.plan.rollout import proven_revision, remembered
 from videofleet_operator.plan.scaling import Decision, Demand, ScalingRules, decide_scaling
+from videofleet_operator.plan.schedule import bounds_at
 from videofleet_operator.plan.shortage import shortage
 
 
@@ -48,10 +49,11 @@ def scale_fleet(observed: Observed, asked: str, spec: Scaling, now: datetime) ->
         spec: the rules.
         now: the time.
     """
-    proven = proven_revision(observed, asked)
+    told = remembered(observed)
+    proven = proven_revision(observed, told.undo.revision if told.undo else asked)
     serving, is_proven = proven or asked, proven is not None
     memory = observed.memory or fresh_memory(now.timestamp())
-    rules = rules_of(spec, at_least=0 if is_proven else 1)
+    rules = rules_of(spec, now, at_least=0 if is_proven else 1)
     deployment = observed.deployment(serving)
     if deployment is None:
         return Scaled(max(1, rules.min_replicas), 0, memory)
@@ -62,7 +64,7 @@ def scale_fleet(observed: Observed, asked: str, spec: Scaling, now: datetime) ->
     short = shortage(observed, serving)
     demand = demand_of(observed.queue.stats)
     decision, memory = decide_scaling(rules, memory, demand, before, short, now.timestamp())
-    wanted = deployment.wanted if spec.mode == "Advisory" and deployment.wanted else decision.desired
+    wanted = before if spec.mode == "Advisory" and before else decision.desired
     return Scaled(wanted, before, memory, decision)
 
 
@@ -91,15 +93,14 @@ def _drained(observed: Observed, revision: str, count: int, now: datetime) -> Dr
 
 def _before(observed: Observed, serving: int) -> int:
     """What was wanted until now: beside a canary the Deployment of stable alone does not tell."""
-    told = observed.fleet.status.get("scaling") or {}
-    is_alone = sum(bool(seen.wanted) for seen in observed.deployments) < 2
-    return serving if is_alone else int(told.get("desired", serving))
+    told = remembered(observed)
+    return serving if told.canary_revision is None else told.workers
 
 
-def rules_of(spec: Scaling, at_least: int) -> ScalingRules:
-    """The section in numbers."""
-    low = max(spec.min_replicas, at_least)
-    high = spec.max_replicas if spec.max_replicas is not None else max(1, spec.min_replicas)
+def rules_of(spec: Scaling, now: datetime, at_least: int = 0) -> ScalingRules:
+    """The section in numbers, as of now."""
+    low, high = bounds_at(spec, now)
+    low = max(low, at_least)
     return ScalingRules(
         low,
         max(low, high),

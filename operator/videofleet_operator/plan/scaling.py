@@ -1,6 +1,6 @@
 """How many workers a fleet is to have, with the sentence that says why.
 
-    need = the larger of  arriving / TARGET_UTILISATION
+    need = the larger of  arriving / utilisation
                      and  min(waiting jobs, waiting work / target wait) + min(running jobs, running work / target wait)
 
 in service seconds at the tiers asked for, so that a lowered tier never hides the need for capacity. A job is never
@@ -19,7 +19,8 @@ from typing import Final
 from videofleet_operator.plan.memory import Memory, with_arrivals, with_need
 from videofleet_operator.plan.words import duration, workers
 
-TARGET_UTILISATION: Final = 0.5  # of the workers by what arrives; tuned, see docs/reference/performance.md
+RELAXED_WAIT_S: Final = 480.0  # target wait from which on no capacity is kept free
+LEAST_UTILISATION: Final = 0.35
 STEP_UP: Final = 4  # workers that may come at one look; as many as there are already, when that is more
 SLACK: Final = 0.05  # of a worker: not worth one more
 
@@ -101,7 +102,15 @@ def needed_workers(rules: ScalingRules, demand: Demand, arriving: float) -> floa
     """Workers, fractions and all, that keep the wait under target."""
     waiting = min(demand.waiting, demand.waiting_s / rules.target_wait_s)
     running = min(demand.running, demand.running_s / rules.target_wait_s)
-    return max(arriving / TARGET_UTILISATION, waiting + running)
+    return max(arriving / utilisation(rules), waiting + running)
+
+
+def utilisation(rules: ScalingRules) -> float:
+    """How busy what arrives may keep the workers: who may wait longer needs less free capacity.
+
+    Examples: 1 min → 35 %, 2 min → 50 %, 8 min → 100 %. Tuned, see docs/reference/performance.md.
+    """
+    return min(1.0, max(LEAST_UTILISATION, math.sqrt(rules.target_wait_s / RELAXED_WAIT_S)))
 
 
 def expected_arrivals(memory: Memory, rules: ScalingRules) -> float:

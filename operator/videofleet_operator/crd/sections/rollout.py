@@ -71,6 +71,17 @@ class Rollout(SpecModel):
         description="Weights of the canary, in order; when not given a new revision replaces the old one as soon as its"
         " workers are warm.",
     )
+    surge: Literal["Auto", "Always", "Never"] = Field(
+        default="Auto",
+        description="`Always`: the canary comes beside stable. `Never`: workers are swapped in place, one at a time."
+        " `Auto`: beside, but in place where maxReplicas leaves no room or no GPU is free within `surgeTimeout`.",
+    )
+    surge_timeout: Annotated[str, Field(max_length=7), duration("1s", "24h")] = Field(
+        default="10m", description="How long `Auto` waits for a free GPU."
+    )
+    allow_outage: bool = Field(
+        default=False, description="Whether in place the only worker may go before the canary is warm."
+    )
     sticky_by: StickyBy = Field(
         default=StickyBy.NONE,
         description="`none`: of n jobs the canary has had n × weight ± 1; `tenant`: the same tenant, the same track.",
