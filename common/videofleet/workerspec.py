@@ -36,6 +36,13 @@ class Warmup(Wire):
     timeout_s: float
 
 
+class Guidance(Wire):
+    """What a request that says nothing gets; None: the pipeline's default, and for low noise as for high noise."""
+
+    high_noise: float | None = None
+    low_noise: float | None = None
+
+
 class Parallelism(Wire):
     """How the ranks of a worker share one video; rank = branch × ulysses + part."""
 
@@ -50,7 +57,7 @@ class Parallelism(Wire):
 
 
 def _is_default(value: object) -> bool:
-    return value in (Parallelism(), Offload.NONE)
+    return value in (Guidance(), Parallelism(), Offload.NONE)
 
 
 class WorkerSpec(Wire):
@@ -63,6 +70,7 @@ class WorkerSpec(Wire):
     revision: str
     architecture: Architecture
     dtype: Dtype
+    guidance: Guidance = Field(default=Guidance(), exclude_if=_is_default)
     gpus: int  # 0: CPU
     parallelism: Parallelism = Field(default=Parallelism(), exclude_if=_is_default)
     offload: Offload = Field(default=Offload.NONE, exclude_if=_is_default)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from videofleet.architectures import Architecture
 from videofleet.jobs import Progress, VideoRequest
 from videofleet.tiers import Tier
-from videofleet.workerspec import Dtype, Offload, Warmup, WorkerSpec
+from videofleet.workerspec import Dtype, Guidance, Offload, Warmup, WorkerSpec
 from videofleet_worker.compute.denoise import Denoising, NotFinite, advance, begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import decode_to_file, denoise
@@ -162,6 +162,23 @@ def test_each_expert_is_guided_as_its_own_scale_says(
     assert (job.negative_prompt_embeds is None) is (passes == (2, 2)), "an unused text is not encoded"
 
 
+@pytest.mark.parametrize(
+    ("fleet", "request_", "scales"),
+    [
+        ({}, {}, (5.0, 5.0)),
+        ({"high_noise": 4.0, "low_noise": 3.0}, {}, (4.0, 3.0)),
+        ({"high_noise": 1.0}, {}, (1.0, 1.0)),
+        ({"high_noise": 4.0, "low_noise": 3.0}, {"guidance_scale": 6.0}, (6.0, 6.0)),
+        ({"high_noise": 4.0, "low_noise": 3.0}, {"guidance_scale_2": 2.0}, (4.0, 2.0)),
+    ],
+)
+def test_the_fleet_says_how_much_guidance_a_silent_request_gets(
+    fleet: dict[str, float], request_: dict[str, float], scales: tuple[float, float], pipe: Any
+) -> None:
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER, **request_), guidance=Guidance(**fleet))
+    assert (job.guidance["transformer"], job.guidance["transformer_2"]) == scales
+
+
 def test_a_text_is_encoded_once_and_its_embeddings_are_the_pipelines(pipe: Any, monkeypatch: Any) -> None:
     with torch.no_grad():  # as in the pipeline: grad mode takes another kernel
         expected, negative = pipe.encode_prompt("a red car", "blurry", True, max_sequence_length=512)
@@ -260,10 +277,12 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
         Group(Seat(rank=0, cfg=1, ulysses=1, on_gpu=True, rendezvous=Path(), marks=[0]))
 
 
-def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(pipe: Any, tmp_path: Path) -> None:
+def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(
+    pipe: Any, spec_with: SpecWith, tmp_path: Path
+) -> None:
     seen: list[int] = []
     tier = TIER.model_copy(update={"num_inference_steps": 20})
-    settings = Warmup(max_runs=3, stable_within=0.0, timeout_s=60)
+    settings = spec_with(warmup=Warmup(max_runs=3, stable_within=0.0, timeout_s=60))
     warmed = warm_tier(
         pipe, tier, settings, tmp_path, lambda p: seen.append(p.step) if p.stage == "denoising" else None
     )
@@ -273,6 +292,6 @@ def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(pipe: Any, 
     assert Path(warmed.frames.path).stat().st_size == 9 * 64 * 64 * 3
 
 
-def test_warm_up_ends_once_times_agree(pipe: Any, tmp_path: Path) -> None:
-    settings = Warmup(max_runs=9, stable_within=1e9, timeout_s=60)
+def test_warm_up_ends_once_times_agree(pipe: Any, spec_with: SpecWith, tmp_path: Path) -> None:
+    settings = spec_with(warmup=Warmup(max_runs=9, stable_within=1e9, timeout_s=60))
     assert warm_tier(pipe, TIER, settings, tmp_path, lambda _: None).runs == 2

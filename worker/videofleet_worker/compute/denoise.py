@@ -16,9 +16,11 @@ import torch
 from diffusers import WanPipeline
 
 from videofleet.jobs import VideoRequest
+from videofleet.workerspec import Guidance
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.prompts import Prompts
 
+OF_THE_PIPELINE: Final = Guidance()
 DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
 
 
@@ -47,17 +49,21 @@ class Denoising:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
 def begin(
-    pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0, prompts: Prompts | None = None
+    pipe: WanPipeline,
+    request: VideoRequest,
+    *,
+    first_step: int = 0,
+    prompts: Prompts | None = None,
+    guidance: Guidance = OF_THE_PIPELINE,
 ) -> Denoising:
     """Encodes the prompt and draws the noise; `first_step` other than 0 is for warming a later expert.
 
     Noise comes from a CPU generator, as diffusers' documents advise: the same seed on every kind of device.
     """
-    guidance_scale = DEFAULT_GUIDANCE_SCALE if request.guidance_scale is None else request.guidance_scale
-    low_noise_scale = guidance_scale if request.guidance_scale_2 is None else request.guidance_scale_2
+    high_noise, low_noise = _scales(request, guidance)
     prompts = prompts or Prompts(pipe)
     device = prompts.device
-    is_guided = guidance_scale > 1.0 or (low_noise_scale > 1.0 and pipe.transformer_2 is not None)
+    is_guided = high_noise > 1.0 or (low_noise > 1.0 and pipe.transformer_2 is not None)
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(request.tier.num_inference_steps, device=device)
     scheduler.set_begin_index(first_step)
@@ -77,7 +83,7 @@ def begin(
         experts=_experts(pipe, scheduler.timesteps),
         prompt_embeds=prompts.embeds(request.prompt),
         negative_prompt_embeds=prompts.embeds(request.negative_prompt) if is_guided else None,
-        guidance={"transformer": guidance_scale, "transformer_2": low_noise_scale},
+        guidance={"transformer": high_noise, "transformer_2": low_noise},
         step=first_step,
     )
 
@@ -96,6 +102,15 @@ def advance(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> None:
     job.step += 1
     if not torch.isfinite(job.latents.sum()):  # NaN and infinity survive a sum, which is 40 times cheaper
         raise NotFinite(f"NaN or infinity in the latents after step {job.step} of {job.steps} ({expert})")
+
+
+def _scales(request: VideoRequest, default: Guidance) -> tuple[float, float]:
+    """Of the high-noise and of the low-noise expert: the request's own words first, then the fleet's."""
+    if request.guidance_scale is not None:
+        default = Guidance(high_noise=request.guidance_scale)
+    high = DEFAULT_GUIDANCE_SCALE if default.high_noise is None else default.high_noise
+    low = default.low_noise if request.guidance_scale_2 is None else request.guidance_scale_2
+    return high, high if low is None else low
 
 
 def _both_branches(
