@@ -59,7 +59,14 @@ def _services(settings: Settings) -> Services:
     queue = JobQueue.connect(settings.redis_url, settings.installation, settings.durability)
     keys, webhooks = Keyring(settings.keys_file), WebhookRules(settings.webhooks_file)
     distribution.prepare()
-    return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores, webhooks=webhooks)
+    return Services(
+        queue=queue,
+        fleets=FleetDirectory(queue),
+        keys=keys,
+        stores=settings.stores,
+        webhooks=webhooks,
+        hook=settings.hook,
+    )
 
 
 async def serve(settings: Settings, services: Services) -> None:

@@ -56,6 +56,12 @@ class Metrics:
             ("dependency",),
             registry=self.registry,
         )
+        self.moderation = Counter(
+            "videofleet_gateway_moderation",
+            "Answers of the moderation hook; stage prompt or video; outcome allowed, refused or unanswered.",
+            ("stage", "outcome"),
+            registry=self.registry,
+        )
         self.cache = Counter(
             "videofleet_gateway_cache",
             "Submissions that an earlier video might have answered: hit or miss.",

@@ -21,6 +21,7 @@ from videofleet_gateway.events.watches import Watches
 from videofleet_gateway.figures import FleetFigures
 from videofleet_gateway.files import Files
 from videofleet_gateway.metrics import Metrics
+from videofleet_gateway.moderation import Hook, Moderator
 from videofleet_gateway.rate import RateLimits, Verdict
 from videofleet_gateway.webhooks.settings_file import WebhookRules
 
@@ -33,6 +34,7 @@ class Services:
     fleets: FleetDirectory
     keys: Keyring
     stores: dict[str, ObjectStore]
+    hook: Hook | None = None
     webhooks: WebhookRules = field(default_factory=lambda: WebhookRules(None))
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimits = field(default_factory=RateLimits)
@@ -42,10 +44,12 @@ class Services:
     figures: FleetFigures = field(init=False)
     watches: Watches = field(init=False)
     files: Files = field(init=False)
+    moderator: Moderator = field(init=False)
 
     def __post_init__(self) -> None:
         self.figures = FleetFigures(self.queue)
         self.watches = Watches(self.queue, self.fleets, self.figures, self.metrics)
+        self.moderator = Moderator(self.hook, self.metrics)
         self.files = Files(self.queue, self.stores, self.metrics)
 
     async def shown(self, job: Job, *, with_prompt: bool) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from videofleet.queue.opinions import Opinions
 from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
 from videofleet.queue.signing import SigningKeys
+from videofleet.queue.verdicts import Verdicts
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
@@ -84,6 +85,7 @@ class JobQueue:
         self.leaving = Leaving(connection, installation)
         self.opinions = Opinions(connection, installation)
         self.signing = SigningKeys(connection, installation)
+        self.verdicts = Verdicts(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:

@@ -6,6 +6,11 @@ def fleet_prefix(installation: str, fleet_uid: str) -> str:
     return f"vf:{{{installation}/{fleet_uid}}}"
 
 
+def tenant_prefix(installation: str, name: str) -> str:
+    """Prefix and cluster hash tag of one tenant over all fleets. No fleet UID looks like it."""
+    return f"vf:{{{installation}/tenant/{name}}}"
+
+
 def installation_prefix(installation: str) -> str:
     """Prefix and hash tag of what belongs to no fleet."""
     return f"vf:{{{installation}}}"
@@ -31,9 +36,9 @@ def batch_lines(tenant: str, batch_id: str) -> str:
     return f"{tenant}:batch:{batch_id}:lines"
 
 
-def tenant_prefix(installation: str, name: str) -> str:
-    """Prefix and cluster hash tag of one tenant over all fleets. No fleet UID looks like it."""
-    return f"vf:{{{installation}/tenant/{name}}}"
+def tenant_fleets(installation: str, name: str) -> str:
+    """Set of the fleets where a tenant with limits has jobs."""
+    return f"{tenant_prefix(installation, name)}:fleets"
 
 
 def fleet_index(installation: str) -> str:

@@ -40,6 +40,7 @@ NAMES: Final = (
     "owe",
     "remember",
     "rate",
+    "judge",
     "close",
     "stats",
     "ahead",

@@ -5,7 +5,11 @@ from typing import Any, Final
 
 _VIDEO_ID: Final = "^video_[0-7][0-9a-hjkmnp-tv-z]{51}$"
 _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-_VARIANT: Final = {"name": "variant", "in": "query", "schema": {"enum": ["video", "thumbnail"], "default": "video"}}
+_VARIANT: Final = {
+    "name": "variant",
+    "in": "query",
+    "schema": {"enum": ["video", "thumbnail", "spritesheet"], "default": "video"},
+}
 _PURGE: Final = {
     "name": "purge",
     "in": "query",

@@ -57,6 +57,7 @@ _VIDEO: Final[dict[str, Any]] = {
     "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
 }
 _LABEL: Final = {"enum": [*map(str, Label), None]}
+_PERCENT: Final = {"type": "number", "minimum": 0, "maximum": 100}
 _PROMPT: Final = {"prompt": _TEXT}
 
 SCHEMAS: Final[dict[str, dict[str, Any]]] = {
@@ -108,7 +109,9 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "object": {"const": "video.links"},
             "expires_at": {"type": "integer", "description": "Unix seconds."},
             "links": _closed(
-                dict.fromkeys(("video", "thumbnail", "events"), _TEXT | {"description": "Path and query."})
+                dict.fromkeys(
+                    ("video", "thumbnail", "spritesheet", "events"), _TEXT | {"description": "Path and query."}
+                )
             ),
         }
     ),
@@ -119,8 +122,10 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         {
             "name": _TEXT,
             "state": {"enum": ["loading", "warming", "ready", "draining", "failed"]},
+            "revision": _TEXT,
             "detail": _TEXT,
             "busy": {"type": "boolean"},
+            "leaving": {"type": "boolean", "description": "It finishes what it has and gets nothing new."},
         }
     ),
     "Model": _closed(
@@ -134,6 +139,26 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "intake": {"enum": ["open", "paused"]},
             "waiting": _COUNT,
             "running": _COUNT,
+            "rollout": _closed(
+                {
+                    "stable": _ID_OR_NULL,
+                    "canary": {
+                        "anyOf": [{"type": "null"}, _closed({"revision": _TEXT, "weight_percent": _PERCENT})],
+                        "description": "The share of new jobs that it gets.",
+                    },
+                }
+            ),
+            "fallback": {
+                "anyOf": [
+                    {"type": "null"},
+                    _closed({"tier": _TEXT, "share_percent": _PERCENT, "cause": _TEXT}),
+                ]
+            },
+            "decisions": {
+                "type": "array",
+                "items": _closed({"at": {"type": "integer"}, "text": _TEXT}),
+                "maxItems": 10,
+            },
             "workers": _list_of("Worker"),
         }
     ),
@@ -141,6 +166,8 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "Usage": _closed(
         {
             "object": {"const": "usage"},
+            "tenant": _TEXT,
+            "role": {"enum": ["user", "admin"]},
             "jobs": _closed(
                 dict.fromkeys(("queued", "in_progress", "completed", "failed", "cancelled", "dead"), _COUNT)
             ),

@@ -66,7 +66,7 @@ async def erase(request: web.Request) -> web.Response:
             owed = [await _purged(services, job) for job in jobs]
             videos += len(jobs)
             all_deleted &= await _delete_files(services, owed)
-        await services.queue.leaving.forget_tenant(fleet_uid, tenant)
+    await services.queue.leaving.forget_tenant(tenant, await services.fleets.fleet_uids())
     record(request, Act.ERASE_TENANT, tenant)
     files = "deleted" if all_deleted else "pending"
     return web.json_response({"object": "erasure", "tenant": tenant, "videos": videos, "files": files})

@@ -35,6 +35,7 @@ async def create(request: web.Request) -> web.Response:
     try:
         key = idempotency_key(request)
         asked = asked_for(await read_fields(request))
+        await services.moderator.check_prompt(request[CALLER], asked.prompt, asked.negative_prompt)
         async with answered_in_time():
             submitted, advice = await _submit(request, asked, key)
             video = await services.shown(submitted.job, with_prompt=True)
