@@ -58,6 +58,10 @@ bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
 	$(BIN)/python benchmarks/bench_devcluster.py
 
+bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules
+	$(BIN)/python benchmarks/bench_rollout.py
+	$(BIN)/python benchmarks/bench_scaling.py
+
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet -r requirements/torch.txt
@@ -69,4 +73,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-operator lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-control bench-devcluster bench-operator lock clean

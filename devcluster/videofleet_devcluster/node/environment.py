@@ -23,7 +23,11 @@ _SUBSCRIPT: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 class ConfigError(Exception):
-    """Something that the container refers to is missing."""
+    """The container cannot be made as things are; `reason` is the kubelet's word for it."""
+
+    def __init__(self, message: str, reason: str = "CreateContainerConfigError") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def expanded(text: str, env: Mapping[str, str]) -> str:
