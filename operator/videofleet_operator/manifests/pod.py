@@ -82,7 +82,7 @@ def _fetcher(
     fleet: FleetSeen, revision: ResolvedRevision, fetching: Fetching, worker_mounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Brings the weights before the worker starts, which then needs no way out to their source."""
-    shared = [mount for mount in worker_mounts if mount["name"] in ("spec", "redis", "tmp")]
+    shared = [mount for mount in worker_mounts if mount["name"] in ("redis", "tmp")]
     own = [each.fetcher for each in weight_volumes(revision) if each.fetcher is not None]
     env = [{"name": "HF_HOME", "value": f"{_SCRATCH}/hub"}]
     if fetching.hub_endpoint:
@@ -93,7 +93,6 @@ def _fetcher(
         "command": ["videofleet-worker", "fetch"],
         "args": [
             *fetch_args(revision, fetching),
-            f"--spec={_SPEC_DIR}/{SPEC_KEY}",
             f"--redis-url-file={_REDIS_DIR}/url",
             f"--installation={revision.installation}",
             f"--fleet-uid={fleet.uid}",

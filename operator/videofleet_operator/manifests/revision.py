@@ -7,12 +7,12 @@ template of a revision never changes.
 
 import hashlib
 import json
-import re
 from typing import Any
 
 from pydantic import ValidationError
 
 from videofleet.queue import Durability
+from videofleet.weights import folder_name
 from videofleet.wire import Wire
 from videofleet.workerspec import Warmup, WorkerSpec
 from videofleet_operator.crd.quantities import duration_s, quantity_bytes, ratio
@@ -99,13 +99,10 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
 def _fetching(spec: VideoGeneratorSpec, installation: Installation) -> Fetching | None:
     """None when the source is mounted and nobody asks for a copy of it."""
     model, cache = spec.model, spec.worker.weight_cache
-    source = parse_source(model.source)
-    if not source.is_remote and cache is None:
+    if not parse_source(model.source).is_remote and cache is None:
         return None
-    digest = hashlib.sha256(f"{model.source}@{model.revision or ''}".encode()).hexdigest()[:12]
-    last = re.sub("[^A-Za-z0-9_.-]", "-", source.path.rstrip("/").rpartition("/")[2]).strip(".-") or "model"
     return Fetching(
-        name=f"{last}-{digest}",
+        name=folder_name(model.source, model.revision or ""),
         commit=model.revision or "",
         secret=model.secret,
         claim=cache.persistent_volume_claim if cache else None,
