@@ -94,6 +94,23 @@ class VideoResult(Wire):
     worker_seconds: float  # claim to commit
 
 
+class NoticeState(StrEnum):
+    """Whether the webhook heard of the job's end."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"  # every attempt failed
+    DISABLED = "disabled"  # its URL answered 410
+
+
+class Webhook(Wire):
+    """Who is told when the job ends."""
+
+    url: str = Field(repr=False)  # may hold a secret of the receiver's
+    state: NoticeState | None = None  # None until the job ends
+    attempts: int = 0
+
+
 class Job(Wire):
     """One job as Redis knows it, in one consistent read."""
 
@@ -115,6 +132,7 @@ class Job(Wire):
     result: VideoResult | None = None
     error_code: str | None = None
     error_message: str | None = None
+    webhook: Webhook | None = None
 
 
 class NewJob(Wire):
@@ -127,6 +145,7 @@ class NewJob(Wire):
     idempotency_key: str | None = None
     priority: Priority = Priority.STANDARD
     deadline_ms: int | None = None  # since the epoch
+    webhook: str | None = Field(default=None, repr=False)  # URL to tell when the job ends
     body_digest: str = ""  # SHA-256 of the request body: the same key with another body is a conflict
 
 

@@ -13,6 +13,7 @@ from videofleet_gateway.events.watches import Watches
 from videofleet_gateway.figures import FleetFigures
 from videofleet_gateway.metrics import Metrics
 from videofleet_gateway.rate import RateLimits, Verdict
+from videofleet_gateway.webhooks.settings_file import WebhookRules
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Services:
     fleets: FleetDirectory
     keys: Keyring
     stores: dict[str, ObjectStore]
+    webhooks: WebhookRules = field(default_factory=lambda: WebhookRules(None))
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimits = field(default_factory=RateLimits)
     draining: bool = False

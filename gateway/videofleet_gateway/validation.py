@@ -45,6 +45,7 @@ class Asked:
     guidance_scale_2: float | None = None
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
+    webhook: str | None = None  # URL; where it may lead is the next question
 
     @property
     def digest(self) -> str:
@@ -157,6 +158,14 @@ def _priority(given: object) -> Priority:
         raise ValueError(f"must be one of {', '.join(Priority)}") from None
 
 
+def _webhook(given: object) -> str:
+    """`{"url": …}`, or the URL itself."""
+    url = given.get("url") if isinstance(given, dict) and set(given) == {"url"} else given
+    if not isinstance(url, str) or not url:
+        raise ValueError('must be {"url": "https://…"}')
+    return url
+
+
 def _number_text(given: object) -> str:
     """A number's plain digits; "" for what is neither number nor text (booleans are no numbers here)."""
     if isinstance(given, str):
@@ -176,5 +185,6 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "guidance_scale_2": _guidance,
     "priority": _priority,
     "deadline": deadline,
+    "webhook": _webhook,
 }
 ACCEPTED: Final = tuple(_PARSERS)

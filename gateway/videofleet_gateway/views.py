@@ -55,6 +55,7 @@ def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
         "seed": job.request.seed,
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
+        "webhook": _webhook(job),
     }
     return shown | {"prompt": job.request.prompt} if with_prompt else shown
 
@@ -71,6 +72,12 @@ def _error(job: Job) -> dict[str, str] | None:
         return None
     code, message = fallback
     return {"code": job.error_code or code, "message": job.error_message or message}
+
+
+def _webhook(job: Job) -> dict[str, Any] | None:
+    if job.webhook is None:
+        return None
+    return {"url": job.webhook.url, "status": job.webhook.state, "attempts": job.webhook.attempts}
 
 
 def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:

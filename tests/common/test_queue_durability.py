@@ -16,7 +16,7 @@ from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import ErrorCode, NewJob, Progress, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
-from videofleet.queue import Durability, JobQueue, QueueError, QueueUnavailable, durability, scripts
+from videofleet.queue import Durability, JobQueue, QueueError, QueueUnavailable, Settled, durability, scripts
 from videofleet.tiers import Tier
 
 FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
@@ -190,6 +190,11 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.replay(jobs[3])
         await queue.remove(jobs[0])
         await queue.reap(FLEET)
+        told = (await queue.submit(new_job().model_copy(update={"webhook": "https://a.example/b"}))).job
+        await queue.cancel(told.id, ErrorCode.CANCELLED_BY_USER)
+        (notice,) = await queue.outbox.take(FLEET, 10)
+        await queue.outbox.settle(notice, Settled.DISABLED)
+        await queue.outbox.depth(FLEET)
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)

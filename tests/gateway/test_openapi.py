@@ -24,6 +24,7 @@ SAMPLES: dict[str, object] = {
     "guidance_scale_2": "3",
     "priority": "batch",
     "deadline": 600,
+    "webhook": {"url": "https://hooks.example.com/x"},
 }
 
 

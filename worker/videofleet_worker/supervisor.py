@@ -163,7 +163,7 @@ class Worker:
         if self.engine.peak_bytes is not None:
             self.metrics.device_memory.labels("measured").set(self.engine.peak_bytes)
         self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm")
-        log.info("ready", extra={"pid": self.engine.pid})
+        log.info("ready", extra={"pids": self.engine.pids})
         return True
 
     async def _serve(self, attempts: Attempts) -> None:

@@ -18,6 +18,7 @@ from videofleet.queue.errors import (
     QueueUnavailable,
     StaleEpoch,
 )
+from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
     "BeatReply",
@@ -30,9 +31,12 @@ __all__ = [
     "JobNotFound",
     "JobQueue",
     "LeaseLost",
+    "Notice",
+    "Outbox",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",
+    "Settled",
     "StaleEpoch",
     "Submitted",
 ]

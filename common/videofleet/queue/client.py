@@ -29,6 +29,7 @@ from videofleet.queue.errors import (
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
@@ -63,6 +64,7 @@ class JobQueue:
         self._connection = connection
         self._redis = connection.redis
         self._installation = installation
+        self.outbox = Outbox(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
@@ -155,6 +157,7 @@ class JobQueue:
             tier.name,
             tier.cost,
             "" if job.deadline_ms is None else job.deadline_ms,
+            job.webhook or "",
         )
         match verdict:
             case "full":

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-_SHARED: Final = ("prelude", "fairness", "waiting", "endings")  # each builds on those before it
+_SHARED: Final = ("prelude", "fairness", "waiting", "outbox", "endings")  # each builds on those before it
 NAMES: Final = (
     "publish",
     "submit",
@@ -23,6 +23,9 @@ NAMES: Final = (
     "stats",
     "ahead",
     "standing",
+    "take_notices",
+    "settle_notice",
+    "outbox_depth",
     "put_beacon",
     "beacons",
 )

@@ -35,6 +35,18 @@ _VIDEO: Final[dict[str, Any]] = {
     "seed": _COUNT,
     "attempt": _COUNT | {"description": "How many workers began it."},
     "cancel_requested": {"type": "boolean"},
+    "webhook": {
+        "anyOf": [
+            {"type": "null"},
+            _closed(
+                {
+                    "url": _TEXT,
+                    "status": {"enum": ["pending", "delivered", "failed", "disabled", None]},
+                    "attempts": _COUNT,
+                }
+            ),
+        ]
+    },
 }
 _PROMPT: Final = {"prompt": _TEXT}
 

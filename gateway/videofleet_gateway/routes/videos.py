@@ -31,6 +31,7 @@ from videofleet_gateway.prompts.review import Review, review, shown
 from videofleet_gateway.services import CALLER, JOB_ID, SERVICES, Services
 from videofleet_gateway.tenants import TenantRules
 from videofleet_gateway.validation import Asked, asked_for, video_request
+from videofleet_gateway.webhooks.admission import check_webhook
 
 POLL_AFTER_MS: Final = "500"  # the OpenAI SDK reads it once and sleeps that long between polls
 _RANDOM_SEEDS: Final = 1 << 32  # below 2**53, so that JavaScript reads it back exactly
@@ -63,6 +64,7 @@ async def create(request: web.Request) -> web.Response:
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
     services, tenant, rules = request.app[SERVICES], request[CALLER].tenant, request[CALLER].rules
     policy = chosen_fleet(asked.model, open_to(tenant, await services.fleets.policies()))
+    check_webhook(asked.webhook, tenant, services.webhooks)
     made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
     judged = review(asked.prompt, rules.prompt_policy, rules.blocked_terms)
     advice = [*judged.advice, *_lowered(judged, made, policy)]
@@ -76,6 +78,7 @@ async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[
         request=made.model_copy(update={"tier": policy.tiers[-1]}) if judged.lowest_tier else made,
         priority=asked.priority,
         deadline_ms=deadline_ms(asked.deadline, now_ms),
+        webhook=asked.webhook,
         idempotency_key=key,
         body_digest=asked.digest,
     )

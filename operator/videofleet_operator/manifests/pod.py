@@ -24,7 +24,8 @@ _STORE_SECRETS: Final = "/etc/videofleet/stores"
 _STORE_CLAIMS: Final = "/var/lib/videofleet/stores"
 _SCRATCH: Final = "/tmp/videofleet"  # noqa: S108 - an emptyDir of the pod's own
 _CHECK_EVERY_S: Final = 2
-_SHM: Final = "8Gi"
+_SHM_GIB: Final = 8  # at least; it counts as the pod's memory once it is used
+_SHM_GIB_PER_GPU: Final = 4
 _POD_NAME: Final = [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
 _RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
@@ -170,7 +171,8 @@ def _volumes(fleet: FleetSeen, revision: ResolvedRevision) -> list[tuple[dict[st
         pairs.append(_mounted("store", secret, f"{_STORE_SECRETS}/{store}", read_only=True))
     pairs += [(each.volume, each.worker) for each in weight_volumes(revision)]
     if revision.worker.gpus:
-        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": _SHM}}
+        size = f"{max(_SHM_GIB, _SHM_GIB_PER_GPU * revision.worker.gpus)}Gi"
+        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": size}}
         pairs.append(_mounted("shm", memory, "/dev/shm"))  # noqa: S108 - NCCL and CUDA expect it there
     return pairs
 

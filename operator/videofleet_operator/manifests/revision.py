@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from videofleet.queue import Durability
 from videofleet.weights import folder_name
 from videofleet.wire import Wire
-from videofleet.workerspec import Warmup, WorkerSpec
+from videofleet.workerspec import Parallelism, Warmup, WorkerSpec
 from videofleet_operator.crd.quantities import duration_s, quantity_bytes, ratio
 from videofleet_operator.crd.source import parse_source
 from videofleet_operator.crd.spec import REVISION_FIELDS, VideoGeneratorSpec
@@ -73,6 +73,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
             architecture=spec.model.architecture,
             dtype=spec.model.dtype,
             gpus=worker.gpus,
+            parallelism=Parallelism(**worker.parallelism.model_dump()),
             tiers=spec.resolved_tiers(),
             warmup=Warmup(
                 max_runs=spec.warmup.max_runs,

@@ -1,5 +1,5 @@
 -- (new) → queued. ARGV: id, tenant, request, created_at_ms, idempotency digest or '', body digest, idempotency ttl in ms,
--- priority, tier's name, tier's cost, deadline in ms or ''
+-- priority, tier's name, tier's cost, deadline in ms or '', and last the URL of its webhook or ''
 -- → {'created' | 'known', id} | {'unknown'} | {'closed'} | {'full', limit} | {'conflict'}
 local id, tenant, request, created_at_ms, idem, body, idem_ttl_ms, priority, tier, cost, deadline_ms = unpack(ARGV)
 local idem_key = P .. ':idem:' .. tenant .. ':' .. idem
@@ -20,6 +20,7 @@ redis.call('HSET', job_key(id), 'id', id, 'tenant', tenant, 'request', request, 
   'priority', priority, 'tier', tier, 'cost', cost, 'created_at_ms', created_at_ms, 'queued_at_ms', int(now_ms()),
   'attempt', 0, 'spent', 0)
 if deadline_ms ~= '' then redis.call('HSET', job_key(id), 'deadline_ms', deadline_ms) end
+subscribe(id, ARGV[#ARGV])
 enter(id)
 redis.call('ZADD', P .. ':tenant:' .. tenant, 0, id)
 if idem ~= '' then
