@@ -64,6 +64,7 @@ FAULT_REMEDIES: Final[dict[WorkerFault, str]] = {
     WorkerFault.MODEL_CORRUPT: "Copy the model again; a file is truncated or damaged.",
     WorkerFault.MODEL_MISMATCH: "Set spec.model.architecture to that of the weights.",
     WorkerFault.NOT_FINITE: "Try spec.model.dtype: bfloat16.",
+    WorkerFault.LOADING_TIMEOUT: "Raise spec.warmup.loadingTimeout, or use a faster volume.",
     WorkerFault.WARMUP_TIMEOUT: "Raise spec.warmup.timeout or lower the tiers.",
     WorkerFault.OUT_OF_MEMORY: "Lower the largest tier or use a bigger GPU.",
     WorkerFault.STORE_UNREACHABLE: "Check the store's url and credentials.",

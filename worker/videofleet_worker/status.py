@@ -18,6 +18,7 @@ class Status:
         self.state = WorkerState.LOADING
         self.detail = "starting"
         self.fault: Fault | None = None
+        self.note = ""  # for people, while it serves
         self.warmed: dict[str, TierTiming] = {}
         self.job: str | None = None
         self.changed = asyncio.Event()  # set at each change; the beacon clears it
@@ -50,6 +51,7 @@ class Status:
             detail=self.detail,
             reason=reason,
             message=self.fault.message if self.fault else "",
+            note=self.note,
             warmed=tuple(self.warmed.values()),
             job=self.job,
         )

@@ -33,6 +33,7 @@ from videofleet_worker.memory import plan_memory
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
+from videofleet_worker.starting import started
 from videofleet_worker.status import Status
 from videofleet_worker.tasks import end
 from videofleet_worker.weights.cache import in_use
@@ -154,10 +155,9 @@ class Worker:
 
     async def _warm(self) -> bool:
         """Until every tier is proven. Raises: Fault."""
-        clips: list[protocol.TierWarmed] = []
         again = " again, because it died" if self.status.warmed else ""
         self.status.enter(WorkerState.LOADING, f"starting compute{again}")
-        await self.engine.start(self.status.enter, clips.append)
+        clips = await started(self.engine, self._settings.spec.dtype_fallback, self.status)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
         if self.engine.peak_bytes is not None:

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 
 from videofleet.architectures import Architecture
-from videofleet.workerspec import Dtype
+from videofleet.workerspec import Dtype, DtypeFallback
 from videofleet_operator.crd.rules import VALIDATIONS
 from videofleet_operator.crd.source import MODEL_RULES, CommitText, SourceText
 from videofleet_operator.crd.values import Label, SpecModel
@@ -33,6 +33,11 @@ class Model(SpecModel):
     )
     dtype: Dtype = Field(
         default=Dtype.FLOAT16, description="Of the experts. Text encoder bfloat16 and VAE float32 always."
+    )
+
+    dtype_fallback: DtypeFallback = Field(
+        default=DtypeFallback.BFLOAT16,
+        description="What to load again in when warm-up is not finite in `dtype`; `none`: fail as `NotFinite`.",
     )
 
     @model_validator(mode="after")
