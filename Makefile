@@ -52,6 +52,9 @@ test: venv model ## The whole suite
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, encoding
+	$(BIN)/python benchmarks/bench_media.py
+
 bench-load: venv model ## Weights: cold pull, after a kill, second start, flipped byte
 	$(BIN)/python benchmarks/bench_load.py
 
@@ -72,4 +75,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-load bench-devcluster bench-operator lock clean
+.PHONY: bench-media help venv model crds demo up down check format test bench bench-load bench-devcluster bench-operator lock clean

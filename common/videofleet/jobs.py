@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     PAYLOAD_UNKNOWN = "payload_unknown"  # damaged, or of a newer version than the worker that claimed it
     GENERATION_FAILED = "generation_failed"  # the pipeline raised
     NOT_FINITE = "not_finite"  # NaN or infinity in latents or frames
+    OUTPUT_REJECTED = "output_rejected"  # clip after clip was black, flat, frozen or not finite
 
 
 class VideoRequest(Wire):
@@ -60,6 +61,7 @@ class VideoRequest(Wire):
     guidance_scale: float | None = None  # None: the pipeline's default
     guidance_scale_2: float | None = None  # low-noise expert; None: guidance_scale
     tier: Tier  # as asked for: the name, and the shape it had at submission
+    allow_fallback: bool = True  # whether a lower tier will do when the fleet is under load
     output_prefix: str = ""  # folder in the store, from spec.output.prefix
 
 
@@ -87,11 +89,14 @@ class VideoResult(Wire):
     thumbnail_key: str
     video_bytes: int
     tier: Tier  # as delivered
+    fallback: str | None = None  # why that is lower than what was asked for
     seed: int
     revision: str
     attempt: int
     seconds_per_step: float  # mean over the denoising steps
     worker_seconds: float  # claim to commit
+    spritesheet_key: str | None = None
+    rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
 
 
 class NoticeState(StrEnum):

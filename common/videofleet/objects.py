@@ -8,6 +8,7 @@ from typing import Final
 
 VIDEO: Final = "video.mp4"
 THUMBNAIL: Final = "thumbnail.jpg"
+SPRITESHEET: Final = "spritesheet.jpg"
 
 
 def video_key(prefix: str, job: str, attempt: int) -> str:
@@ -18,6 +19,11 @@ def video_key(prefix: str, job: str, attempt: int) -> str:
 def thumbnail_key(prefix: str, job: str, attempt: int) -> str:
     """Beside the video."""
     return f"{_folder(prefix, job)}/{attempt}/{THUMBNAIL}"
+
+
+def spritesheet_key(prefix: str, job: str, attempt: int) -> str:
+    """Beside the video too."""
+    return f"{_folder(prefix, job)}/{attempt}/{SPRITESHEET}"
 
 
 def checkpoint_folder(prefix: str, job: str) -> str:

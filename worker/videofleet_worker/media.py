@@ -1,11 +1,11 @@
-"""Frames to files that a browser plays: H.264 in MP4, and a JPEG.
+"""Frames to files that a browser plays: H.264 in MP4, a JPEG, and a JPEG of many small pictures for a player's bar.
 
 Invariant: a clip is read frame by frame, never held whole. Colours are BT.709, limited range, and tagged as such. The
 files say which job made them; prompts stay out of them. PyAV, numpy and Pillow are imported at first use, because a
 supervisor that waits for its model needs none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +20,24 @@ PRESET: Final = "veryfast"
 BT709: Final = 1  # the code of that name in H.273 for primaries, transfer and matrix
 LIMITED_RANGE: Final = 1
 THUMBNAIL_WIDTH_PX: Final = 640
+SPRITE_WIDTH_PX: Final = 160
+SPRITE_COLUMNS: Final = 5
+SPRITE_MOST: Final = 25
+
+Look = Callable[["np.ndarray"], None]  # at a frame, or drawing on it
 
 
-def write_video(frames: FramesFile, path: Path, *, title: str, comment: str) -> None:
-    """Encodes the clip; the index stands first (faststart), so playback begins before the download ends."""
+def _nothing(_: "np.ndarray") -> None:
+    """What is done to a frame unless somebody asks for more."""
+
+
+def write_video(
+    frames: FramesFile, path: Path, *, title: str, comment: str, see: Look = _nothing, mark: Look = _nothing
+) -> None:
+    """Encodes the clip; the index stands first (faststart), so playback begins before the download ends.
+
+    `see` looks at each frame as it was made; `mark` then draws on it.
+    """
     import av
     from av.video.reformatter import ColorRange, Colorspace
 
@@ -35,6 +49,8 @@ def write_video(frames: FramesFile, path: Path, *, title: str, comment: str) -> 
         codec.color_primaries = codec.color_trc = codec.colorspace = BT709
         codec.color_range = LIMITED_RANGE
         for index, pixels in enumerate(read_frames(frames)):
+            see(pixels)
+            mark(pixels)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
@@ -43,14 +59,33 @@ def write_video(frames: FramesFile, path: Path, *, title: str, comment: str) -> 
         container.mux(stream.encode(None))
 
 
-def write_thumbnail(frames: FramesFile, path: Path) -> None:
+def write_thumbnail(frames: FramesFile, path: Path, *, mark: Look = _nothing) -> None:
     """The middle frame as JPEG, at most 640 pixels wide."""
     from PIL import Image
 
-    image = Image.fromarray(_frame(frames, frames.num_frames // 2))
+    pixels = _frame(frames, frames.num_frames // 2)
+    mark(pixels)
+    image = Image.fromarray(pixels)
     if image.width > THUMBNAIL_WIDTH_PX:
         image = image.resize((THUMBNAIL_WIDTH_PX, round(image.height * THUMBNAIL_WIDTH_PX / image.width)))
     image.save(path, "JPEG", quality=85)
+
+
+def write_spritesheet(frames: FramesFile, path: Path, *, mark: Look = _nothing) -> None:
+    """Up to 25 frames at even distances, the first and the last among them, five a row, 160 pixels wide each."""
+    from PIL import Image
+
+    count = min(SPRITE_MOST, frames.num_frames)
+    width = min(SPRITE_WIDTH_PX, frames.width)
+    height = round(frames.height * width / frames.width)
+    columns = min(SPRITE_COLUMNS, count)
+    sheet = Image.new("RGB", (columns * width, -(-count // columns) * height))
+    for place in range(count):
+        pixels = _frame(frames, place * (frames.num_frames - 1) // max(1, count - 1))
+        mark(pixels)
+        picture = Image.fromarray(pixels).resize((width, height), reducing_gap=2.0)
+        sheet.paste(picture, (place % columns * width, place // columns * height))
+    sheet.save(path, "JPEG", quality=80)
 
 
 def read_frames(frames: FramesFile) -> "Iterator[np.ndarray]":

@@ -157,7 +157,8 @@ class Worker:
         """Until every tier is proven. Raises: Fault."""
         again = " again, because it died" if self.status.warmed else ""
         self.status.enter(WorkerState.LOADING, f"starting compute{again}")
-        clips = await started(self.engine, self._settings.spec.dtype_fallback, self.status)
+        async with self._attempts.turn if self._attempts else contextlib.nullcontext():
+            clips = await started(self.engine, self._settings.spec.dtype_fallback, self.status)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
         if self.engine.peak_bytes is not None:
