@@ -80,8 +80,7 @@ async def ours(url: str, jobs: int, concurrency: int) -> dict[str, dict[str, flo
         )
 
         async def run_one() -> None:
-            claim = await queue.claim(FLEET, worker="w", revision="r1")
-            assert claim is not None
+            (claim,) = (await queue.claim(FLEET, worker="w", revision="r1")).claims
             await queue.beat(claim, Progress(stage="denoising", step=1, steps=40))
             await queue.succeed(
                 claim,

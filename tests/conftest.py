@@ -56,8 +56,7 @@ class RedisProcess:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
+            self.kill()  # SIGTERM is ignored while the first AOF is being written
 
 
 @pytest.fixture(scope="session")

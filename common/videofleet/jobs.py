@@ -50,6 +50,11 @@ class ErrorCode(StrEnum):
     NOT_FINITE = "not_finite"  # NaN or infinity in latents or frames
     OUTPUT_REJECTED = "output_rejected"  # clip after clip was black, flat, frozen or not finite
 
+    @property
+    def is_rejection(self) -> bool:
+        """Whether a video was made and the output gate refused it."""
+        return self in (ErrorCode.NOT_FINITE, ErrorCode.OUTPUT_REJECTED)
+
 
 class VideoRequest(Wire):
     """What a worker needs to make the video; nothing of it ever reaches a log."""
@@ -132,12 +137,20 @@ class Job(Wire):
     attempt: int = 0
     worker: str | None = None
     revision: str | None = None
+    lowered_to: Tier | None = None  # decided at the first claim, under load
+    fallback: str | None = None  # why
     cancel_requested: bool = False
     progress: Progress | None = None
+    cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None
     error_message: str | None = None
     webhook: Webhook | None = None
+
+    @property
+    def tier(self) -> Tier:
+        """What the job is made in: as asked for, unless it was lowered."""
+        return self.lowered_to or self.request.tier
 
 
 class NewJob(Wire):
@@ -162,23 +175,53 @@ class Claim(Wire):
     attempt: int
     lease_ms: int
 
+    @property
+    def tier(self) -> Tier:
+        """What to render."""
+        return self.job.tier
+
+    @property
+    def fallback(self) -> str | None:
+        """Why that is lower than what was asked for."""
+        return self.job.fallback
+
+
+class WaitingFigures(Wire):
+    """The waiting jobs of one priority."""
+
+    jobs: int = 0  # those that wait for their next attempt included
+    cost_s: float = 0.0  # service seconds at the tiers asked for
+    oldest_wait_s: float = 0.0
+
 
 class QueueStats(Wire):
-    """Figures of one fleet, from one snapshot."""
+    """Figures of one fleet, from one snapshot. Seconds of work are service seconds at the tiers asked for."""
 
     waiting: int  # those that wait for their next attempt included
     running: int
     oldest_wait_s: float  # 0 when nothing waits
+    waiting_cost_s: float = 0.0
+    running_remaining_s: float = 0.0
+    arrived_s_total: float = 0.0  # ever submitted; a counter
+    by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
+    canary_waiting: int = 0  # of the waiting, those in the canary's line
+    canary_given_up: str | None = None  # the canary that failed too often in a row: it is given no more jobs
 
 
 class Outcomes(Wire):
-    """How the jobs of one revision and tier ended since the fleet began; exact."""
+    """How the jobs and attempts of one revision and tier ended since the fleet began; exact."""
 
     revision: str  # of the last attempt; "" for jobs that no worker had begun
-    tier: str  # as asked for
+    tier: str  # that the job was made in; as asked for while no worker had begun
     succeeded: int = 0
     failed: int = 0
     dead: int = 0
     cancelled: int = 0
     steps: int = 0  # jobs whose seconds per step are in the sum
     step_s: float = 0.0  # sum of their seconds per step
+    attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
+    attempt_failures: int = 0  # of those: failed, or their worker was lost
+    rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed
+    paced: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.slow_above_s`
+    slow: int = 0  # of those: slower
+    worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

@@ -22,6 +22,11 @@ class Tier(Wire):
         return self.width * self.height * self.num_frames * self.num_inference_steps
 
     @property
+    def shape(self) -> str:
+        """What jobs of one batch have in common, e.g. `832x480x81x40@16`; scripts spell it the same way."""
+        return f"{self.width}x{self.height}x{self.num_frames}x{self.num_inference_steps}@{self.fps}"
+
+    @property
     def seconds(self) -> float:
         """Playing time of the video."""
         return self.num_frames / self.fps

@@ -76,3 +76,4 @@ class WorkerSpec(Wire):
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to
+    watermark: str | None = None  # line of text in every frame

@@ -46,6 +46,8 @@ class Asked:
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
     webhook: str | None = None  # URL; where it may lead is the next question
+    cache: bool = True
+    allow_fallback: bool = True
 
     @property
     def digest(self) -> str:
@@ -73,6 +75,17 @@ def asked_for(fields: Mapping[str, object]) -> Asked:
     return Asked(**values)
 
 
+def model_named(fields: Mapping[str, object]) -> str:
+    """The `model` of a body that has no other field. Raises: Unprocessable."""
+    faults = [Fault(name[:64], "unknown field; known is model") for name in fields if name != "model"]
+    given = fields.get("model")
+    if not isinstance(given, str) or not re.fullmatch(rf"{NAME}(/{NAME})?", given):
+        faults.append(Fault("model", "is required: namespace/name of a fleet"))
+    if faults:
+        raise Unprocessable.from_faults(faults[:MAX_FAULTS])
+    return str(given)
+
+
 def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoRequest:
     """What the fleet's workers will get. Raises: Unprocessable when the fleet does not offer it."""
     tier = chosen_tier(policy, tier=asked.tier, size=asked.size, seconds=asked.seconds)
@@ -88,6 +101,7 @@ def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoR
         guidance_scale=asked.guidance_scale,
         guidance_scale_2=asked.guidance_scale_2,
         tier=tier,
+        allow_fallback=asked.allow_fallback,
         output_prefix=policy.output_prefix,
     )
 
@@ -166,6 +180,15 @@ def _webhook(given: object) -> str:
     return url
 
 
+def _flag(given: object) -> bool:
+    """Forms have text only."""
+    if given is True or given == "true":
+        return True
+    if given is False or given == "false":
+        return False
+    raise ValueError("must be true or false")
+
+
 def _number_text(given: object) -> str:
     """A number's plain digits; "" for what is neither number nor text (booleans are no numbers here)."""
     if isinstance(given, str):
@@ -186,5 +209,7 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "priority": _priority,
     "deadline": deadline,
     "webhook": _webhook,
+    "cache": _flag,
+    "allow_fallback": _flag,
 }
 ACCEPTED: Final = tuple(_PARSERS)

@@ -106,8 +106,7 @@ class Gateway:
 
     async def make(self, job: Job) -> None:
         """Does what a worker does with the job."""
-        claim = await self.queue.claim(FLEET_UID, worker="w", revision="r1")
-        assert claim is not None
+        (claim,) = (await self.queue.claim(FLEET_UID, worker="w", revision="r1")).claims
         assert claim.job.id == job.id
         (self.folder / "made").write_bytes(VIDEO_BYTES)
         await self.store.put_file("made", self.folder / "made", "video/mp4")
@@ -127,14 +126,12 @@ class Gateway:
 
     async def lose_worker(self) -> None:
         """Spends an attempt of the next job as drains without end do: by giving it back too often."""
-        claim = await self.queue.claim(FLEET_UID, worker="w", revision="r1")
-        assert claim is not None
+        (claim,) = (await self.queue.claim(FLEET_UID, worker="w", revision="r1")).claims
         await self.queue.give_back(claim)
 
     async def spoil(self) -> None:
         """Fails the next job for good."""
-        claim = await self.queue.claim(FLEET_UID, worker="w", revision="r1")
-        assert claim is not None
+        (claim,) = (await self.queue.claim(FLEET_UID, worker="w", revision="r1")).claims
         await self.queue.fail(claim, ErrorCode.NOT_FINITE, "NaN in the latents", retry=False)
 
 

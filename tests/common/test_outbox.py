@@ -1,7 +1,6 @@
 """The outbox: whoever asked to be told has a notice from the moment the job ends, taken by one, until it is settled."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -67,7 +66,7 @@ async def ended(queue: JobQueue, how: str, number: int = 1, webhook: str | None 
     if how == "cancelled":
         await queue.cancel(job.id, ErrorCode.CANCELLED_BY_USER)
         return job.id
-    claim: Any = await queue.claim(FLEET, worker="w", revision="r1")
+    (claim,) = (await queue.claim(FLEET, worker="w", revision="r1")).claims
     if how == "succeeded":
         await queue.succeed(claim, result(claim.attempt))
     else:
@@ -148,7 +147,7 @@ async def test_a_replayed_job_tells_its_second_end_under_a_new_id(fleet: JobQueu
     job_id = await ended(fleet, "dead")
     (first,) = await take(fleet)
     await fleet.replay(job_id)
-    claim: Any = await fleet.claim(FLEET, worker="w", revision="r1")
+    (claim,) = (await fleet.claim(FLEET, worker="w", revision="r1")).claims
     await fleet.succeed(claim, result(claim.attempt))
     (second,) = await take(fleet)
     assert second.id != first.id

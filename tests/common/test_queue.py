@@ -84,8 +84,7 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def claim(queue: JobQueue, worker: str = "w1") -> client_module.Claim:
-    found = await queue.claim(FLEET, worker=worker, revision="r1")
-    assert found is not None
+    (found,) = (await queue.claim(FLEET, worker=worker, revision="r1")).claims
     return found
 
 
@@ -110,7 +109,7 @@ async def test_a_job_goes_from_submit_to_result(fleet: JobQueue) -> None:
     assert await fleet.succeed(held, result(1)) is JobState.SUCCEEDED
     done = await fleet.get(held.job.id)
     assert (done.state, done.result) == (JobState.SUCCEEDED, result(1))
-    assert await fleet.claim(FLEET, worker="w1", revision="r1") is None
+    assert not (await fleet.claim(FLEET, worker="w1", revision="r1")).claims
 
 
 async def test_jobs_are_claimed_in_the_order_of_submission(fleet: JobQueue) -> None:
@@ -120,9 +119,9 @@ async def test_jobs_are_claimed_in_the_order_of_submission(fleet: JobQueue) -> N
 
 async def test_only_a_revision_with_a_track_is_given_jobs(fleet: JobQueue) -> None:
     await fleet.submit(new_job())
-    assert await fleet.claim(FLEET, worker="w9", revision="r2") is None
+    assert not (await fleet.claim(FLEET, worker="w9", revision="r2")).claims
     await fleet.publish_policy(policy(tracks={"r2": Track.STABLE}))
-    assert await fleet.claim(FLEET, worker="w9", revision="r2") is not None
+    assert (await fleet.claim(FLEET, worker="w9", revision="r2")).claims
 
 
 async def test_a_dead_workers_job_is_claimed_again_and_the_zombie_is_refused(
@@ -201,7 +200,7 @@ async def test_cancelling_a_waiting_job_is_immediate(fleet: JobQueue) -> None:
     job_id = (await fleet.submit(new_job())).job.id
     job = await fleet.cancel(job_id, ErrorCode.CANCELLED_BY_USER)
     assert (job.state, job.error_code) == (JobState.CANCELLED, "cancelled")
-    assert await fleet.claim(FLEET, worker="w1", revision="r1") is None
+    assert not (await fleet.claim(FLEET, worker="w1", revision="r1")).claims
 
 
 async def test_a_running_job_sees_the_cancel_at_its_next_beat(fleet: JobQueue) -> None:

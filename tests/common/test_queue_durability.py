@@ -84,8 +84,7 @@ async def test_what_wait_announced_is_on_the_replica(redis_server: Any, replica:
         await queue.check_durability()
         await queue.publish_policy(POLICY)
         jobs = [(await queue.submit(new_job())).job.id for _ in range(20)]
-        claim = await queue.claim(FLEET, worker="w1", revision="r1")
-        assert claim is not None
+        (claim,) = (await queue.claim(FLEET, worker="w1", revision="r1")).claims
         await queue.succeed(claim, RESULT)
         await queue.cancel(jobs[1], ErrorCode.CANCELLED_BY_USER)
     redis_server.kill()
@@ -143,6 +142,11 @@ async def test_every_key_of_every_script_lies_in_the_fleets_slot(redis_server: A
     assert {key for key in keys if f"{{{installation}/{FLEET}}}" not in key} == set()
 
 
+@pytest.mark.parametrize("name", scripts.NAMES)
+def test_no_script_corrupts_an_older_redis(name: str) -> None:
+    assert "'INCRBYFLOAT'" not in scripts.source(name), "see redis/redis#11652; use HINCRBYFLOAT"
+
+
 def note_keys(url: str, watching: threading.Event, keys: list[str]) -> None:
     """The first argument of each command that a script calls, until somebody says the end."""
     with Redis.from_url(url, decode_responses=True) as redis, redis.monitor() as monitor:
@@ -170,7 +174,8 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.publish_policy(POLICY)
 
         async def claim() -> Any:
-            return await queue.claim(FLEET, worker="w1", revision="r1")
+            (claim,) = (await queue.claim(FLEET, worker="w1", revision="r1")).claims
+            return claim
 
         jobs = [(await queue.submit(new_job())).job.id for _ in range(9)]
         held = await claim()
@@ -189,6 +194,15 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.waiting_before(new_job())
         await queue.replay(jobs[3])
         await queue.remove(jobs[0])
+        await queue.leaving.purge(jobs[1])
+        await queue.leaving.expire(FLEET)
+        await queue.leaving.forget_tenant(FLEET, "studio")
+        again = (await queue.submit(new_job())).job
+        await queue.cache.remember(again, "studio", "digest")
+        await queue.cache.answered(again, RESULT, await queue.cache.owe(FLEET, "videos", "out/x/0"))
+        await queue.opinions.rate(again.id, 5, None)
+        for owed in await queue.leaving.owed(FLEET):
+            await queue.leaving.paid(owed)
         await queue.reap(FLEET)
         told = (await queue.submit(new_job().model_copy(update={"webhook": "https://a.example/b"}))).job
         await queue.cancel(told.id, ErrorCode.CANCELLED_BY_USER)

@@ -51,8 +51,7 @@ class World:
         return (await self.queue.submit(job)).job.id
 
     async def claim(self) -> Claim:
-        claim = await self.queue.claim(FLEET, worker="w1", revision="r1")
-        assert claim is not None
+        (claim,) = (await self.queue.claim(FLEET, worker="w1", revision="r1")).claims
         return claim
 
     async def passes(self, claim: Claim, seconds: float) -> None:
@@ -129,7 +128,7 @@ async def test_a_flood_of_a_hundred_to_one_takes_no_more_than_its_share(world: W
 
 
 async def still_waits(world: World, tenants: tuple[str, ...]) -> bool:
-    lanes = [await world.redis.zcard(f"{world.prefix}:lane:{p}:{t}") for t in tenants for p in Priority]
+    lanes = [await world.redis.zcard(f"{world.prefix}:lane:stable:{p}:{t}") for t in tenants for p in Priority]
     return any(lanes)
 
 
@@ -196,7 +195,7 @@ async def test_a_job_nobody_began_by_its_deadline_fails(world: World) -> None:
     job_id = await world.submit("studio")
     await world.redis.hset(f"{world.prefix}:job:{job_id}", mapping={"deadline_ms": 1})
     await world.redis.zadd(f"{world.prefix}:deadlines", {job_id: 1})
-    assert await world.queue.claim(FLEET, worker="w1", revision="r1") is None
+    assert not (await world.queue.claim(FLEET, worker="w1", revision="r1")).claims
     job = await world.queue.get(job_id)
     assert (job.state, job.error_code) == (JobState.FAILED, ErrorCode.DEADLINE_EXCEEDED)
 

@@ -227,12 +227,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=claims, worker=st.sampled_from(["w1", "w2", "w3"]))
     def claim(self, worker: str) -> Any:
-        got = self.run(self.queue.claim(self.fleet, worker=worker, revision="r1"))
+        claimed = self.run(self.queue.claim(self.fleet, worker=worker, revision="r1"))
         self.model.sweep()
         claimable = self.model.claimable()
-        if got is None:
+        if not claimed.claims:
             assert not claimable
             return multiple()
+        (got,) = claimed.claims
         assert got.job.id in claimable
         self.model.claim(got.job.id, got.token)
         return got
@@ -341,11 +342,11 @@ class Machine(RuleBasedStateMachine):
         assert self.members("deadlines") == {job.id for job in queued if job.deadline}
         for priority in Priority:
             ready = [job for job in queued if job.priority is priority and not job.delayed]
-            assert self.members(f"waiting:{priority}") == {job.id for job in ready}
-            assert self.members(f"turn:{priority}") == {job.tenant for job in ready}
+            assert self.members(f"waiting:stable:{priority}") == {job.id for job in ready}
+            assert self.members(f"turn:stable:{priority}") == {job.tenant for job in ready}
             for tenant in ("studio", "ads"):
                 lane = {job.id for job in ready if job.tenant == tenant}
-                assert self.members(f"lane:{priority}:{tenant}") == lane
+                assert self.members(f"lane:stable:{priority}:{tenant}") == lane
         finished = {job.id for job in self.model.jobs.values() if job.state not in ("queued", "running")}
         assert self.members("finished") == finished
         for tenant in ("studio", "ads"):

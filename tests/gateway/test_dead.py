@@ -30,8 +30,7 @@ async def test_a_dead_video_is_listed_replayed_and_made(
     job_id = await create(http, priority="interactive")
     fleet_uid = (await queue.get(job_id)).fleet_uid
     while (await queue.get(job_id)).state != "dead":
-        claim = await queue.claim(fleet_uid, worker="w", revision="r1")
-        assert claim is not None
+        (claim,) = (await queue.claim(fleet_uid, worker="w", revision="r1")).claims
         if claim.job.id == job_id:
             await queue.fail(claim, ErrorCode.GENERATION_FAILED, "the pipeline raised", retry=True)
     async with http.get("/v1/dead") as response:

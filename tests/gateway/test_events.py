@@ -56,8 +56,7 @@ async def until(gateway: Any, name: str, value: float) -> None:
 async def claim_of(queue: JobQueue, job_id: str) -> Any:
     job = await queue.get(job_id)
     while True:
-        claim = await queue.claim(job.fleet_uid, worker="w", revision="r1")
-        assert claim is not None
+        (claim,) = (await queue.claim(job.fleet_uid, worker="w", revision="r1")).claims
         if claim.job.id == job_id:
             return claim
 

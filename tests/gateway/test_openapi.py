@@ -25,6 +25,8 @@ SAMPLES: dict[str, object] = {
     "priority": "batch",
     "deadline": 600,
     "webhook": {"url": "https://hooks.example.com/x"},
+    "cache": False,
+    "allow_fallback": False,
 }
 
 

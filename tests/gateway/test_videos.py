@@ -8,8 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from videofleet.jobs import ErrorCode
+from videofleet.jobs import ErrorCode, Priority
 from videofleet.objects import checkpoint_key
+from videofleet.policy import FallbackRule
 from videofleet.queue import JobQueue
 from videofleet.store import ObjectNotFound
 
@@ -137,15 +138,36 @@ async def test_a_new_video_shows_everything_to_its_owner(http: aiohttp.ClientSes
         "seconds": "0.6",
         "error": None,
         "tier": "preview",
+        "requested_tier": "preview",
+        "fallback": None,
+        "priority": "standard",
+        "deadline": None,
         "seed": 5,
         "attempt": 0,
         "cancel_requested": False,
         "webhook": None,
+        "cached": False,
         "prompt": "a car",
     }
     async with http.get("/v1/videos") as response:
         listed = (await response.json())["data"]
     assert [set(video) - set(shown) for shown in listed] == [{"prompt"}]
+
+
+async def test_a_lowered_video_tells_what_it_is_made_in_and_why(gateway: Any, http: aiohttp.ClientSession) -> None:
+    job_id = (await create(http, tier="small", priority="batch", deadline=3600))["id"]
+    async with JobQueue.connect(gateway.redis_url, gateway.installation) as queue:
+        fleet_uid = (await queue.get(job_id)).fleet_uid
+        policy = await queue.policy(fleet_uid)
+        rule = FallbackRule(tier="preview", share_permille=1000, priorities=list(Priority), cause="long_wait")
+        await queue.publish_policy(policy.model_copy(update={"fallback": rule}))
+        while (claim := (await queue.claim(fleet_uid, worker="w", revision="r1")).claims[0]).job.id != job_id:
+            pass  # left by other tests
+        await queue.publish_policy(policy)
+    video = await get(http, job_id)
+    assert (video["requested_tier"], video["tier"], video["fallback"]) == ("small", "preview", "long_wait")
+    assert (video["size"], video["priority"]) == (claim.tier.size, "batch")
+    assert 3500 < video["deadline"] - video["created_at"] <= 3600
 
 
 async def test_twenty_impatient_clients_get_one_job(http: aiohttp.ClientSession) -> None:
@@ -191,9 +213,8 @@ async def test_deleting_asks_a_running_one_to_stop(gateway: Any, http: aiohttp.C
     job_id = (await create(http))["id"]
     async with JobQueue.connect(gateway.redis_url, gateway.installation) as queue:
         fleet_uid = (await queue.get(job_id)).fleet_uid
-        while (claim := await queue.claim(fleet_uid, worker="w", revision="r1")) and claim.job.id != job_id:
+        while (claim := (await queue.claim(fleet_uid, worker="w", revision="r1")).claims[0]).job.id != job_id:
             pass  # left by other tests
-        assert claim is not None
         assert (await get(http, job_id))["status"] == "in_progress"
         async with http.delete(f"/v1/videos/{job_id}") as response:
             assert (await response.json())["status"] == "in_progress"
@@ -209,7 +230,7 @@ async def test_deleting_takes_the_checkpoints_of_a_job_that_no_worker_holds(
     (tmp_path / "state").write_bytes(b"state")
     async with JobQueue.connect(gateway.redis_url, gateway.installation) as queue:
         job = await queue.get(job_id)
-        while (claim := await queue.claim(job.fleet_uid, worker="w", revision="r1")) and claim.job.id != job_id:
+        while (claim := (await queue.claim(job.fleet_uid, worker="w", revision="r1")).claims[0]).job.id != job_id:
             pass  # left by other tests
         await queue.give_back(claim)
     key = checkpoint_key(job.request.output_prefix, job_id, "r1")
@@ -224,9 +245,8 @@ async def test_a_failed_attempt_tells_why(gateway: Any, http: aiohttp.ClientSess
     job_id = (await create(http))["id"]
     async with JobQueue.connect(gateway.redis_url, gateway.installation) as queue:
         fleet_uid = (await queue.get(job_id)).fleet_uid
-        while (claim := await queue.claim(fleet_uid, worker="w", revision="r1")) and claim.job.id != job_id:
+        while (claim := (await queue.claim(fleet_uid, worker="w", revision="r1")).claims[0]).job.id != job_id:
             pass
-        assert claim is not None
         await queue.fail(claim, ErrorCode.NOT_FINITE, "NaN in the latents", retry=False)
     video = await get(http, job_id)
     assert (video["status"], video["error"]) == ("failed", {"code": "not_finite", "message": "NaN in the latents"})

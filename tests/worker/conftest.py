@@ -125,7 +125,7 @@ class Fleet:
         self.uid = str(uuid4())
         self.store = folder / "store"
 
-    async def open(self, max_attempts: int = 3) -> None:
+    async def open(self, max_attempts: int = 3, **rules: Any) -> None:
         await self.queue.publish_policy(
             FleetPolicy(
                 fleet="default/tiny",
@@ -136,6 +136,7 @@ class Fleet:
                 max_depth=100,
                 max_attempts=max_attempts,
                 store="videos",
+                **rules,
             )
         )
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from videofleet_worker.media import write_thumbnail, write_video
+from videofleet_worker.media import write_spritesheet, write_thumbnail, write_video
 from videofleet_worker.protocol import FramesFile
+from videofleet_worker.watermark import Watermark
 
 
 @pytest.fixture
@@ -60,3 +62,47 @@ def test_the_thumbnail_is_the_middle_frame(tmp_path: Path) -> None:
         image = next(container.decode(video=0)).to_ndarray(format="rgb24")
     assert image.shape == (32, 640, 3)
     assert np.abs(image.mean(axis=(0, 1)) - (200, 100, 50)).max() < 3
+
+
+@pytest.mark.parametrize(("frames", "size"), [(81, (800, 450)), (9, (800, 180)), (1, (160, 90))])
+def test_a_sprite_sheet_shows_the_clip_from_first_to_last(tmp_path: Path, frames: int, size: tuple[int, int]) -> None:
+    greys = np.linspace(0, 255, frames).astype(np.uint8)
+    pixels = np.zeros((frames, 180, 320, 3), np.uint8) + greys[:, None, None, None]
+    (tmp_path / "clip.rgb").write_bytes(pixels.tobytes())
+    clip = FramesFile(path=str(tmp_path / "clip.rgb"), width=320, height=180, num_frames=frames, fps=16)
+    write_spritesheet(clip, tmp_path / "sheet.jpg")
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.size == size
+        assert sheet.getpixel((5, 5)) == pytest.approx((0, 0, 0), abs=3)
+        count = min(25, frames)
+        last = ((count - 1) % 5 * 160 + 80, (count - 1) // 5 * 90 + 45)
+        assert sheet.getpixel(last) == pytest.approx((int(greys[-1]),) * 3, abs=3)
+
+
+@pytest.mark.parametrize("ground", [0, 128, 255], ids=["black", "grey", "white"])
+def test_a_watermark_is_read_on_any_ground_and_leaves_the_rest_alone(ground: int) -> None:
+    frame = np.full((180, 320, 3), ground, np.uint8)
+    Watermark("made with AI", 320, 180).draw(frame)
+    changed = np.abs(frame.astype(int) - ground).max(axis=2) > 60
+    rows, columns = np.nonzero(changed)
+    assert changed.sum() > 50
+    assert rows.min() > 160
+    assert columns.min() > 160
+
+
+def test_a_watermark_that_is_too_long_is_cut_and_not_an_error() -> None:
+    frame = np.zeros((64, 64, 3), np.uint8)
+    Watermark("a text of exactly sixty-four characters, which fits no small clip", 64, 64).draw(frame)
+    assert frame.any()
+
+
+def test_a_video_carries_its_watermark(tmp_path: Path) -> None:
+    pixels = np.full((9, 180, 320, 3), 90, np.uint8)
+    (tmp_path / "clip.rgb").write_bytes(pixels.tobytes())
+    clip = FramesFile(path=str(tmp_path / "clip.rgb"), width=320, height=180, num_frames=9, fps=16)
+    write_video(clip, tmp_path / "v.mp4", title="t", comment="c", mark=Watermark("made with AI", 320, 180).draw)
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        for frame in container.decode(video=0):
+            picture = frame.to_ndarray(format="rgb24").astype(int)
+            assert picture[160:, 160:].std() > 10
+            assert picture[:100].std() < 3

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from videofleet.beacons import WorkerFault, WorkerState
-from videofleet.jobs import ErrorCode, JobState
+from videofleet.jobs import ErrorCode, JobState, Priority
+from videofleet.policy import FallbackRule
 from videofleet.queue import JobQueue
 from videofleet.workerspec import Warmup, WorkerSpec
 from videofleet_worker.supervisor import Worker
 
 Fleet = Any  # the fixture's class lives in conftest.py
+NEVER_MS = 4 * 10**12
 
 
 async def answer(worker: Worker, path: str) -> tuple[int, str]:
@@ -288,3 +290,29 @@ async def test_the_prompt_is_in_no_log_and_no_file(fleet: Fleet, caplog: pytest.
     assert job.id in said
     for file in [file for file in fleet.folder.rglob("*") if file.is_file()]:
         assert b"zebra" not in file.read_bytes(), file
+
+
+async def test_a_marked_worker_takes_no_job_and_serves_again_when_the_mark_lapses(fleet: Fleet) -> None:
+    async with fleet.worker() as worker:
+        await fleet.open(marks={"worker-0": NEVER_MS})
+        await fleet.until(lambda: not worker.status.is_ready, "the worker is not ready")
+        status, text = await answer(worker, "/readyz")
+        assert (status, text.startswith("draining: for scale-down")) == (503, True)
+        job = await fleet.submit()
+        assert (await fleet.queue.claim(fleet.uid, worker="worker-0", revision="rev-1")).is_marked
+        assert (await fleet.queue.get(job)).state is JobState.QUEUED
+        await fleet.open(marks={"worker-0": 1})
+        assert (await fleet.ended(job)).state is JobState.SUCCEEDED
+        assert (await answer(worker, "/readyz"))[0] == 200
+
+
+async def test_a_lowered_job_is_made_in_the_tier_that_the_queue_decided(fleet: Fleet) -> None:
+    rule = FallbackRule(tier="preview", share_permille=1000, priorities=list(Priority), cause="long_wait")
+    await fleet.open(fallback=rule)
+    job = await fleet.submit(fleet.small)
+    async with fleet.worker():
+        done = await fleet.ended(job)
+    assert (done.result.tier, done.result.fallback) == (fleet.preview, "long_wait")
+    with av.open(str(fleet.store / done.result.video_key)) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.width, frame.height) == (fleet.preview.width, fleet.preview.height)

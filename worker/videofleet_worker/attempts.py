@@ -105,7 +105,7 @@ class Attempts:
 
     async def _made(self, held: HeldJob, checkpoints: Checkpoints, computed: asyncio.Event) -> str:
         """Makes clips until one passes the gate, or nothing is left to try. Returns: the word for the ending."""
-        request = held.claim.job.request
+        request = held.claim.job.request.model_copy(update={"tier": held.claim.tier})
         flaws: list[Flaw] = []
         while True:
             outcome = await self._generate(held, request, checkpoints)
@@ -195,7 +195,7 @@ class Attempts:
         if not checkpoints.advanced:
             return await self._fail(held, ErrorCode.GENERATION_FAILED, message, retry=True)
         log.warning("compute died; the attempt is not counted", extra={"job": held.job, "error": message})
-        return _word(await held.settle(lambda: self._queue.give_back(held.claim)))
+        return _word(await held.settle(lambda: self._queue.give_back(held.claim, is_fault=True)))
 
     async def _deliver(
         self,

@@ -17,20 +17,31 @@ RETRY_MOST_S: Final = 2.0
 
 
 async def next_claim(
-    queue: JobQueue, *, fleet_uid: str, worker: str, revision: str, leave_off: asyncio.Event, died: Callable[[], bool]
+    queue: JobQueue,
+    *,
+    fleet_uid: str,
+    worker: str,
+    revision: str,
+    leave_off: asyncio.Event,
+    died: Callable[[], bool],
+    marked: Callable[[bool], None],
 ) -> Claim | None:
-    """The next job, or None once `leave_off` is set or compute has died. Redis may be away meanwhile."""
+    """The next job, or None once `leave_off` is set or compute has died. Redis may be away meanwhile.
+
+    `marked` hears at each answer whether the operator wants this worker to go.
+    """
     away_s = 0.0
     while not (leave_off.is_set() or died()):
         try:
-            claim = await queue.claim(fleet_uid, worker=worker, revision=revision)
+            claimed = await queue.claim(fleet_uid, worker=worker, revision=revision)
         except QueueError as error:
             if not away_s:
                 log.warning("queue does not answer; the worker waits for it", extra={"error": str(error)})
             away_s = min(RETRY_MOST_S, 2 * away_s or POLL_S)
         else:
-            if claim is not None:
-                return claim
+            marked(claimed.is_marked)
+            if claimed.claims:
+                return claimed.claims[0]
             away_s = 0.0
         pause_s = (away_s or POLL_S) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         with contextlib.suppress(TimeoutError):

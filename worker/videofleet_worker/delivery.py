@@ -114,7 +114,7 @@ class Delivery:
     def _result(
         self, held: HeldJob, generated: Generated, files: "_Files", request: VideoRequest, flaws: Sequence[Flaw]
     ) -> VideoResult:
-        is_lower = request.tier.name != held.claim.job.request.tier.name
+        is_lower = request.tier.name != held.claim.tier.name
         return VideoResult(
             store=self._store.name,
             video_key=files.keys[0],
@@ -122,7 +122,7 @@ class Delivery:
             spritesheet_key=files.keys[2],
             video_bytes=files.video.stat().st_size,
             tier=request.tier,
-            fallback=CAUSE if is_lower else None,
+            fallback=CAUSE if is_lower else held.claim.fallback,
             seed=request.seed,
             revision=self._revision,
             attempt=held.claim.attempt,

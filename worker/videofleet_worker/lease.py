@@ -40,7 +40,7 @@ class HeldJob:
     def __init__(self, queue: JobQueue, claim: Claim) -> None:
         self.claim = claim
         self.claimed_at = time.monotonic()
-        self.progress = Progress(stage="loading", steps=claim.job.request.tier.num_inference_steps)
+        self.progress = Progress(stage="loading", steps=claim.tier.num_inference_steps)
         self.stop_reason: StopReason | None = None
         self.stopped = asyncio.Event()
         self._queue = queue

@@ -15,21 +15,38 @@ class Status:
     def __init__(self, worker: str, revision: str) -> None:
         self._worker = worker
         self._revision = revision
-        self.state = WorkerState.LOADING
-        self.detail = "starting"
+        self._state = WorkerState.LOADING
+        self._detail = "starting"
+        self._is_marked = False
         self.fault: Fault | None = None
         self.note = ""  # for people, while it serves
         self.warmed: dict[str, TierTiming] = {}
         self.job: str | None = None
         self.changed = asyncio.Event()  # set at each change; the beacon clears it
 
+    @property
+    def state(self) -> WorkerState:
+        """Where the worker is in its life."""
+        return WorkerState.DRAINING if self._is_spared else self._state
+
+    @property
+    def detail(self) -> str:
+        """More of it, for people."""
+        return "for scale-down; it serves again if the mark lapses" if self._is_spared else self._detail
+
     def enter(self, state: WorkerState, detail: str) -> None:
         """Another state or detail. Draining is final, but for a fault."""
-        if self.state in (WorkerState.DRAINING, WorkerState.FAILED) and state is not WorkerState.FAILED:
-            state = self.state
-        if state is not self.state:
+        if self._state in (WorkerState.DRAINING, WorkerState.FAILED) and state is not WorkerState.FAILED:
+            state = self._state
+        if state is not self._state:
             self.changed.set()
-        self.state, self.detail = state, detail
+        self._state, self._detail = state, detail
+
+    def mark(self, *, is_marked: bool) -> None:
+        """Whether the operator wants this worker, which has no job left, to go. A mark may lapse."""
+        if is_marked is not self._is_marked:
+            self._is_marked = is_marked
+            self.changed.set()
 
     def fail(self, fault: Fault) -> None:
         """The worker is about to end because of a fault."""
@@ -40,6 +57,10 @@ class Status:
     def is_ready(self) -> bool:
         """Warm and willing; busy or not."""
         return self.state is WorkerState.READY
+
+    @property
+    def _is_spared(self) -> bool:
+        return self._is_marked and self._state is WorkerState.READY
 
     def beacon(self) -> WorkerBeacon:
         """The status as it goes to Redis."""

@@ -110,7 +110,7 @@ class Worker:
         self.status.enter(WorkerState.DRAINING, f"at most {self.drain.left_s:.0f} s left")
         log.info("draining", extra={"seconds": round(self.drain.left_s)})
         for held in self.held:
-            timing = self.status.warmed.get(held.claim.job.request.tier.name)
+            timing = self.status.warmed.get(held.claim.tier.name)
             if not self.drain.has_time_for(held.progress, timing):
                 held.stop(StopReason.DRAINED)
         loop = asyncio.get_running_loop()
@@ -128,7 +128,7 @@ class Worker:
         store = await self._unless_drained(self._opened_store())
         if store is None:
             return
-        delivery = Delivery(self._queue, store, self.metrics, self._settings.spec.revision)
+        delivery = Delivery(self._queue, store, self.metrics, spec.revision, watermark=spec.watermark)
         self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, store, self._settings)
         try:
             while not self.drain.requested.is_set():
@@ -179,6 +179,7 @@ class Worker:
                 revision=self._settings.spec.revision,
                 leave_off=self.drain.requested,
                 died=died.is_set,
+                marked=lambda is_marked: self.status.mark(is_marked=is_marked and not attempts.held),
             )
             if claim is not None:
                 await attempts.compute(claim)

@@ -3,7 +3,7 @@
 The only package that imports redis. Promise: at-least-once execution, observed once; a zombie's write is refused.
 """
 
-from videofleet.queue.client import BeatReply, JobQueue, Submitted
+from videofleet.queue.client import BeatReply, Claimed, JobQueue, Submitted
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     FleetClosed,
@@ -18,10 +18,12 @@ from videofleet.queue.errors import (
     QueueUnavailable,
     StaleEpoch,
 )
+from videofleet.queue.leaving import Leaving, Owed
 from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
     "BeatReply",
+    "Claimed",
     "Durability",
     "FleetClosed",
     "FleetUnknown",
@@ -31,8 +33,10 @@ __all__ = [
     "JobNotFound",
     "JobQueue",
     "LeaseLost",
+    "Leaving",
     "Notice",
     "Outbox",
+    "Owed",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",

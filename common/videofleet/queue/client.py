@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
 from videofleet.queue import durability, keys, records
+from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
 from videofleet.queue.durability import Durability
@@ -23,21 +24,24 @@ from videofleet.queue.errors import (
     FleetUnknown,
     IdempotencyConflict,
     JobNotDead,
-    JobNotFinished,
     JobNotFound,
     LeaseLost,
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.intake import Intake
+from videofleet.queue.leaving import Leaving
+from videofleet.queue.opinions import Opinions
 from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
+from videofleet.queue.signing import SigningKeys
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
 BEACON_FORGET_MS: Final = 600_000
 IDEMPOTENCY_MS: Final = 24 * 3_600_000
 _USAGE_PAGE: Final = 500  # records in one round trip
-GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them; sweep knows it too
+GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
 
@@ -48,6 +52,14 @@ class Submitted:
 
     job: Job
     created: bool
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """Jobs of one batch, or none. `is_marked`: the operator wants this worker to go; there is nothing for it."""
+
+    claims: list[Claim]
+    is_marked: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,11 @@ class JobQueue:
         self._redis = connection.redis
         self._installation = installation
         self.outbox = Outbox(connection, installation)
+        self.cache = ResultCache(connection, installation)
+        self.intake = Intake(connection, installation)
+        self.leaving = Leaving(connection, installation)
+        self.opinions = Opinions(connection, installation)
+        self.signing = SigningKeys(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
@@ -113,9 +130,8 @@ class JobQueue:
         return FleetPolicy.model_validate_json(raw).model_copy(update={"closed": closed})
 
     async def stats(self, fleet_uid: str) -> QueueStats:
-        """Waiting, running and the oldest wait, from one snapshot."""
-        waiting, running, oldest_ms = await self._run("stats", fleet_uid)
-        return QueueStats(waiting=waiting, running=running, oldest_wait_s=oldest_ms / 1000)
+        """The fleet's figures from one snapshot."""
+        return QueueStats.model_validate_json(await self._run("stats", fleet_uid))
 
     async def outcomes(self, fleet_uid: str) -> list[Outcomes]:
         """How jobs ended, by revision and tier."""
@@ -156,6 +172,9 @@ class JobQueue:
             job.priority,
             tier.name,
             tier.cost,
+            tier.shape,
+            f"{job.request.guidance_scale}/{job.request.guidance_scale_2}",
+            int(job.request.allow_fallback),
             "" if job.deadline_ms is None else job.deadline_ms,
             job.webhook or "",
         )
@@ -218,11 +237,7 @@ class JobQueue:
     async def remove(self, job_id: str) -> Job:
         """Forgets a finished job and returns what it was. Raises: JobNotFound, JobNotFinished."""
         job = await self.get(job_id)
-        match await self._run_durably("remove", job.fleet_uid, job_id):
-            case "missing":
-                raise JobNotFound("no such job")
-            case "unfinished":
-                raise JobNotFinished("the job is not finished; cancel it first")
+        await self.leaving.remove(job_id)
         return job
 
     async def dead(self, fleet_uid: str, tenant: str) -> list[Job]:
@@ -249,25 +264,28 @@ class JobQueue:
 
     async def reap(self, fleet_uid: str) -> list[str]:
         """Moves on what time has ended: leases that ran out, deadlines that passed. Returns: the ids touched."""
-        return cast(list[str], await self._run("reap", fleet_uid))
+        return cast(list[str], await self._run("reap", fleet_uid, GIVE_BACKS))
 
     # worker
-    async def claim(self, fleet_uid: str, *, worker: str, revision: str) -> Claim | None:
-        """The next job for a worker of this revision, or None. Expired leases are reaped first.
+    async def claim(self, fleet_uid: str, *, worker: str, revision: str, most: int = 1) -> Claimed:
+        """The next job for a worker of this revision, with up to `most - 1` others that can share a batch with it.
 
-        A job that this version cannot read ends as dead on the way: the worker never sees it.
+        Expired leases are reaped first. A job that this version cannot read ends as dead on the way: the worker never
+        sees it.
         """
         while True:
             token = secrets.token_hex(16)
-            flat = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS)
-            if flat is None:
-                return None
-            fields = dict(zip(flat[::2], flat[1::2], strict=True))
-            fault = records.fault(fields)
-            if fault is None:
-                job = records.job(fields)
-                return Claim(job=job, token=token, attempt=job.attempt, lease_ms=LEASE_MS)
-            await self._run_durably("park", fleet_uid, fields["id"], token, fault)
+            marked, *rows = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS, most, GIVE_BACKS)
+            claims = []
+            for row in rows:
+                fields = dict(zip(row[::2], row[1::2], strict=True))
+                if (fault := records.fault(fields)) is None:
+                    job = records.job(fields)
+                    claims.append(Claim(job=job, token=fields["token"], attempt=job.attempt, lease_ms=LEASE_MS))
+                else:
+                    await self._run_durably("park", fleet_uid, fields["id"], fields["token"], fault)
+            if claims or not rows:
+                return Claimed(claims, is_marked=bool(marked))
 
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
@@ -276,7 +294,9 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        return JobState(await self._owned("succeed", claim, result.to_json(), result.seconds_per_step))
+        return JobState(
+            await self._owned("succeed", claim, result.to_json(), result.seconds_per_step, len(result.rejected))
+        )
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
         """Ends the attempt: back to queued, after a pause, while attempts are left and `retry`, else failed or dead.
@@ -284,14 +304,15 @@ class JobQueue:
         Raises: LeaseLost.
         """
         pause_ms = round(RETRY_MS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
-        return JobState(await self._owned("fail", claim, code, message, "retry" if retry else "final", pause_ms))
+        again, fault = "retry" if retry else "final", "rejected" if code.is_rejection else "fault"
+        return JobState(await self._owned("fail", claim, code, message, again, pause_ms, fault))
 
-    async def give_back(self, claim: Claim) -> JobState:
+    async def give_back(self, claim: Claim, *, is_fault: bool = False) -> JobState:
         """Returns the job to its place without spending the attempt: a drain, or a checkpoint that moved on.
 
-        Raises: LeaseLost.
+        `is_fault`: the worker broke; the revision's record says so, and stable workers go on. Raises: LeaseLost.
         """
-        return JobState(await self._owned("give_back", claim, GIVE_BACKS))
+        return JobState(await self._owned("give_back", claim, GIVE_BACKS, "fault" if is_fault else ""))
 
     async def cancelled(self, claim: Claim) -> None:
         """The worker has stopped as asked: the job is cancelled. Raises: LeaseLost."""

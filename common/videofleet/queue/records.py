@@ -62,8 +62,11 @@ def job(fields: Mapping[str, str]) -> Job:
         attempt=int(fields["attempt"]),
         worker=fields.get("worker"),
         revision=fields.get("revision"),
+        lowered_to=_tier(fields.get("lowered")),
+        fallback=fields.get("fallback"),
         cancel_requested="cancel_code" in fields,
         progress=Progress.model_validate_json(progress) if progress else None,
+        cached="cached" in fields,
         result=VideoResult.model_validate_json(result) if result else None,
         error_code=fields.get("error_code"),
         error_message=fields.get("error_message"),
@@ -110,6 +113,10 @@ def _webhook(fields: Mapping[str, str]) -> Webhook | None:
         return None
     state = NoticeState(fields["notice_state"]) if "notice_state" in fields else None
     return Webhook(url=fields["webhook"], state=state, attempts=int(fields.get("notice_attempts", 0)))
+
+
+def _tier(text: str | None) -> Tier | None:
+    return None if text is None else Tier.model_validate_json(text)
 
 
 def _int(text: str | None) -> int | None:

@@ -4,7 +4,17 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-_SHARED: Final = ("prelude", "fairness", "waiting", "outbox", "endings")  # each builds on those before it
+_SHARED: Final = (
+    "prelude",
+    "work",
+    "fairness",
+    "waiting",
+    "canary",
+    "claiming",
+    "outbox",
+    "endings",
+    "leaving",
+)  # each builds on those before it
 NAMES: Final = (
     "publish",
     "submit",
@@ -19,6 +29,15 @@ NAMES: Final = (
     "replay",
     "reap",
     "remove",
+    "purge",
+    "expire",
+    "owed",
+    "paid",
+    "forget_tenant",
+    "answer",
+    "owe",
+    "remember",
+    "rate",
     "close",
     "stats",
     "ahead",

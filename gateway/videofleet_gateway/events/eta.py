@@ -16,19 +16,19 @@ def eta_s(
 ) -> float | None:
     """Seconds until the job's video is there; None when no warm worker says how long a step takes."""
     ready = [beacon for beacon in beacons if beacon.state is WorkerState.READY]
-    tail = _tail_s(job.request.tier.name, ready)
+    tail = _tail_s(job.tier.name, ready)
     if tail is None:
         return None
     per_step, after_steps = tail
     if job.progress is not None:
-        steps = job.progress.steps or job.request.tier.num_inference_steps
+        steps = job.progress.steps or job.tier.num_inference_steps
         return round((steps - job.progress.step) * per_step + after_steps, 1)
     lengths = [_length_s(tier, ready) for tier in tiers]
     if ahead is None or not lengths or any(length is None for length in lengths):
         return None
     slowest = max(length for length in lengths if length is not None)
     turns = (ahead + stats.running) // len(ready)  # full rounds before a worker is free for this one
-    own = job.request.tier.num_inference_steps * per_step + after_steps
+    own = job.tier.num_inference_steps * per_step + after_steps
     return round(turns * slowest + own, 1)
 
 

@@ -48,6 +48,10 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "guidance_scale": _GUIDANCE | {"description": "How closely to follow the prompt; the model's own when left out."},
     "guidance_scale_2": _GUIDANCE | {"description": "The same for the low-noise expert, of models that have one."},
     "priority": {"enum": ["interactive", "standard", "batch", None], "description": "Who goes first; standard."},
+    "cache": {
+        "enum": [True, False, "true", "false", None],
+        "description": "false: make it anew though an equal video is there; true when left out.",
+    },
     "deadline": {
         "type": ["string", "integer", "null"],
         "description": "Begin no later: a moment with its time zone, or whole seconds from now.",
@@ -59,5 +63,9 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
             {"type": "object", "properties": {"url": _URL}, "required": ["url"], "additionalProperties": False},
         ],
         "description": "Who is told when the video ends: a public https URL.",
+    },
+    "allow_fallback": {
+        "enum": [True, False, "true", "false", None],
+        "description": "Whether a lower tier will do while the fleet is under load; true.",
     },
 }

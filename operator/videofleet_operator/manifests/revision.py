@@ -83,6 +83,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
                 loading_timeout_s=duration_s(spec.warmup.loading_timeout),
             ),
             store=spec.output.store,
+            watermark=spec.output.watermark,
         ),
         installation=installation.name,
         source=spec.model.source,

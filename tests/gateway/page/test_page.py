@@ -50,8 +50,7 @@ async def finish(gateway: Any, queue: JobQueue, claim: Any, clip: tuple[Path, Pa
 async def claim_newest(queue: JobQueue, tenant: str) -> Any:
     (job,) = await queue.page([FLEET], tenant, after=None, limit=1, newest_first=True)
     while True:
-        claim = await queue.claim(FLEET, worker="tiny-7c9d-x2kfp", revision="r1")
-        assert claim is not None
+        (claim,) = (await queue.claim(FLEET, worker="tiny-7c9d-x2kfp", revision="r1")).claims
         if claim.job.id == job.id:
             return claim
 

@@ -4,18 +4,29 @@ local REASONS = {
   fleet_deleted = 'The VideoGenerator was deleted while the job waited; submit it to another one.',
 }
 
--- outcomes: `<revision>|<tier>|<what>` → how often; what is a state, `steps` (jobs timed) or `step_s` (sum of their
--- seconds per step). A job that no worker had begun has no revision.
+-- outcomes: `<revision>|<tier>|<what>` → how often; what is a field of `Outcomes`. The tier is the one the job is made
+-- in. A job that no worker had begun has no revision.
 local function count(id, what, by)
-  local revision, tier = fields(id, 'revision', 'tier')
-  redis.call('HINCRBYFLOAT', P .. ':outcomes', (revision or '') .. '|' .. tier .. '|' .. what, by or 1)
+  local tier = made_in(id)
+  local key = (field(id, 'revision') or '') .. '|' .. tier .. '|' .. what
+  redis.call('HINCRBYFLOAT', P .. ':outcomes', key, by or 1)
+end
+
+-- An attempt ended in a video, or by a fault that may be the revision's: `rejected` when the output gate found it. Drains
+-- and cancellations tell nothing about a revision.
+local function count_attempt(id, fault)
+  count(id, 'attempts')
+  if fault then count(id, 'attempt_failures') end
+  if fault == 'rejected' then count(id, 'rejected') end
+  judge_canary(field(id, 'revision'), fault)
 end
 
 local function leave_running(id, state)
   local token = field(id, 'token')
-  if token then redis.call('DEL', P .. ':token:' .. token) end
-  settle_charge(id, state)
-  redis.call('HDEL', job_key(id), 'token', 'lease_until_ms', 'progress')
+  if token then redis.call('DEL', token_key(token)) end
+  local used_s = settle_charge(id, state)
+  if used_s then count(id, 'worker_s', used_s) end
+  redis.call('HDEL', job_key(id), 'token', 'lease_until_ms', 'progress', 'batch')
   redis.call('ZREM', RUNNING, id)
 end
 
@@ -24,7 +35,8 @@ local function finish(id, state, code, message)
   leave_running(id, state)
   leave(id)
   redis.call('ZADD', FINISHED, now, id)
-  redis.call('HSET', job_key(id), 'state', state, 'finished_at_ms', int(now))
+  move(id, state)
+  redis.call('HSET', job_key(id), 'finished_at_ms', int(now))
   if code then redis.call('HSET', job_key(id), 'error_code', code, 'error_message', message) end
   if state == 'dead' then redis.call('ZADD', P .. ':dead:' .. field(id, 'tenant'), now, id) end
   count(id, state)
@@ -36,8 +48,10 @@ local function finish_cancelled(id, code)
   return finish(id, 'cancelled', code, REASONS[code] or 'The job was cancelled.')
 end
 
--- A spent attempt ended without a video. The next may begin after `delay_ms`, or at once.
-local function retry_or_bury(id, message, delay_ms)
+-- A spent attempt ended without a video. The next may begin after `delay_ms`, or at once. After a fault the job goes to
+-- stable workers; otherwise the canary that had it has its checkpoint too.
+local function retry_or_bury(id, message, fault, delay_ms)
+  if fault then count_attempt(id, fault) end
   local code = stop_code(id)
   if code then return finish_cancelled(id, code) end
   local rules = policy()
@@ -46,7 +60,8 @@ local function retry_or_bury(id, message, delay_ms)
     return finish(id, 'dead', 'attempts_exhausted', spent .. ' attempts ended without a video; the last: ' .. message)
   end
   leave_running(id, 'queued')
-  redis.call('HSET', job_key(id), 'state', 'queued')
+  move(id, 'queued')
+  if fault or not is_on_trial(field(id, 'revision')) then redis.call('HSET', job_key(id), 'line', 'stable') end
   if delay_ms and delay_ms > 0 then delay(id, delay_ms) else enter(id) end
   return 'queued'
 end
@@ -56,19 +71,21 @@ local function spare(id, cap)
   if redis.call('HINCRBY', job_key(id), 'given_back', 1) <= cap then redis.call('HINCRBY', job_key(id), 'spent', -1) end
 end
 
--- What time alone does: leases run out, deadlines pass, delays end. → ids that were moved by the first two
-local function sweep()
+-- What time alone does: leases run out, deadlines pass, delays end, policies lapse. → ids that the first two moved
+local function sweep(cap)
   local touched = due(RUNNING)
   for _, id in ipairs(touched) do
     local progress = field(id, 'progress')
-    if progress and cjson.decode(progress).advanced then spare(id, 20) end
-    retry_or_bury(id, 'its worker stopped renewing the lease')
+    if progress and cjson.decode(progress).advanced then spare(id, cap) end
+    retry_or_bury(id, 'its worker stopped renewing the lease', 'lost')
   end
   for _, id in ipairs(due(DEADLINES)) do
     finish(id, 'failed', 'deadline_exceeded', 'No worker was free before the deadline.')
     touched[#touched + 1] = id
   end
   for _, id in ipairs(due(DELAYED)) do enter(id) end
+  local rules = policy()
+  if rules and has_lapsed(rules) then dissolve_canary_line() end
   return touched
 end
 

@@ -14,16 +14,25 @@ local function int(number) return string.format('%d', number) end -- tostring wo
 
 local function job_key(id) return P .. ':job:' .. id end
 
+local function token_key(token) return P .. ':token:' .. token end
+
 local function field(id, name) return redis.call('HGET', job_key(id), name) end
 
 local function fields(id, ...) return unpack(redis.call('HMGET', job_key(id), ...)) end
 
 local function due(key) return redis.call('ZRANGEBYSCORE', key, '-inf', now_ms(), 'LIMIT', 0, PAGE) end
 
+local read_policy
 local function policy()
-  local raw = redis.call('GET', P .. ':policy')
-  return raw and cjson.decode(raw)
+  if read_policy == nil then
+    local raw = redis.call('GET', P .. ':policy')
+    read_policy = raw and cjson.decode(raw)
+  end
+  return read_policy
 end
+
+-- Whether nobody has renewed the policy: then marks and fallback are void and nothing goes to a canary.
+local function has_lapsed(rules) return rules.validUntilMs ~= nil and rules.validUntilMs <= now_ms() end
 
 local function closed() return redis.call('GET', P .. ':closed') end
 

@@ -1,2 +1,3 @@
 -- running → queued | dead | cancelled for every lease that ran out, queued → failed for every deadline that passed → ids
-return sweep()
+-- ARGV: cap of give-backs
+return sweep(tonumber(ARGV[1]))

@@ -10,8 +10,10 @@ if depth() >= rules.maxDepth then return { 'full', rules.maxDepth } end
 redis.call('ZREM', FINISHED, id)
 redis.call('ZREM', P .. ':dead:' .. tenant, id)
 redis.call('HDEL', job_key(id), 'error_code', 'error_message', 'finished_at_ms', 'given_back', 'deadline_ms',
-  'cancel_code', 'ended_token')
-redis.call('HSET', job_key(id), 'state', 'queued', 'spent', 0, 'seq', redis.call('INCR', P .. ':seq'),
+  'cancel_code', 'ended_token', 'decided', 'lowered', 'fallback')
+redis.call('HSET', job_key(id), 'line', 'stable', 'spent', 0, 'seq', redis.call('INCR', P .. ':seq'),
   'queued_at_ms', int(now_ms()))
+move(id, 'queued')
+note_arrival(fields(id, 'tier', 'cost'))
 enter(id)
 return 'queued'

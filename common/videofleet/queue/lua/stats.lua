@@ -1,4 +1,32 @@
--- → {waiting, running, oldest wait in ms}
-local oldest = 0
-for _, priority in ipairs(PRIORITIES) do oldest = math.max(oldest, oldest_ms(priority)) end
-return { depth(), redis.call('ZCARD', RUNNING), oldest }
+-- → `QueueStats` as JSON. Seconds are those of the tiers asked for.
+local by_priority, waiting_cost_s, oldest_s = {}, 0, 0
+for _, priority in ipairs(PRIORITIES) do
+  local wait_s = math.max(oldest_ms('stable', priority), oldest_ms('canary', priority)) / 1000
+  by_priority[priority] = { jobs = 0, costS = 0, oldestWaitS = wait_s }
+  oldest_s = math.max(oldest_s, wait_s)
+end
+local work = redis.call('HGETALL', WORK)
+for i = 1, #work, 2 do
+  local priority, tier, cost = string.match(work[i], '^(%a+)|(.*)/(%d+)$')
+  local row, seconds = by_priority[priority], work[i + 1] * expected_s(tier, cost)
+  row.jobs, row.costS = row.jobs + work[i + 1], row.costS + seconds
+  waiting_cost_s = waiting_cost_s + seconds
+end
+local remaining_s, now, running = 0, now_ms(), redis.call('ZRANGE', RUNNING, 0, -1)
+for _, id in ipairs(running) do
+  local tier, cost, started_at_ms = fields(id, 'tier', 'cost', 'started_at_ms')
+  local left = 1 - (now - started_at_ms) / 1000 / math.max(expected_s(made_in(id)), 0.001)
+  remaining_s = remaining_s + math.max(0, math.min(1, left)) * expected_s(tier, cost)
+end
+local trial = redis.call('HMGET', CANARY, 'revision', 'tripped')
+return cjson.encode({
+  waiting = depth(),
+  running = #running,
+  oldestWaitS = oldest_s,
+  waitingCostS = waiting_cost_s,
+  runningRemainingS = remaining_s,
+  arrivedSTotal = tonumber(redis.call('HGET', ARRIVED, 'seconds')) or 0,
+  byPriority = by_priority,
+  canaryWaiting = line_depth('canary'),
+  canaryGivenUp = trial[2] and trial[1] or nil,
+})

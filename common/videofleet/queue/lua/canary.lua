@@ -1,0 +1,69 @@
+-- Which jobs wait for the canary, and when the data plane gives it up by itself.
+-- canary  revision, whose line it is; credit, ‰ of a job; failures, in a row; tripped, 1 once those were too many
+local CANARY = P .. ':canary'
+
+-- The policy's canary, if there is one whose workers may claim.
+local function canary_rule(rules)
+  local rule = rules and rules.canary
+  return rule and rules.tracks[rule.revision] == 'canary' and rule or nil
+end
+
+local function is_on_trial(revision)
+  local trial = redis.call('HMGET', CANARY, 'revision', 'tripped')
+  return trial[1] == revision and not trial[2]
+end
+
+local function is_chosen(tenant, rule)
+  return tonumber(string.sub(redis.sha1hex(rule.revision .. '|' .. tenant), 1, 8), 16) % 1000 < rule.weightPermille
+end
+
+-- The line that a new job joins. Unless tenants stick, any n admissions in a row hold n × weight ± 1 for the canary.
+local function admit(tenant, rules)
+  local rule = canary_rule(rules)
+  if not rule or has_lapsed(rules) or not is_on_trial(rule.revision) then return 'stable' end
+  if rule.stickyBy == 'tenant' then return is_chosen(tenant, rule) and 'canary' or 'stable' end
+  local credit = redis.call('HINCRBY', CANARY, 'credit', rule.weightPermille)
+  if credit < 1000 then return 'stable' end
+  redis.call('HINCRBY', CANARY, 'credit', -1000)
+  return 'canary'
+end
+
+-- The line that workers of a revision serve, or nil.
+local function line_of(revision, rules)
+  local track = rules.tracks[revision]
+  if track ~= 'canary' then return track end
+  local rule = canary_rule(rules)
+  return rule and rule.revision == revision and 'canary' or nil
+end
+
+-- Nobody waits for the canary any more. Whoever did keeps its place.
+local function dissolve_canary_line()
+  for _, id in ipairs(line_ids('canary', {})) do
+    leave(id)
+    redis.call('HSET', job_key(id), 'line', 'stable')
+    enter(id)
+  end
+end
+
+-- A policy came into force: another canary, or none, begins with an empty line and a clean record.
+local function change_canary(rules)
+  local rule = canary_rule(rules)
+  local revision = rule and rule.revision or false
+  if redis.call('HGET', CANARY, 'revision') == revision then return end
+  dissolve_canary_line()
+  redis.call('DEL', CANARY)
+  if revision then redis.call('HSET', CANARY, 'revision', revision) end
+end
+
+-- An attempt of the canary ended in a video, or by a fault.
+local function judge_canary(revision, is_fault)
+  if not is_on_trial(revision) then return end
+  if not is_fault then
+    redis.call('HDEL', CANARY, 'failures')
+    return
+  end
+  local rule = canary_rule(policy())
+  if not rule or redis.call('HINCRBY', CANARY, 'failures', 1) < rule.maxFailuresInRow then return end
+  redis.call('HSET', CANARY, 'tripped', 1)
+  dissolve_canary_line()
+end

@@ -1,0 +1,125 @@
+"""One fleet on a real Redis, as the tests of the queue see it."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from videofleet import ids
+from videofleet.architectures import Architecture
+from videofleet.jobs import Claim, JobState, NewJob, Priority, VideoRequest, VideoResult
+from videofleet.policy import CanaryRule, FallbackRule, FleetPolicy, StickyBy, Track
+from videofleet.queue import Claimed, JobQueue
+from videofleet.tiers import Tier
+
+FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
+FULL = Tier(name="720p", width=1280, height=720, num_frames=81, num_inference_steps=40, fps=16)
+PREVIEW = Tier(name="preview", width=512, height=256, num_frames=33, num_inference_steps=20, fps=16)
+
+
+class Ruled:
+    """A fleet whose policy has canary, fallback and marks. `r1` is stable, `r2` the canary."""
+
+    uid, full, preview = FLEET, FULL, PREVIEW
+
+    def __init__(self, queue: JobQueue, redis: Redis, installation: str) -> None:
+        self.queue, self.redis = queue, redis
+        self.prefix = f"vf:{{{installation}/{FLEET}}}"
+
+    async def publish(self, **changes: object) -> None:
+        """A policy of two tiers and a stable revision, with changes."""
+        fields = {
+            "fleet": "studio/ruled",
+            "fleet_uid": FLEET,
+            "architecture": Architecture.WAN22_T2V_A14B,
+            "tiers": [FULL, PREVIEW],
+            "tracks": {"r1": Track.STABLE},
+            "max_depth": 10_000,
+            "max_attempts": 3,
+            "store": "videos",
+        }
+        await self.queue.publish_policy(FleetPolicy.model_validate(fields | changes))
+
+    async def publish_canary(
+        self, permille: int, sticky_by: StickyBy = StickyBy.NONE, *, revision: str = "r2", **changes: object
+    ) -> None:
+        """With a canary of this weight."""
+        rule = CanaryRule(revision=revision, weight_permille=permille, sticky_by=sticky_by)
+        await self.publish(tracks={"r1": Track.STABLE, revision: Track.CANARY}, canary=rule, **changes)
+
+    async def publish_fallback(self, permille: int, *priorities: Priority, **changes: object) -> None:
+        """With this share of the jobs lowered to the preview."""
+        chosen = list(priorities or Priority)
+        rule = FallbackRule(tier="preview", share_permille=permille, priorities=chosen, cause="long_wait")
+        await self.publish(fallback=rule, **changes)
+
+    async def submit(self, tenant: str = "studio", **changes: Any) -> str:
+        """Queues a job; `tier`, `guidance_scale` and `allow_fallback` are the request's. Returns: its id."""
+        wishes = {name: changes.pop(name) for name in ("tier", "guidance_scale", "allow_fallback") if name in changes}
+        request = VideoRequest.model_validate({"prompt": "a red car", "seed": 1, "tier": FULL} | wishes)
+        job_id = ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10))
+        new = NewJob(id=job_id, fleet_uid=FLEET, tenant=tenant, request=request, **changes)
+        return (await self.queue.submit(new)).job.id
+
+    async def ask(self, revision: str = "r1", *, worker: str = "w1", most: int = 1) -> Claimed:
+        """What a worker gets."""
+        return await self.queue.claim(FLEET, worker=worker, revision=revision, most=most)
+
+    async def claim(self, revision: str = "r1") -> Claim:
+        """The one job that a worker gets."""
+        (claim,) = (await self.ask(revision)).claims
+        return claim
+
+    async def drain(self, revision: str) -> list[str]:
+        """Claims all that this revision is given. Returns: ids."""
+        found: list[str] = []
+        while claims := (await self.ask(revision)).claims:
+            found += [claim.job.id for claim in claims]
+        return found
+
+    async def succeed(self, claim: Claim) -> JobState:
+        """The worker delivers."""
+        return await self.queue.succeed(claim, result(claim))
+
+    async def passes(self, claim: Claim, seconds: float) -> None:
+        """The attempt began so much earlier."""
+        began_ms = int(time.time() * 1000 - seconds * 1000)
+        await self.redis.hset(f"{self.prefix}:job:{claim.job.id}", mapping={"started_at_ms": began_ms})
+
+    async def lease_ends(self, claim: Claim) -> None:
+        """Its worker is gone."""
+        await self.redis.zadd(f"{self.prefix}:running", {claim.job.id: 1}, xx=True)
+        assert await self.queue.reap(FLEET) == [claim.job.id]
+
+    async def ids_in(self, name: str) -> set[str]:
+        """Members of one of the fleet's sorted sets."""
+        return set(await self.redis.zrange(f"{self.prefix}:{name}", 0, -1))
+
+
+def result(claim: Claim) -> VideoResult:
+    """What a worker would tell."""
+    return VideoResult(
+        store="videos",
+        video_key="v",
+        thumbnail_key="t",
+        video_bytes=1,
+        tier=claim.tier,
+        fallback=claim.fallback,
+        seed=1,
+        revision=claim.job.revision or "",
+        attempt=claim.attempt,
+        seconds_per_step=0.5,
+        worker_seconds=1,
+    )
+
+
+@pytest.fixture
+async def ruled(queue: JobQueue, redis_url: str, installation: str) -> AsyncIterator[Ruled]:
+    """A fleet with a stable revision and no other rule."""
+    ruled = Ruled(queue, Redis.from_url(redis_url, decode_responses=True), installation)
+    await ruled.publish()
+    yield ruled
+    await ruled.redis.aclose()
