@@ -14,6 +14,7 @@ from videofleet_cli.rollout import commands as rollout
 from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
+from videofleet_cli.verify import verify
 
 _HELP: Final = """Fleets of text-to-video workers on Kubernetes.
 
@@ -28,6 +29,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(intake.app, name="intake")
 app.command()(erase)
 app.command()(status)
+app.command()(verify)
 app.command()(simulate)
 app.add_typer(rollout.app, name="rollout")
 development.mount(app)

@@ -29,6 +29,7 @@ class WorkerFault(StrEnum):
     LOADING_TIMEOUT = "LoadingTimeout"
     WARMUP_TIMEOUT = "WarmupTimeout"
     OUT_OF_MEMORY = "OutOfMemory"
+    SIGNING_KEY_INVALID = "SigningKeyInvalid"
     STORE_UNREACHABLE = "StoreUnreachable"
     WEIGHTS_DISK = "WeightsDiskFull"  # the volume for weights is full, not writable, or knows no locks
     COMPUTE_CRASHED = "ComputeCrashed"

@@ -101,6 +101,7 @@ class VideoResult(Wire):
     seconds_per_step: float  # mean over the denoising steps
     worker_seconds: float  # claim to commit
     spritesheet_key: str | None = None
+    provenance_key: str | None = None  # where a fleet signs
     rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
 
 

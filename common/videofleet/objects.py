@@ -9,6 +9,7 @@ from typing import Final
 VIDEO: Final = "video.mp4"
 THUMBNAIL: Final = "thumbnail.jpg"
 SPRITESHEET: Final = "spritesheet.jpg"
+PROVENANCE: Final = "provenance.json"
 
 
 def attempt_folder(prefix: str, job: str, attempt: int) -> str:
@@ -29,6 +30,11 @@ def thumbnail_key(prefix: str, job: str, attempt: int) -> str:
 def spritesheet_key(prefix: str, job: str, attempt: int) -> str:
     """Beside the video too."""
     return f"{attempt_folder(prefix, job, attempt)}/{SPRITESHEET}"
+
+
+def provenance_key(prefix: str, job: str, attempt: int) -> str:
+    """Beside the video, where a fleet signs."""
+    return f"{attempt_folder(prefix, job, attempt)}/{PROVENANCE}"
 
 
 def checkpoint_folder(prefix: str, job: str) -> str:

@@ -98,6 +98,7 @@ FAULT_REMEDIES: Final[dict[WorkerFault, str]] = {
     WorkerFault.LOADING_TIMEOUT: "Raise spec.warmup.loadingTimeout, or use a faster volume.",
     WorkerFault.WARMUP_TIMEOUT: "Raise spec.warmup.timeout or lower the tiers.",
     WorkerFault.OUT_OF_MEMORY: "Lower the largest tier or use a bigger GPU.",
+    WorkerFault.SIGNING_KEY_INVALID: "Put a private Ed25519 key in PEM into the Secret, as `ed25519.pem`.",
     WorkerFault.STORE_UNREACHABLE: "Check the store's url and credentials.",
     WorkerFault.WEIGHTS_DISK: "Give the weights a larger volume, or one that workers may write and lock.",
     WorkerFault.COMPUTE_CRASHED: "Read the worker's log.",

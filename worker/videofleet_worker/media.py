@@ -27,12 +27,12 @@ SPRITE_MOST: Final = 25
 Look = Callable[["np.ndarray"], None]  # at a frame, or drawing on it
 
 
-def _nothing(_: "np.ndarray") -> None:
+def untouched(_: "np.ndarray") -> None:
     """What is done to a frame unless somebody asks for more."""
 
 
 def write_video(
-    frames: FramesFile, path: Path, *, title: str, comment: str, see: Look = _nothing, mark: Look = _nothing
+    frames: FramesFile, path: Path, *, title: str, comment: str, see: Look = untouched, mark: Look = untouched
 ) -> None:
     """Encodes the clip; the index stands first (faststart), so playback begins before the download ends.
 
@@ -59,7 +59,7 @@ def write_video(
         container.mux(stream.encode(None))
 
 
-def write_thumbnail(frames: FramesFile, path: Path, *, mark: Look = _nothing) -> None:
+def write_thumbnail(frames: FramesFile, path: Path, *, mark: Look = untouched) -> None:
     """The middle frame as JPEG, at most 640 pixels wide."""
     from PIL import Image
 
@@ -71,7 +71,7 @@ def write_thumbnail(frames: FramesFile, path: Path, *, mark: Look = _nothing) ->
     image.save(path, "JPEG", quality=85)
 
 
-def write_spritesheet(frames: FramesFile, path: Path, *, mark: Look = _nothing) -> None:
+def write_spritesheet(frames: FramesFile, path: Path, *, mark: Look = untouched) -> None:
     """Up to 25 frames at even distances, the first and the last among them, five a row, 160 pixels wide each."""
     from PIL import Image
 

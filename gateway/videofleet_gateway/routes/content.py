@@ -24,6 +24,7 @@ log: Final = logging.getLogger(__name__)
 VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str | None]]]] = {
     "video": ("video/mp4", "mp4", lambda result: result.video_key),
     "thumbnail": ("image/jpeg", "jpg", lambda result: result.thumbnail_key),
+    "provenance": ("application/json", "json", lambda result: result.provenance_key),
     "spritesheet": ("image/jpeg", "jpg", lambda result: result.spritesheet_key),
 }
 

@@ -50,6 +50,7 @@ class ResolvedRevision(Wire):
     store_claim: str | None = None  # claim that holds the store; None: a Secret of the store's name
     redis_secret: str
     durability: str | None = None  # None: the worker's default
+    signing_secret: str | None = None  # None: no provenance is written
     fetching: Fetching | None = None  # None: the source is mounted as it is
 
     @property
@@ -95,6 +96,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
         termination_grace_s=duration_s(worker.termination_grace_period),
         store_claim=installation.stores[spec.output.store],
         redis_secret=installation.redis_secret,
+        signing_secret=spec.output.signing_secret,
         fetching=_fetching(spec, installation),
         durability=None if installation.durability is Durability.AOF else installation.durability,
     )

@@ -31,6 +31,11 @@ class Output(SpecModel):
         ]
         | None
     ) = Field(default=None, description="Line of text in the lower right corner of every frame and picture.")
+    signing_secret: Label | None = Field(
+        default=None,
+        description="Secret of the namespace whose `ed25519.pem` signs where each video came from; nobody when not"
+        " given.",
+    )
     cache: CacheScope = Field(
         default=CacheScope.NONE,
         description="Whose earlier videos may answer a request with the same seed and settings: nobody's, the"
