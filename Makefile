@@ -52,6 +52,9 @@ test: venv model ## The whole suite
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+bench-stages: venv model ## One worker over 500 jobs: start, memory, what runs beside what
+	$(BIN)/python benchmarks/bench_stages.py
+
 bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, encoding
 	$(BIN)/python benchmarks/bench_media.py
 
@@ -64,6 +67,10 @@ bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
 	$(BIN)/python benchmarks/bench_devcluster.py
 
+bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules
+	$(BIN)/python benchmarks/bench_rollout.py
+	$(BIN)/python benchmarks/bench_scaling.py
+
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet -r requirements/torch.txt
@@ -75,4 +82,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: bench-media help venv model crds demo up down check format test bench bench-load bench-devcluster bench-operator lock clean
+.PHONY: bench-stages bench-media help venv model crds demo up down check format test bench bench-load bench-devcluster bench-operator lock clean bench-control
