@@ -61,6 +61,9 @@ bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, en
 bench-load: venv model ## Weights: cold pull, after a kill, second start, flipped byte
 	$(BIN)/python benchmarks/bench_load.py
 
+bench-gateway: venv ## Submissions a second through HTTP, their latency, fairness
+	$(BIN)/python benchmarks/bench_gateway.py
+
 bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 	$(BIN)/python benchmarks/bench_operator.py
 
@@ -85,4 +88,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-stages bench-media bench-load bench-operator bench-devcluster bench-gpu bench-control lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-stages bench-media bench-load bench-gateway bench-operator bench-devcluster bench-gpu bench-control lock clean

@@ -53,7 +53,6 @@ async def prepared(services: Services, caller: Caller, asked: Asked) -> Prepared
         priority=asked.priority,
         deadline_ms=deadline_ms(asked.deadline, now_ms),
         webhook=asked.webhook,
-        body_digest=asked.digest,
     )
     return Prepared(new, policy, advice)
 

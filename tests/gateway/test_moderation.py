@@ -137,3 +137,20 @@ async def test_a_hook_without_an_answer(own_gateway: Any, hook: HookServer, work
         hook.status, hook.answers = 200, {"prompt": {"allow": True}, "video": {"allow": False}}
         hook.release.set()
         assert await content(opened, other.id) == (403, "moderation_refused"), "asked again once it is back"
+
+
+async def test_each_line_of_a_batch_is_judged(own_gateway: Any, hook: HookServer) -> None:
+    lines = "\n".join(json.dumps({"custom_id": each, "body": ASKED}) for each in ("a", "b"))
+    jsonl = {"Content-Type": "application/jsonl"}
+    async with own_gateway.session("rich") as http:
+        hook.answers["prompt"] = {"allow": False}
+        async with http.post("/v1/batches", data=lines, headers=jsonl) as response:
+            assert (response.status, "moderation" in (await response.json())["detail"]) == (422, True)
+        hook.status = 500
+        async with http.post("/v1/batches", data=lines, headers=jsonl) as response:
+            told = await response.json()
+            assert (response.status, told["error"]["code"]) == (503, "moderation_unavailable")
+        hook.status, hook.answers["prompt"] = 200, {"allow": True}
+        async with http.post("/v1/batches", data=lines, headers=jsonl) as response:
+            assert response.status == 202
+    assert len(hook.asked) == 6

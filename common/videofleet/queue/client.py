@@ -197,7 +197,9 @@ class JobQueue:
                 raise FleetClosed("the VideoGenerator was deleted")
             case "conflict":
                 raise IdempotencyConflict("this Idempotency-Key was used with a different request")
-        return Submitted(job=await self.get(rest[0]), created=verdict == "created")
+        if verdict == "created":
+            return Submitted(job=records.queued(job), created=True)
+        return Submitted(job=await self.get(rest[0]), created=False)
 
     async def get(self, job_id: str) -> Job:
         """Raises: JobNotFound."""

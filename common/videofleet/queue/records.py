@@ -16,6 +16,7 @@ from videofleet.jobs import (
     PAYLOAD_VERSION,
     Job,
     JobState,
+    NewJob,
     NoticeState,
     Outcomes,
     Priority,
@@ -77,6 +78,21 @@ def job(fields: Mapping[str, str]) -> Job:
         error_code=fields.get("error_code"),
         error_message=fields.get("error_message"),
         webhook=_webhook(fields),
+    )
+
+
+def queued(new: NewJob) -> Job:
+    """A job that was queued this moment, as reading it would tell."""
+    return Job(
+        id=new.id,
+        fleet_uid=new.fleet_uid,
+        tenant=new.tenant,
+        state=JobState.QUEUED,
+        request=new.request,
+        priority=new.priority,
+        deadline_ms=new.deadline_ms,
+        created_at_ms=ids.created_ms_of(new.id),
+        webhook=Webhook(url=new.webhook) if new.webhook else None,
     )
 
 

@@ -1,7 +1,7 @@
 """The loop that submits what batches hold, in every gateway replica. Doing it twice is one job.
 
-A batch never fills a fleet's queue: it takes at most half of the fleet's depth, no more than the tenant's limit,
-and waits for room otherwise. Cancelling asks each submitted job to stop.
+A batch never fills a fleet's queue: it takes at most half of the fleet's depth, no more than the tenant's limits
+allow, and waits for room otherwise. Cancelling asks each submitted job to stop.
 """
 
 import logging
@@ -90,9 +90,10 @@ async def _submitted(services: Services, tenant: str, line: BatchLine) -> BatchL
 
 
 async def _has_room(services: Services, job: NewJob) -> bool:
+    """Whether the fleet's line is less than half full."""
     policy = await services.fleets.policy(job.fleet_uid)
     if policy is None or policy.closed is not None:
-        return True  # it is told why not
+        return True  # submitting it says why not
     return (await services.figures.of(job.fleet_uid)).stats.waiting * 2 <= policy.max_depth
 
 

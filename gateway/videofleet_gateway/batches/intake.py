@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Final
 
 from videofleet.jobs import Priority
@@ -21,7 +22,7 @@ ENDPOINT: Final = "/v1/videos"
 
 _CUSTOM_ID: Final = re.compile(r"[!-~]{1,64}")
 _KNOWN: Final = frozenset({"custom_id", "method", "url", "body"})
-_BREATH: Final = 10  # lines between two turns of the event loop
+_AT_ONCE: Final = 10  # lines; other requests go on in between
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,10 @@ async def read_lines(services: Services, caller: Caller, data: bytes) -> list[Ba
         message = f"has {len(numbered)} lines; it may have 1 to {MAX_LINES}, each a JSON object"
         raise Unprocessable.from_faults([Fault("file", message)])
     seen: set[str] = set()
-    lines = []
-    for count, (number, line) in enumerate(numbered):
-        if count % _BREATH == 0:
-            await asyncio.sleep(0)  # other requests go on meanwhile
-        lines.append(await _line(services, caller, number, line, seen))
+    lines: list[BatchLine] = []
+    for begin in range(0, len(numbered), _AT_ONCE):
+        page = numbered[begin : begin + _AT_ONCE]
+        lines += await asyncio.gather(*(_line(services, caller, number, line, seen) for number, line in page))
     if not any(line.job for line in lines):
         faults = [Fault(f"line {line.number}", f"{line.error_message}") for line in lines[:20]]
         raise Unprocessable.from_faults(faults)
@@ -57,9 +57,13 @@ async def _line(services: Services, caller: Caller, number: int, line: bytes, se
         custom_id = entry.custom_id
         if custom_id is not None and custom_id in seen:
             raise Unprocessable.from_faults([Fault("custom_id", "stands in the file twice; give each line its own")])
+        seen.add(custom_id or "")
         asked = replace(asked_for(_of_batch(entry.fields)), priority=Priority.BATCH)
         new = (await prepared(services, caller, asked)).job
+        await services.moderator.check_prompt(caller, asked.prompt, asked.negative_prompt)
     except Problem as problem:
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise  # not the line's fault: the whole file is tried again
         return BatchLine(
             number=number,
             custom_id=custom_id,
@@ -67,8 +71,6 @@ async def _line(services: Services, caller: Caller, number: int, line: bytes, se
             error_message=problem.detail,
             error_param=problem.param,
         )
-    if custom_id is not None:
-        seen.add(custom_id)
     return BatchLine(number=number, custom_id=custom_id, job=new)
 
 

@@ -54,13 +54,14 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
-    services = request.app[SERVICES]
-    ready = await prepared(services, request[CALLER], asked)
-    new = ready.job.model_copy(update={"idempotency_key": key})
+    services, caller = request.app[SERVICES], request[CALLER]
+    ready = await prepared(services, caller, asked)
+    again = {"idempotency_key": key, "body_digest": asked.digest} if key else {}
+    new = ready.job.model_copy(update=again)
     try:
         reuses = asked.seed is not None and asked.cache
-        limits = request[CALLER].rules.limits
-        return await submit_or_reuse(services, new, ready.policy, limits, reuses=reuses), ready.advice
+        submitted = await submit_or_reuse(services, new, ready.policy, caller.rules.limits, reuses=reuses)
+        return submitted, ready.advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise
