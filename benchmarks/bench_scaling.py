@@ -30,7 +30,7 @@ WORKERS, COLD_START_S, TARGET_WAIT_S = 8, 180.0, 120.0
 LAST_TUNING_DAY, FIRST_JUDGED_DAY = "2024-11-23", "2024-11-24"
 KEDA_POINTS = (0.5, 1.0, 2.0)
 KEDA_CURVE = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0)
-KNOBS = tuple(itertools.product((60, 120, 240, 480), (30, 60, 120, 300, 600), (60, 300, 900, 1800)))
+KNOBS = tuple(itertools.product((60, 120, 240, 480), (60, 120, 300), (60, 900, 1800)))  # targetWait, down, to zero; s
 console = Console(width=150)
 
 

@@ -11,6 +11,9 @@ from videofleet_cli import development, intake, jobs, screen
 from videofleet_cli.erase import erase
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.rollout import commands as rollout
+from videofleet_cli.scaling.drain import drain
+from videofleet_cli.scaling.explain import explain_scale
+from videofleet_cli.scaling.top import top
 from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
@@ -28,6 +31,9 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(intake.app, name="intake")
 app.command()(erase)
 app.command()(status)
+app.command()(top)
+app.command("explain-scale")(explain_scale)
+app.command()(drain)
 app.command()(simulate)
 app.add_typer(rollout.app, name="rollout")
 development.mount(app)

@@ -3,6 +3,7 @@
 States: queued → running → succeeded | failed | cancelled | dead; running → queued on reclaim, drain or retry.
 """
 
+import hashlib
 from enum import StrEnum
 from typing import Final
 
@@ -162,6 +163,11 @@ class NewJob(Wire):
     deadline_ms: int | None = None  # since the epoch
     webhook: str | None = Field(default=None, repr=False)  # URL to tell when the job ends
     body_digest: str = ""  # SHA-256 of the request body: the same key with another body is a conflict
+
+    @property
+    def idempotency_digest(self) -> str:
+        """What stands for the key in Redis; "" without one."""
+        return hashlib.sha256(self.idempotency_key.encode()).hexdigest() if self.idempotency_key else ""
 
 
 class Claim(Wire):

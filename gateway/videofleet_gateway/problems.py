@@ -29,6 +29,8 @@ from videofleet.queue import (
     JobNotDead,
     JobNotFinished,
     JobNotFound,
+    Limit,
+    LimitReached,
     QueueError,
     QueueFull,
     QueueUnavailable,
@@ -192,6 +194,8 @@ def _queue_problem(error: QueueError) -> Problem | None:
             )
         case QueueFull():
             return TooManyRequests(f"{error}; try again later", headers=_retry(RETRY_FULL_S))
+        case LimitReached():
+            return _limit_reached(error)
         case FleetClosed():
             return Gone("this fleet was deleted; choose another: GET /v1/models", param="model")
         case FleetUnknown():
@@ -240,3 +244,16 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
     if problem.faults:
         body["errors"] = [{"field": fault.field, "detail": fault.message} for fault in problem.faults]
     return body | problem.members
+
+
+def _limit_reached(error: LimitReached) -> TooManyRequests:
+    code, detail, retry_s = {
+        Limit.QUEUED: ("too_many_queued", "jobs waiting; try again when one has begun", RETRY_FULL_S),
+        Limit.UNFINISHED: ("too_many_unfinished", "unfinished jobs; try again when one is done", RETRY_FULL_S),
+        Limit.SECONDS: (
+            "worker_seconds_spent",
+            "worker seconds a day, and this job would exceed them; try again after midnight UTC, or a smaller tier",
+            error.day_left_s,
+        ),
+    }[error.limit]
+    return TooManyRequests(f"you may have {error.most} {detail}", code=code, headers=_retry(retry_s))

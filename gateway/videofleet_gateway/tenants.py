@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from videofleet.queue import TenantLimits
 from videofleet_gateway.prompts.review import PromptPolicy
 
 
@@ -20,5 +21,12 @@ class TenantRules(BaseModel):
         tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=100)], ...],
         Field(max_length=10_000),
     ] = ()
-    max_queued_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # waiting in one fleet
+    max_queued_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # waiting, over all fleets
+    max_unfinished_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # waiting or running, over all fleets
+    worker_seconds_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None  # UTC; over all fleets
     requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # of each gateway replica
+
+    @property
+    def limits(self) -> TenantLimits:
+        """Those that the queue holds it to."""
+        return TenantLimits(self.max_queued_jobs, self.max_unfinished_jobs, self.worker_seconds_per_day)

@@ -127,5 +127,10 @@ def usage(jobs: Mapping[str, int], worker_seconds: float, rules: TenantRules) ->
         "object": "usage",
         "jobs": {spelled: jobs.get(state, 0) for state, spelled in _USAGE.items()},
         "worker_seconds": round(worker_seconds, 3),
-        "limits": {"requests_per_minute": rules.requests_per_minute, "queued_jobs": rules.max_queued_jobs},
+        "limits": {
+            "requests_per_minute": rules.requests_per_minute,
+            "queued_jobs": rules.max_queued_jobs,
+            "unfinished_jobs": rules.max_unfinished_jobs,
+            "worker_seconds_per_day": rules.worker_seconds_per_day,
+        },
     }

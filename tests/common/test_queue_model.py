@@ -10,14 +10,15 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
-from queue_model import Limits, Model, ModelJob, Rules
+from queue_model import Limits, Model, ModelJob, Rules, Wish
 from redis import Redis
 
 from videofleet import ids
@@ -70,6 +71,16 @@ rules_of_the_moment = st.builds(
     has_lapsed=st.sampled_from([False, False, False, True]),
     epoch=st.sampled_from([0, 0, 0, 0, 1]),
 ).map(lambda rules: rules if rules.canary != rules.stable else Rules(rules.stable, epoch=rules.epoch))
+
+
+wishes_of_users = st.builds(
+    Wish,
+    tenant=st.sampled_from(TENANTS),
+    priority=st.sampled_from(list(Priority)),
+    deadline=st.sampled_from([False, False, True]),
+    tier=st.sampled_from(["full", "full", "low"]),
+    allow_fallback=st.sampled_from([True, True, False]),
+)
 
 
 def policy_of(fleet_uid: str, rules: Rules) -> FleetPolicy:
@@ -133,33 +144,38 @@ class Machine(RuleBasedStateMachine):
         except tuple(ANSWERS) as refusal:
             return ANSWERS[type(refusal)]
 
+    @initialize(rules=rules_of_the_moment)
+    def begin(self, rules: Rules) -> None:
+        self.publish(rules)
+
     @rule(rules=rules_of_the_moment)
+    def change_policy(self, rules: Rules) -> None:
+        self.publish(rules)
+
     def publish(self, rules: Rules) -> None:
         got = self.answer(self.queue.publish_policy(policy_of(self.fleet, rules)))
         assert (got or "published") == self.model.publish(rules)
 
-    @rule(
-        target=jobs,
-        tenant=st.sampled_from(TENANTS),
-        priority=st.sampled_from(list(Priority)),
-        deadline=st.booleans(),
-        tier=st.sampled_from(["full", "full", "low"]),
-        allow_fallback=st.booleans(),
-    )
-    def submit(self, tenant: str, priority: Priority, deadline: bool, tier: str, allow_fallback: bool) -> Any:
-        job_id = ids.job_id(self.fleet, time.time_ns() // 1_000_000, os.urandom(10))
-        new = NewJob(
-            id=job_id,
-            fleet_uid=self.fleet,
-            tenant=tenant,
-            priority=priority,
-            deadline_ms=FAR_MS if deadline else None,
-            request=VideoRequest(prompt="a red car", seed=1, tier=TIERS[tier], allow_fallback=allow_fallback),
-        )
-        got = self.answer(self.queue.submit(new))
-        expected = self.model.submit(ModelJob(job_id, tenant, priority, 0, deadline, tier, allow_fallback))
-        assert (got if isinstance(got, str) else "created") == expected
-        return job_id if expected == "created" else multiple()
+    @rule(target=jobs, wishes=st.lists(wishes_of_users, min_size=1, max_size=4))
+    def submit(self, wishes: list[Wish]) -> Any:
+        created = []
+        for wish in wishes:
+            job_id = ids.job_id(self.fleet, time.time_ns() // 1_000_000, os.urandom(10))
+            new = NewJob(
+                id=job_id,
+                fleet_uid=self.fleet,
+                tenant=wish.tenant,
+                priority=wish.priority,
+                deadline_ms=FAR_MS if wish.deadline else None,
+                request=VideoRequest(
+                    prompt="a red car", seed=1, tier=TIERS[wish.tier], allow_fallback=wish.allow_fallback
+                ),
+            )
+            got = self.answer(self.queue.submit(new))
+            expected = self.model.submit(ModelJob(job_id, 0, **asdict(wish)))
+            assert (got if isinstance(got, str) else "created") == expected
+            created += [job_id] if expected == "created" else []
+        return multiple(*created)
 
     @rule(
         target=claims,
@@ -222,7 +238,10 @@ class Machine(RuleBasedStateMachine):
         else:
             assert got == expected
 
-    @rule(job_id=jobs)
+    @rule(job_id=jobs, act=st.sampled_from(["cancel", "remove", "replay"]))
+    def manage(self, job_id: str, act: str) -> None:
+        {"cancel": self.cancel, "remove": self.remove, "replay": self.replay}[act](job_id)
+
     def cancel(self, job_id: str) -> None:
         got = self.answer(self.queue.cancel(job_id, ErrorCode.CANCELLED_BY_USER))
         job = self.model.jobs.get(job_id)
@@ -233,7 +252,6 @@ class Machine(RuleBasedStateMachine):
         elif job.state == "running":
             job.cancel = True
 
-    @rule(job_id=jobs)
     def remove(self, job_id: str) -> None:
         job = self.model.jobs.get(job_id)
         if job is not None and job.state in ("queued", "running"):
@@ -244,7 +262,6 @@ class Machine(RuleBasedStateMachine):
         assert got == "missing" if job is None else got.id == job_id
         self.model.jobs.pop(job_id, None)
 
-    @rule(job_id=jobs)
     def replay(self, job_id: str) -> None:
         got = self.answer(self.queue.replay(job_id))
         assert (got if isinstance(got, str) else got.state) == self.model.replay(job_id)
@@ -330,6 +347,16 @@ class Machine(RuleBasedStateMachine):
         assert +counted == +self.model.outcomes
         assert +attempts == +self.model.attempts
 
+    @invariant()
+    def every_tenants_usage_is_as_its_records_say(self) -> None:
+        for tenant in TENANTS:
+            own = [job for job in self.model.jobs.values() if job.tenant == tenant]
+            used = self.run(self.queue.usage([self.fleet], tenant))
+            assert +Counter(used.jobs) == Counter(job.state for job in own)
+            unfinished = sum(TIERS[job.tier].cost for job in own if job.state in ("queued", "running"))
+            ahead_s = float(self.redis.hget(f"{self.prefix}:usage:{tenant}", "ahead_s") or 0)
+            assert unfinished or abs(ahead_s) < 1e-6, "nothing is ahead of a tenant whose jobs are over"
+
     def members(self, name: str) -> set[str]:
         return set(self.redis.zrange(f"{self.prefix}:{name}", 0, -1))
 
@@ -357,6 +384,6 @@ def test_redis_does_what_the_model_says(redis_url: str, monkeypatch: pytest.Monk
         queue = JobQueue.connect(redis_url, "model")
         run_machine(
             lambda: Machine(redis_url, runner, queue),
-            settings=settings(max_examples=80, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
+            settings=settings(max_examples=50, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
         )
         runner.run(queue.close())

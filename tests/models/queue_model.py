@@ -43,17 +43,28 @@ class Rules:
         return "canary" if revision == self.canary else None
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a user submits."""
+
+    tenant: str
+    priority: Priority
+    deadline: bool
+    tier: str
+    allow_fallback: bool
+
+
 @dataclass
 class ModelJob:
     """One job as it should be."""
 
     id: str
+    seq: int
     tenant: str
     priority: Priority
-    seq: int
     deadline: bool
-    tier: str = "full"
-    allow_fallback: bool = True
+    tier: str
+    allow_fallback: bool
     line: str = "stable"
     state: str = "queued"
     code: str | None = None

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from videofleet import logs
 from videofleet.beacons import TierTiming, WorkerFault, WorkerState
-from videofleet.queue import JobQueue
+from videofleet.queue import JobQueue, QueueError
 from videofleet.store import ObjectStore, StoreError
 from videofleet_worker import health, protocol
 from videofleet_worker.attempts import Attempts
@@ -119,6 +119,8 @@ class Worker:
 
     async def _live(self) -> None:
         self._prepare_scratch()
+        if not await self._unless_drained(self._trusted_queue()):
+            return
         model, spec = self._settings.model, self._settings.spec
         await asyncio.to_thread(check_model_folder, model, spec.architecture)
         if not await self._unless_drained(self._verified(model)):
@@ -195,6 +197,16 @@ class Worker:
             return await task if task.done() else None
         finally:
             await end(task, draining)
+
+    async def _trusted_queue(self) -> bool:
+        """True once Redis answers and keeps what it acknowledges, as the gateway asks of it too."""
+        while True:
+            try:
+                await self._queue.check_durability()
+                return True
+            except QueueError as error:
+                self.status.enter(WorkerState.LOADING, str(error))
+            await asyncio.sleep(1.0)
 
     async def _opened_store(self) -> ObjectStore:
         """The store, once it has taken and returned an object. Raises: Fault."""

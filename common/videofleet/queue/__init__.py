@@ -13,12 +13,15 @@ from videofleet.queue.errors import (
     JobNotFinished,
     JobNotFound,
     LeaseLost,
+    Limit,
+    LimitReached,
     QueueError,
     QueueFull,
     QueueUnavailable,
     StaleEpoch,
 )
 from videofleet.queue.leaving import Leaving, Owed
+from videofleet.queue.limits import TenantLimits
 from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
@@ -34,6 +37,8 @@ __all__ = [
     "JobQueue",
     "LeaseLost",
     "Leaving",
+    "Limit",
+    "LimitReached",
     "Notice",
     "Outbox",
     "Owed",
@@ -43,4 +48,5 @@ __all__ = [
     "Settled",
     "StaleEpoch",
     "Submitted",
+    "TenantLimits",
 ]

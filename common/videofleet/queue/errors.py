@@ -4,6 +4,7 @@ QueueError
 ├── QueueUnavailable     Redis does not answer, or no replica confirms in time: retry later
 ├── StaleEpoch           a later leader has published: step down
 ├── QueueFull            the fleet's maxDepth is reached: retry later
+├── LimitReached         the tenant has, over all fleets, what it may have: retry later
 ├── FleetUnknown         no policy was ever published for it
 ├── FleetClosed          its VideoGenerator was deleted
 ├── IdempotencyConflict  the key was used with another body
@@ -12,6 +13,8 @@ QueueError
 ├── JobNotDead           only dead jobs are replayed
 └── LeaseLost            the token is not valid any more: drop the attempt, another worker has the job
 """
+
+from enum import StrEnum
 
 
 class QueueError(Exception):
@@ -36,6 +39,24 @@ class QueueFull(QueueError):
     def __init__(self, max_depth: int) -> None:
         self.max_depth = max_depth
         super().__init__(f"{max_depth} jobs are waiting, the most this fleet allows (spec.queue.maxDepth)")
+
+
+class Limit(StrEnum):
+    """What a tenant may have over all fleets."""
+
+    QUEUED = "queued"
+    UNFINISHED = "unfinished"
+    SECONDS = "seconds"
+
+
+class LimitReached(QueueError):
+    """The tenant has what it may have."""
+
+    def __init__(self, limit: Limit, most: int, day_left_s: int) -> None:
+        self.limit = limit
+        self.most = most
+        self.day_left_s = day_left_s  # until midnight UTC, by Redis' clock
+        super().__init__(f"the tenant may have {most} {limit}")
 
 
 class FleetUnknown(QueueError):

@@ -6,6 +6,11 @@ def fleet_prefix(installation: str, fleet_uid: str) -> str:
     return f"vf:{{{installation}/{fleet_uid}}}"
 
 
+def tenant_prefix(installation: str, name: str) -> str:
+    """Prefix and cluster hash tag of one tenant over all fleets. No fleet UID looks like it."""
+    return f"vf:{{{installation}/tenant/{name}}}"
+
+
 def fleet_index(installation: str) -> str:
     """Hash of all fleets: UID → namespace/name."""
     return f"vf:{{{installation}}}:fleets"
@@ -14,6 +19,11 @@ def fleet_index(installation: str) -> str:
 def job(prefix: str, job_id: str) -> str:
     """Hash of one job."""
     return f"{prefix}:job:{job_id}"
+
+
+def usage(prefix: str, name: str) -> str:
+    """Hash of what a tenant has in one fleet."""
+    return f"{prefix}:usage:{name}"
 
 
 def tenant(prefix: str, name: str) -> str:

@@ -16,6 +16,7 @@ def _list_of(schema: str) -> dict[str, Any]:
 
 _TEXT: Final = {"type": "string"}
 _TIME: Final = {"type": ["integer", "null"], "description": "Unix seconds."}
+_LIMIT: Final = {"type": ["integer", "null"], "description": "null: none."}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _STATUS: Final = {"enum": ["queued", "in_progress", "completed", "failed"]}
 _ETA: Final = {"type": ["number", "null"], "description": "Seconds until the video is there; null when not known."}
@@ -143,9 +144,11 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "jobs": _closed(
                 dict.fromkeys(("queued", "in_progress", "completed", "failed", "cancelled", "dead"), _COUNT)
             ),
-            "worker_seconds": {"type": "number", "description": "From claim to commit, of completed videos."},
+            "worker_seconds": {"type": "number", "description": "Of all attempts ever, claim to end."},
             "limits": _closed(
-                {"requests_per_minute": {"type": ["integer", "null"]}, "queued_jobs": {"type": ["integer", "null"]}}
+                dict.fromkeys(
+                    ("requests_per_minute", "queued_jobs", "unfinished_jobs", "worker_seconds_per_day"), _LIMIT
+                )
             ),
         }
     ),

@@ -22,12 +22,11 @@ from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
 from videofleet_gateway.paging import asked_page
-from videofleet_gateway.problems import RETRY_FULL_S, Fault, TooManyRequests, Unprocessable, intake_paused, problem_of
+from videofleet_gateway.problems import Fault, Unprocessable, intake_paused, problem_of
 from videofleet_gateway.prompts.advice import Advice, Weight
 from videofleet_gateway.prompts.review import Review, review, shown
 from videofleet_gateway.reuse import submit_or_reuse
-from videofleet_gateway.services import CALLER, JOB_ID, SERVICES, Services
-from videofleet_gateway.tenants import TenantRules
+from videofleet_gateway.services import CALLER, JOB_ID, SERVICES
 from videofleet_gateway.validation import Asked, asked_for, video_request
 from videofleet_gateway.webhooks.admission import check_webhook
 
@@ -82,24 +81,12 @@ async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[
         idempotency_key=key,
         body_digest=asked.digest,
     )
-    await _check_room(services, new, rules)
     try:
         reuses = asked.seed is not None and asked.cache
-        return await submit_or_reuse(services, new, policy, reuses=reuses), advice
+        return await submit_or_reuse(services, new, policy, rules.limits, reuses=reuses), advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise
-
-
-async def _check_room(services: Services, new: NewJob, rules: TenantRules) -> None:
-    """Jobs that come at the very same time may each find the last place. Raises: TooManyRequests."""
-    most = rules.max_queued_jobs
-    if most is not None and await services.queue.waiting_before(new) >= most:
-        raise TooManyRequests(
-            f"you have {most} jobs waiting in this fleet, the most you may; try again when one has begun",
-            code="too_many_queued",
-            headers={"Retry-After": str(RETRY_FULL_S)},
-        )
 
 
 def _lowered(judged: Review, made: VideoRequest, policy: FleetPolicy) -> list[Advice]:

@@ -34,7 +34,10 @@ local function leave_running(id, state)
   local token = field(id, 'token')
   if token then redis.call('DEL', token_key(token)) end
   local used_s = settle_charge(id, state)
-  if used_s then count(id, 'worker_s', used_s) end
+  if used_s then
+    count(id, 'worker_s', used_s)
+    note_use(field(id, 'tenant'), used_s)
+  end
   redis.call('HDEL', job_key(id), 'token', 'lease_until_ms', 'progress', 'batch')
   redis.call('ZREM', RUNNING, id)
 end
