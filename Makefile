@@ -60,6 +60,7 @@ bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 f
 
 bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules
 	$(BIN)/python benchmarks/bench_rollout.py
+	$(BIN)/python benchmarks/bench_abort.py
 	$(BIN)/python benchmarks/bench_scaling.py
 
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
