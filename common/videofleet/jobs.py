@@ -56,6 +56,13 @@ class ErrorCode(StrEnum):
         return self is ErrorCode.NOT_FINITE
 
 
+class Verdict(StrEnum):
+    """What the moderation hook said of a video."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
 class VideoRequest(Wire):
     """What a worker needs to make the video; nothing of it ever reaches a log."""
 
@@ -92,6 +99,7 @@ class VideoResult(Wire):
     store: str
     video_key: str
     thumbnail_key: str
+    spritesheet_key: str = ""  # older videos have none
     video_bytes: int
     tier: Tier  # as delivered
     fallback: str | None = None  # why that is lower than what was asked for
@@ -139,6 +147,7 @@ class Job(Wire):
     fallback: str | None = None  # why
     cancel_requested: bool = False
     progress: Progress | None = None
+    verdict: Verdict | None = None  # None: nobody judged it yet
     cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None
