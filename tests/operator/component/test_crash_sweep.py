@@ -196,6 +196,7 @@ class CanaryLife(Life):
         await self.ask(f"retry:{new}")
         await wait_until(self.stepping(lambda: self.is_on_trial(old)), 30)
         await self.ask(f"promote:{new}")
+        await wait_until(self.stepping(world.is_settled), 30)
         await wait_until(self.stepping(lambda: self.is_tidy(old)), 30)
         assert (await self.policy()).tracks == {new: "stable"}
 
