@@ -52,6 +52,15 @@ test: venv model ## The whole suite
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+bench-stages: venv model ## One worker over 500 jobs: start, memory, what runs beside what
+	$(BIN)/python benchmarks/bench_stages.py
+
+bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, encoding
+	$(BIN)/python benchmarks/bench_media.py
+
+bench-load: venv model ## Weights: cold pull, after a kill, second start, flipped byte
+	$(BIN)/python benchmarks/bench_load.py
+
 bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 	$(BIN)/python benchmarks/bench_operator.py
 
@@ -77,4 +86,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-control bench-devcluster bench-gpu bench-operator lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-stages bench-media bench-load bench-operator bench-devcluster bench-gpu bench-control lock clean

@@ -147,6 +147,7 @@ REFUSED = [
     ("share", {"warmup__stableWithin": "100%"}, "share below 100%"),
     ("dtype", {"model__dtype": "float32"}, "not one of"),
     ("store", {"output__store": "Videos"}, "lower-case"),
+    ("blank watermark", {"output__watermark": " "}, "printable ASCII"),
     ("prefix", {"output__prefix": "/a"}, "relative path"),
     ("prefix upwards", {"output__prefix": "a/../b"}, "relative path"),
     ("tenant", {"access__tenants": ["a b"]}, "lower-case"),

@@ -22,9 +22,10 @@ from videofleet_gateway.services import CALLER, REQUEST_ID, SERVICES
 
 log: Final = logging.getLogger(__name__)
 
-VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
+VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str | None]]]] = {
     "video": ("video/mp4", "mp4", lambda result: result.video_key),
     "thumbnail": ("image/jpeg", "jpg", lambda result: result.thumbnail_key),
+    "provenance": ("application/json", "json", lambda result: result.provenance_key),
     "spritesheet": ("image/jpeg", "jpg", lambda result: result.spritesheet_key),
 }
 
@@ -61,6 +62,8 @@ async def content(request: web.Request) -> web.StreamResponse:
     if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
     store, key = request.app[SERVICES].store(result.store), key_of(result)
+    if key is None:
+        raise NotFound(f"this video was made without a {variant}", code="variant_missing")
     if request.method == "GET" and (address := await store.presigned(key, _PRESIGNED_S)) is not None:
         return web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
     size_bytes = (await request.app[SERVICES].head(store, key)).size_bytes
