@@ -75,6 +75,7 @@ bench-gpu: venv ## Full-size random models on this machine's GPU: speed, memory,
 
 bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules
 	$(BIN)/python benchmarks/bench_rollout.py
+	$(BIN)/python benchmarks/bench_abort.py
 	$(BIN)/python benchmarks/bench_scaling.py
 
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt

@@ -152,6 +152,14 @@ REFUSED = [
     ("prefix upwards", {"output__prefix": "a/../b"}, "relative path"),
     ("tenant", {"access__tenants": ["a b"]}, "lower-case"),
     ("memory", {"worker__resources": {"limits": {"memory": "lots"}}}, "does not match"),
+    ("no weight", {"rollout__steps": [{"weight": "0%"}]}, "above 0%"),
+    ("whole weight", {"rollout__steps": [{"weight": "100%"}]}, "above 0%"),
+    ("no step", {"rollout__steps": []}, "less than 1 item"),
+    ("eleven steps", {"rollout__steps": [{"weight": "5%"}] * 11}, "more than 10 items"),
+    ("hold", {"rollout__steps": [{"weight": "5%", "hold": "Auto"}]}, "not one of"),
+    ("surge", {"rollout__surge": "Maybe"}, "not one of"),
+    ("surge timeout", {"rollout__surgeTimeout": "soon"}, "between 1s and 24h"),
+    ("false alarms", {"rollout__analysis": {"falseAlarmRate": "0%"}}, "above 0%"),
     ("floats", {"tiers": [tier(width=1280.5)]}, "not of type"),
 ]
 
