@@ -58,6 +58,11 @@ bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
 	$(BIN)/python benchmarks/bench_devcluster.py
 
+bench-control: bench-scaling ## The control plane's goals, on paper
+
+bench-scaling: venv ## Scaling and fallback beside KEDA+HPA and a clairvoyant bound (TRACE=file.csv)
+	$(BIN)/python benchmarks/bench_scaling.py $(if $(TRACE),--trace $(TRACE))
+
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet -r requirements/torch.txt
@@ -69,4 +74,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-operator lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-control bench-operator bench-scaling lock clean
