@@ -10,11 +10,11 @@ help: ## Show this help
 venv: $(VENV)/installed ## Make .venv with everything pinned
 
 # torch comes first and by its exact version: a plain `torch` would pull gigabytes of CUDA.
-$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt pyproject.toml
+$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt requirements/axe.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt -r requirements/axe.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -58,9 +58,11 @@ bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
 	$(BIN)/python benchmarks/bench_devcluster.py
 
-bench-control: bench-scaling ## The control plane's goals, on paper
+bench-gpu: venv ## Full-size random models on this machine's GPU: speed, memory, share of the floor
+	$(BIN)/python benchmarks/gpu
 
-bench-scaling: venv ## Scaling and fallback beside KEDA+HPA and a clairvoyant bound (TRACE=file.csv)
+bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules (TRACE=file.csv)
+	$(BIN)/python benchmarks/bench_rollout.py
 	$(BIN)/python benchmarks/bench_scaling.py $(if $(TRACE),--trace $(TRACE))
 
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
@@ -74,4 +76,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-control bench-operator bench-scaling lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-control bench-devcluster bench-gpu bench-operator lock clean

@@ -3,6 +3,7 @@
 States: queued → running → succeeded | failed | cancelled | dead; running → queued on reclaim, drain or retry.
 """
 
+import hashlib
 from enum import StrEnum
 from typing import Final
 
@@ -55,6 +56,13 @@ class ErrorCode(StrEnum):
         return self is ErrorCode.NOT_FINITE
 
 
+class Verdict(StrEnum):
+    """What the moderation hook said of a video."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
 class VideoRequest(Wire):
     """What a worker needs to make the video; nothing of it ever reaches a log."""
 
@@ -91,6 +99,7 @@ class VideoResult(Wire):
     store: str
     video_key: str
     thumbnail_key: str
+    spritesheet_key: str = ""  # older videos have none
     video_bytes: int
     tier: Tier  # as delivered
     fallback: str | None = None  # why that is lower than what was asked for
@@ -138,6 +147,7 @@ class Job(Wire):
     fallback: str | None = None  # why
     cancel_requested: bool = False
     progress: Progress | None = None
+    verdict: Verdict | None = None  # None: nobody judged it yet
     cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None
@@ -162,6 +172,11 @@ class NewJob(Wire):
     deadline_ms: int | None = None  # since the epoch
     webhook: str | None = Field(default=None, repr=False)  # URL to tell when the job ends
     body_digest: str = ""  # SHA-256 of the request body: the same key with another body is a conflict
+
+    @property
+    def idempotency_digest(self) -> str:
+        """What stands for the key in Redis; "" without one."""
+        return hashlib.sha256(self.idempotency_key.encode()).hexdigest() if self.idempotency_key else ""
 
 
 class Claim(Wire):

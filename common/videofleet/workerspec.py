@@ -20,12 +20,27 @@ class Dtype(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Offload(StrEnum):
+    """What of the weights waits in host memory until its turn."""
+
+    NONE = "none"
+    MODEL = "model"  # text encoder, each expert and VAE take turns
+    GROUP = "group"  # also the blocks of an expert do
+
+
 class Warmup(Wire):
     """When a tier counts as warm: seconds per step of two runs in a row agree."""
 
     max_runs: int
     stable_within: float  # ratio, 0.05 = 5 %
     timeout_s: float
+
+
+class Guidance(Wire):
+    """What a request that says nothing gets; None: the pipeline's default, and for low noise as for high noise."""
+
+    high_noise: float | None = None
+    low_noise: float | None = None
 
 
 class Parallelism(Wire):
@@ -41,9 +56,8 @@ class Parallelism(Wire):
         return self.cfg * self.ulysses
 
 
-def is_default(value: Wire) -> bool:
-    """Whether a section is what it is when not given; it is not written then."""
-    return value == type(value)()
+def _is_default(value: object) -> bool:
+    return value in (Guidance(), Parallelism(), Offload.NONE)
 
 
 class WorkerSpec(Wire):
@@ -56,8 +70,10 @@ class WorkerSpec(Wire):
     revision: str
     architecture: Architecture
     dtype: Dtype
+    guidance: Guidance = Field(default=Guidance(), exclude_if=_is_default)
     gpus: int  # 0: CPU
-    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=is_default)
+    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=_is_default)
+    offload: Offload = Field(default=Offload.NONE, exclude_if=_is_default)
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to

@@ -23,12 +23,15 @@ from typing import Any, Final
 from aiohttp import web
 
 from videofleet.queue import (
+    BatchNotFound,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
     JobNotDead,
     JobNotFinished,
     JobNotFound,
+    Limit,
+    LimitReached,
     QueueError,
     QueueFull,
     QueueUnavailable,
@@ -192,6 +195,8 @@ def _queue_problem(error: QueueError) -> Problem | None:
             )
         case QueueFull():
             return TooManyRequests(f"{error}; try again later", headers=_retry(RETRY_FULL_S))
+        case LimitReached():
+            return _limit_reached(error)
         case FleetClosed():
             return Gone("this fleet was deleted; choose another: GET /v1/models", param="model")
         case FleetUnknown():
@@ -202,6 +207,8 @@ def _queue_problem(error: QueueError) -> Problem | None:
                 code="idempotency_conflict",
                 param="Idempotency-Key",
             )
+        case BatchNotFound():
+            return NotFound("no such batch; it has expired, or belongs to another key", code="batch_not_found")
         case JobNotDead():
             return Conflict("only videos whose attempts are exhausted are replayed; GET /v1/dead lists them")
         case JobNotFound() | JobNotFinished():  # not finished: it was given back between two of our reads
@@ -240,3 +247,16 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
     if problem.faults:
         body["errors"] = [{"field": fault.field, "detail": fault.message} for fault in problem.faults]
     return body | problem.members
+
+
+def _limit_reached(error: LimitReached) -> TooManyRequests:
+    code, detail, retry_s = {
+        Limit.QUEUED: ("too_many_queued", "jobs waiting; try again when one has begun", RETRY_FULL_S),
+        Limit.UNFINISHED: ("too_many_unfinished", "unfinished jobs; try again when one is done", RETRY_FULL_S),
+        Limit.SECONDS: (
+            "worker_seconds_spent",
+            "worker seconds a day, and this job would exceed them; try again after midnight UTC, or a smaller tier",
+            error.day_left_s,
+        ),
+    }[error.limit]
+    return TooManyRequests(f"you may have {error.most} {detail}", code=code, headers=_retry(retry_s))

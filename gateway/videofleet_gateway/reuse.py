@@ -14,7 +14,7 @@ from typing import Final
 from videofleet import objects
 from videofleet.jobs import Job, JobState, NewJob, VideoRequest, VideoResult
 from videofleet.policy import CacheScope, FleetPolicy, Track
-from videofleet.queue import JobNotFound, Owed, Submitted
+from videofleet.queue import JobNotFound, Owed, Submitted, TenantLimits
 from videofleet.store import StoreError
 from videofleet.tiers import Tier
 from videofleet_gateway.services import Services
@@ -62,14 +62,16 @@ def _shape(tier: Tier) -> tuple[int, ...]:
     return tier.width, tier.height, tier.num_frames, tier.num_inference_steps, tier.fps
 
 
-async def submit_or_reuse(services: Services, new: NewJob, policy: FleetPolicy, *, reuses: bool) -> Submitted:
+async def submit_or_reuse(
+    services: Services, new: NewJob, policy: FleetPolicy, limits: TenantLimits, *, reuses: bool
+) -> Submitted:
     """Queues the job; where an earlier video fits, it has succeeded on return. Raises: as JobQueue.submit."""
     where = scope(policy, new.tenant) if reuses else None
     if where is None:
-        return await services.queue.submit(new)
+        return await services.queue.submit(new, limits)
     found = digest(new.request)
     copy = await _copied(services, new, policy, await services.queue.cache.candidates(policy.fleet_uid, where, found))
-    submitted = await services.queue.submit(new)
+    submitted = await services.queue.submit(new, limits)
     if not submitted.created:
         return submitted
     await services.queue.cache.remember(submitted.job, where, found)
@@ -91,6 +93,8 @@ async def _copied(services: Services, new: NewJob, policy: FleetPolicy, candidat
         folder = objects.attempt_folder(*place)
         owed = await services.queue.cache.owe(new.fleet_uid, job.result.store, folder)
         keys = {"video_key": objects.video_key(*place), "thumbnail_key": objects.thumbnail_key(*place)}
+        if job.result.spritesheet_key:
+            keys["spritesheet_key"] = objects.spritesheet_key(*place)
         try:
             store = services.store(job.result.store)
             for name, key in keys.items():

@@ -14,9 +14,20 @@ from redis import Redis
 from videofleet import ids
 from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
-from videofleet.jobs import ErrorCode, NewJob, Progress, VideoRequest, VideoResult
+from videofleet.jobs import ErrorCode, NewJob, Progress, Verdict, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
-from videofleet.queue import Durability, JobQueue, QueueError, QueueUnavailable, Settled, durability, scripts
+from videofleet.queue import (
+    Batch,
+    BatchLine,
+    Durability,
+    JobQueue,
+    QueueError,
+    QueueUnavailable,
+    Settled,
+    TenantLimits,
+    durability,
+    scripts,
+)
 from videofleet.tiers import Tier
 
 FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
@@ -125,9 +136,9 @@ def test_a_managed_redis_is_asked_for_no_eviction_only() -> None:
         durability.check({"maxmemory_policy": "allkeys-lru"}, Durability.MANAGED)
 
 
-async def test_every_key_of_every_script_lies_in_the_fleets_slot(redis_server: Any, installation: str) -> None:
+async def test_every_key_of_a_script_lies_in_its_slot(redis_server: Any, installation: str) -> None:
     """As MONITOR sees it while every script runs. A cluster would refuse a script that leaves its slot."""
-    watching, keys = threading.Event(), list[str]()
+    watching, keys = threading.Event(), list[tuple[str, str]]()
     watcher = threading.Thread(target=note_keys, args=(redis_server.url, watching, keys))
     watcher.start()
     assert watching.wait(60)
@@ -139,7 +150,12 @@ async def test_every_key_of_every_script_lies_in_the_fleets_slot(redis_server: A
         watcher.join(60)
     assert ran == set(scripts.NAMES), "a script is missing here"
     assert len(keys) > 200
-    assert {key for key in keys if f"{{{installation}/{FLEET}}}" not in key} == set()
+    assert {key for prefix, key in keys if not key.startswith(f"{prefix}:")} == set()
+    assert {prefix for prefix, _ in keys} == {
+        f"vf:{{{installation}/{FLEET}}}",
+        f"vf:{{{installation}/tenant/studio}}",
+        f"vf:{{{installation}}}",
+    }
 
 
 @pytest.mark.parametrize("name", scripts.NAMES)
@@ -147,8 +163,9 @@ def test_no_script_corrupts_an_older_redis(name: str) -> None:
     assert "'INCRBYFLOAT'" not in scripts.source(name), "see redis/redis#11652; use HINCRBYFLOAT"
 
 
-def note_keys(url: str, watching: threading.Event, keys: list[str]) -> None:
-    """The first argument of each command that a script calls, until somebody says the end."""
+def note_keys(url: str, watching: threading.Event, keys: list[tuple[str, str]]) -> None:
+    """KEYS[1] and the first argument of each command that a script calls, until somebody says the end."""
+    prefix = ""
     with Redis.from_url(url, decode_responses=True) as redis, redis.monitor() as monitor:
         watching.set()
         for seen in monitor.listen():
@@ -156,7 +173,9 @@ def note_keys(url: str, watching: threading.Event, keys: list[str]) -> None:
                 return
             words = seen["command"].split(" ")
             if seen["client_type"] == "lua" and len(words) > 1:
-                keys.append(words[1])
+                keys.append((prefix, words[1]))
+            elif words[0] == "EVALSHA":
+                prefix = words[3]
 
 
 async def every_script(url: str, installation: str) -> set[str]:
@@ -191,16 +210,17 @@ async def every_script(url: str, installation: str) -> set[str]:
             redis.hset(damaged, "request", "garbage")
         await claim()
         await queue.ahead(jobs[-1])
-        await queue.waiting_before(new_job())
+        await queue.submit(new_job(), TenantLimits(queued=100))
         await queue.replay(jobs[3])
         await queue.remove(jobs[0])
         await queue.leaving.purge(jobs[1])
         await queue.leaving.expire(FLEET)
-        await queue.leaving.forget_tenant(FLEET, "studio")
+        await queue.leaving.forget_tenant("studio", [FLEET])
         again = (await queue.submit(new_job())).job
         await queue.cache.remember(again, "studio", "digest")
         await queue.cache.answered(again, RESULT, await queue.cache.owe(FLEET, "videos", "out/x/0"))
         await queue.opinions.rate(again.id, 5, None)
+        await queue.verdicts.keep(again.id, Verdict.ALLOWED)
         for owed in await queue.leaving.owed(FLEET):
             await queue.leaving.paid(owed)
         await queue.reap(FLEET)
@@ -209,6 +229,10 @@ async def every_script(url: str, installation: str) -> set[str]:
         (notice,) = await queue.outbox.take(FLEET, 10)
         await queue.outbox.settle(notice, Settled.DISABLED)
         await queue.outbox.depth(FLEET)
+        batch = Batch("batch_0", "studio", 0, total=1, cursor=0)
+        await queue.batches.create(batch, [BatchLine(number=1, job=new_job())], "digest", "body")
+        await queue.batches.take(10)
+        await queue.batches.commit(batch, 0, [BatchLine(number=1, video_id=jobs[-1])])
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)

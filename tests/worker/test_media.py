@@ -1,12 +1,13 @@
 """MP4 and thumbnail: playable, close to the frames, and silent about the prompt."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from videofleet_worker.media import write_thumbnail, write_video
+from videofleet_worker.media import write_spritesheet, write_thumbnail, write_video
 from videofleet_worker.protocol import FramesFile
 
 
@@ -60,3 +61,17 @@ def test_the_thumbnail_is_the_middle_frame(tmp_path: Path) -> None:
         image = next(container.decode(video=0)).to_ndarray(format="rgb24")
     assert image.shape == (32, 640, 3)
     assert np.abs(image.mean(axis=(0, 1)) - (200, 100, 50)).max() < 3
+
+
+@pytest.mark.parametrize(("num_frames", "shown"), [(31, range(0, 31, 2)), (5, [i * 4 // 15 for i in range(16)])])
+def test_the_sprite_sheet_runs_through_the_clip(tmp_path: Path, num_frames: int, shown: Any) -> None:
+    levels = np.linspace(0, 255, num_frames).astype(np.uint8)
+    clip = np.broadcast_to(levels[:, None, None, None], (num_frames, 90, 160, 3))
+    (tmp_path / "clip.rgb").write_bytes(clip.tobytes())
+    frames = FramesFile(path=str(tmp_path / "clip.rgb"), width=160, height=90, num_frames=num_frames, fps=16)
+    write_spritesheet(frames, tmp_path / "sheet.jpg")
+    with av.open(str(tmp_path / "sheet.jpg")) as container:
+        sheet = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert sheet.shape == (360, 640, 3)
+    tiles = sheet.reshape(4, 90, 4, 160, 3).swapaxes(1, 2).reshape(16, 90, 160, 3)
+    assert np.abs(tiles.mean(axis=(1, 2, 3)) - levels[list(shown)]).max() < 3

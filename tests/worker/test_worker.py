@@ -44,7 +44,8 @@ async def test_a_job_becomes_the_pipelines_own_video(fleet: Fleet, spec_with: Ca
     assert job.result.revision == "rev-1"
     video = fleet.store / job.result.video_key
     assert video.stat().st_size == job.result.video_bytes
-    assert (fleet.store / job.result.thumbnail_key).read_bytes()[:2] == b"\xff\xd8"
+    for picture in (job.result.thumbnail_key, job.result.spritesheet_key):
+        assert (fleet.store / picture).read_bytes()[:2] == b"\xff\xd8"
     assert 'videofleet_worker_jobs_total{outcome="succeeded"} 1.0' in metrics
     assert 'videofleet_worker_seconds_per_step_count{tier="small"} 1.0' in metrics
     assert luma_psnr_db(video, reference_frames(fleet, spec_with())) >= 30
@@ -316,3 +317,20 @@ async def test_a_lowered_job_is_made_in_the_tier_that_the_queue_decided(fleet: F
     with av.open(str(fleet.store / done.result.video_key)) as container:
         frame = next(container.decode(video=0))
     assert (frame.width, frame.height) == (fleet.preview.width, fleet.preview.height)
+
+
+async def test_a_worker_waits_for_a_redis_that_keeps_its_jobs(
+    fleet: Fleet, redis_server: Any, installation: str, spec_with: Callable[..., WorkerSpec]
+) -> None:
+    async with JobQueue.connect(redis_server.url, installation) as queue:
+        fleet.queue, fleet.redis_url = queue, redis_server.url
+        await fleet.open()
+        await queue._redis.config_set("maxmemory-policy", "allkeys-lru")
+        worker = Worker(fleet.settings(spec_with()), queue)
+        life = asyncio.create_task(worker.run())
+        await fleet.until(lambda: "set `maxmemory-policy noeviction`" in worker.status.detail, "it says what to do")
+        assert (await answer(worker, "/readyz"))[0] == 503
+        await queue._redis.config_set("maxmemory-policy", "noeviction")
+        await fleet.until(lambda: worker.status.is_ready, "it goes on by itself")
+        worker.begin_drain()
+        assert await life == 0

@@ -1,4 +1,4 @@
-"""Frames to files that a browser plays: H.264 in MP4, and a JPEG.
+"""Frames to files that a browser plays: H.264 in MP4, and two JPEGs.
 
 Invariant: a clip is read frame by frame, never held whole. Colours are BT.709, limited range, and tagged as such. The
 files say which job made them; prompts stay out of them. PyAV, numpy and Pillow are imported at first use, because a
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from videofleet.objects import SPRITES
 from videofleet_worker.protocol import FramesFile
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ PRESET: Final = "veryfast"
 BT709: Final = 1  # the code of that name in H.273 for primaries, transfer and matrix
 LIMITED_RANGE: Final = 1
 THUMBNAIL_WIDTH_PX: Final = 640
+SPRITE_WIDTH_PX: Final = 160
 
 
 def write_video(frames: FramesFile, path: Path, *, title: str, comment: str) -> None:
@@ -51,6 +53,23 @@ def write_thumbnail(frames: FramesFile, path: Path) -> None:
     if image.width > THUMBNAIL_WIDTH_PX:
         image = image.resize((THUMBNAIL_WIDTH_PX, round(image.height * THUMBNAIL_WIDTH_PX / image.width)))
     image.save(path, "JPEG", quality=85)
+
+
+def write_spritesheet(frames: FramesFile, path: Path) -> None:
+    """Frames evenly over the clip as one JPEG, `SPRITES` × `SPRITES`, row by row; of a short clip some stand twice.
+
+    Example: 31 frames → frames 0, 2, 4, … 30 of the clip, each 160 pixels wide.
+    """
+    from PIL import Image
+
+    height = max(1, round(frames.height * SPRITE_WIDTH_PX / frames.width))
+    sheet = Image.new("RGB", (SPRITES * SPRITE_WIDTH_PX, SPRITES * height))
+    count = SPRITES * SPRITES
+    for place in range(count):
+        image = Image.fromarray(_frame(frames, place * (frames.num_frames - 1) // (count - 1)))
+        row, column = divmod(place, SPRITES)
+        sheet.paste(image.resize((SPRITE_WIDTH_PX, height)), (column * SPRITE_WIDTH_PX, row * height))
+    sheet.save(path, "JPEG", quality=80)
 
 
 def read_frames(frames: FramesFile) -> "Iterator[np.ndarray]":

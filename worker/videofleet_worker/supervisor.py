@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from videofleet import logs
 from videofleet.beacons import TierTiming, WorkerFault, WorkerState
-from videofleet.queue import JobQueue
+from videofleet.queue import JobQueue, QueueError
 from videofleet.store import ObjectStore, StoreError
 from videofleet_worker import health, protocol
 from videofleet_worker.attempts import Attempts
@@ -29,7 +29,7 @@ from videofleet_worker.faults import Fault, write_termination_message
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.manifest import verify
 from videofleet_worker.media import write_video
-from videofleet_worker.memory import plan_memory
+from videofleet_worker.memory_plan import ModelSizes, largest, plan_memory
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
@@ -119,11 +119,14 @@ class Worker:
 
     async def _live(self) -> None:
         self._prepare_scratch()
+        if not await self._unless_drained(self._trusted_queue()):
+            return
         model, spec = self._settings.model, self._settings.spec
         await asyncio.to_thread(check_model_folder, model, spec.architecture)
         if not await self._unless_drained(self._verified(model)):
             return
-        self.metrics.device_memory.labels("predicted").set(plan_memory(model, spec).peak_bytes)
+        _, need = largest(plan_memory(ModelSizes.of(model), spec))
+        self.metrics.device_memory.labels("predicted").set(need.peak_bytes)
         store = await self._unless_drained(self._opened_store())
         if store is None:
             return
@@ -195,6 +198,16 @@ class Worker:
             return await task if task.done() else None
         finally:
             await end(task, draining)
+
+    async def _trusted_queue(self) -> bool:
+        """True once Redis answers and keeps what it acknowledges, as the gateway asks of it too."""
+        while True:
+            try:
+                await self._queue.check_durability()
+                return True
+            except QueueError as error:
+                self.status.enter(WorkerState.LOADING, str(error))
+            await asyncio.sleep(1.0)
 
     async def _opened_store(self) -> ObjectStore:
         """The store, once it has taken and returned an object. Raises: Fault."""

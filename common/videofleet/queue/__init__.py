@@ -3,9 +3,11 @@
 The only package that imports redis. Promise: at-least-once execution, observed once; a zombie's write is refused.
 """
 
+from videofleet.queue.batches import Batch, Batches, BatchLine, batch_id
 from videofleet.queue.client import BeatReply, Claimed, JobQueue, Submitted
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
+    BatchNotFound,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -13,15 +15,22 @@ from videofleet.queue.errors import (
     JobNotFinished,
     JobNotFound,
     LeaseLost,
+    Limit,
+    LimitReached,
     QueueError,
     QueueFull,
     QueueUnavailable,
     StaleEpoch,
 )
 from videofleet.queue.leaving import Leaving, Owed
+from videofleet.queue.limits import TenantLimits
 from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
+    "Batch",
+    "BatchLine",
+    "BatchNotFound",
+    "Batches",
     "BeatReply",
     "Claimed",
     "Durability",
@@ -34,6 +43,8 @@ __all__ = [
     "JobQueue",
     "LeaseLost",
     "Leaving",
+    "Limit",
+    "LimitReached",
     "Notice",
     "Outbox",
     "Owed",
@@ -43,4 +54,6 @@ __all__ = [
     "Settled",
     "StaleEpoch",
     "Submitted",
+    "TenantLimits",
+    "batch_id",
 ]

@@ -4,9 +4,9 @@ Every method raises `QueueUnavailable` when Redis does not answer; the other err
 reply was lost is sent once more, which is safe: submit, claim and every ending recognise themselves.
 """
 
-import hashlib
 import random
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
 
@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
 from videofleet.queue import durability, keys, records
+from videofleet.queue.batches import Batches
 from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
@@ -31,16 +32,17 @@ from videofleet.queue.errors import (
 )
 from videofleet.queue.intake import Intake
 from videofleet.queue.leaving import Leaving
+from videofleet.queue.limits import Reservation, TenantLimits
 from videofleet.queue.opinions import Opinions
 from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
 from videofleet.queue.signing import SigningKeys
+from videofleet.queue.verdicts import Verdicts
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
 BEACON_FORGET_MS: Final = 600_000
 IDEMPOTENCY_MS: Final = 24 * 3_600_000
-_USAGE_PAGE: Final = 500  # records in one round trip
 GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
@@ -77,11 +79,13 @@ class JobQueue:
         self._redis = connection.redis
         self._installation = installation
         self.outbox = Outbox(connection, installation)
+        self.batches = Batches(connection, installation)
         self.cache = ResultCache(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
         self.opinions = Opinions(connection, installation)
         self.signing = SigningKeys(connection, installation)
+        self.verdicts = Verdicts(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
@@ -150,14 +154,20 @@ class JobQueue:
         return sorted((records.beacon(row) for row in rows), key=lambda beacon: beacon.worker)
 
     # gateway
-    async def waiting_before(self, job: NewJob) -> int:
-        """How many jobs its tenant has in the fleet's line; 0 for a submission that only repeats an earlier one."""
-        waiting, known = await self._run("standing", job.fleet_uid, job.tenant, _digest(job.idempotency_key))
-        return 0 if known else int(waiting)
+    async def submit(self, job: NewJob, limits: TenantLimits | None = None) -> Submitted:
+        """Queues a job, if the tenant's limits allow it.
 
-    async def submit(self, job: NewJob) -> Submitted:
-        """Queues a job. Raises: QueueFull, FleetUnknown, FleetClosed, IdempotencyConflict."""
-        idempotency = _digest(job.idempotency_key)
+        Raises: QueueFull, LimitReached, FleetUnknown, FleetClosed, IdempotencyConflict.
+        """
+        if limits is None or limits.is_unlimited:
+            return await self._submit(job)
+        async with Reservation(self._connection, self._installation, job, limits) as reservation:
+            submitted = await self._submit(job)
+            reservation.is_used = submitted.created
+        return submitted
+
+    async def _submit(self, job: NewJob) -> Submitted:
+        idempotency = job.idempotency_digest
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
             "submit",
@@ -212,18 +222,12 @@ class JobQueue:
         found.sort(key=ids.serial_of, reverse=newest_first)
         return [job for job_id in found[:limit] if (job := await self._get_or_none(job_id)) is not None]
 
-    async def usage(self, fleet_uid: str, tenant: str) -> TenantUsage:
-        """What a tenant has in one fleet. Reads each of its records: for people, not for every request."""
-        prefix, bound, read = self._prefix(fleet_uid), "-", TenantUsage()
-        while found := await _answer(
-            self._redis.zrangebylex(keys.tenant(prefix, tenant), bound, "+", start=0, num=_USAGE_PAGE)
-        ):
-            pipeline = self._redis.pipeline(transaction=False)
-            for job_id in found:
-                pipeline.hmget(keys.job(prefix, job_id), "state", "result")
-            read = read.plus(await _answer(pipeline.execute()))
-            bound = "(" + found[-1]
-        return read
+    async def usage(self, fleet_uids: Sequence[str], tenant: str) -> TenantUsage:
+        """What a tenant has in these fleets."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for fleet_uid in fleet_uids:
+            pipeline.hgetall(keys.usage(self._prefix(fleet_uid), tenant))
+        return records.usage(await _answer(pipeline.execute()))
 
     async def cancel(self, job_id: str, code: ErrorCode) -> Job:
         """Cancels a waiting job at once; asks a running one to stop; leaves a finished one alone.
@@ -355,7 +359,3 @@ class JobQueue:
         if answer == "lost":
             raise LeaseLost("the lease ended; another worker has the job, or it is finished")
         return cast(str, answer)
-
-
-def _digest(idempotency_key: str | None) -> str:
-    return hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else ""

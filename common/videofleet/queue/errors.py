@@ -4,14 +4,18 @@ QueueError
 ├── QueueUnavailable     Redis does not answer, or no replica confirms in time: retry later
 ├── StaleEpoch           a later leader has published: step down
 ├── QueueFull            the fleet's maxDepth is reached: retry later
+├── LimitReached         the tenant has, over all fleets, what it may have: retry later
 ├── FleetUnknown         no policy was ever published for it
 ├── FleetClosed          its VideoGenerator was deleted
 ├── IdempotencyConflict  the key was used with another body
 ├── JobNotFound
+├── BatchNotFound
 ├── JobNotFinished       a finished job was asked for, this one is not
 ├── JobNotDead           only dead jobs are replayed
 └── LeaseLost            the token is not valid any more: drop the attempt, another worker has the job
 """
+
+from enum import StrEnum
 
 
 class QueueError(Exception):
@@ -38,6 +42,24 @@ class QueueFull(QueueError):
         super().__init__(f"{max_depth} jobs are waiting, the most this fleet allows (spec.queue.maxDepth)")
 
 
+class Limit(StrEnum):
+    """What a tenant may have over all fleets."""
+
+    QUEUED = "queued"
+    UNFINISHED = "unfinished"
+    SECONDS = "seconds"
+
+
+class LimitReached(QueueError):
+    """The tenant has what it may have."""
+
+    def __init__(self, limit: Limit, most: int, day_left_s: int) -> None:
+        self.limit = limit
+        self.most = most
+        self.day_left_s = day_left_s  # until midnight UTC, by Redis' clock
+        super().__init__(f"the tenant may have {most} {limit}")
+
+
 class FleetUnknown(QueueError):
     """No policy was published for this fleet."""
 
@@ -52,6 +74,10 @@ class IdempotencyConflict(QueueError):
 
 class JobNotFound(QueueError):
     """No such job, or it was removed."""
+
+
+class BatchNotFound(QueueError):
+    """No such batch of this tenant."""
 
 
 class JobNotFinished(QueueError):

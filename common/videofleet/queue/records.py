@@ -4,8 +4,8 @@ A request that cannot be read never raises: a listing with one in it still lists
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from videofleet.jobs import (
     Outcomes,
     Priority,
     Progress,
+    Verdict,
     VideoRequest,
     VideoResult,
     Webhook,
@@ -33,16 +34,20 @@ UNREADABLE: Final = VideoRequest(v=0, prompt="", seed=0, tier=_NO_TIER)
 
 @dataclass(frozen=True)
 class TenantUsage:
-    """A tenant's jobs by state, and what its videos took of workers, claim to commit."""
+    """A tenant's records by state, and the seconds of workers that its attempts ever took, claim to end."""
 
-    jobs: Mapping[str, int] = field(default_factory=Counter)
-    worker_seconds: float = 0.0
+    jobs: Mapping[str, int]
+    worker_seconds: float
 
-    def plus(self, rows: Iterable[Sequence[str | None]]) -> "TenantUsage":
-        """With these (state, result) rows counted in; a record deleted meanwhile has no state."""
-        known = [(state, result) for state, result in rows if state is not None]
-        seconds = sum(VideoResult.model_validate_json(result).worker_seconds for _, result in known if result)
-        return TenantUsage(Counter(self.jobs) + Counter(state for state, _ in known), self.worker_seconds + seconds)
+
+def usage(rows: Iterable[Mapping[str, str]]) -> TenantUsage:
+    """The sum over fleets."""
+    jobs: Counter[str] = Counter()
+    worker_seconds = 0.0
+    for row in rows:
+        jobs.update({state: int(row.get(state, 0)) for state in JobState})
+        worker_seconds += float(row.get("worker_s", 0))
+    return TenantUsage(jobs, worker_seconds)
 
 
 def job(fields: Mapping[str, str]) -> Job:
@@ -66,6 +71,7 @@ def job(fields: Mapping[str, str]) -> Job:
         fallback=fields.get("fallback"),
         cancel_requested="cancel_code" in fields,
         progress=Progress.model_validate_json(progress) if progress else None,
+        verdict=Verdict(fields["verdict"]) if "verdict" in fields else None,
         cached="cached" in fields,
         result=VideoResult.model_validate_json(result) if result else None,
         error_code=fields.get("error_code"),

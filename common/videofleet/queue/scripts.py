@@ -1,4 +1,4 @@
-"""The Lua scripts: one a transition, each behind the functions that they share."""
+"""The Lua scripts: one a transition, each behind the functions that it shares with others."""
 
 from functools import cache
 from importlib.resources import files
@@ -15,7 +15,9 @@ _SHARED: Final = (
     "endings",
     "leaving",
 )  # each builds on those before it
+_OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's
 NAMES: Final = (
+    *_OF_TENANTS,
     "publish",
     "submit",
     "claim",
@@ -38,6 +40,7 @@ NAMES: Final = (
     "owe",
     "remember",
     "rate",
+    "judge",
     "close",
     "stats",
     "ahead",
@@ -45,6 +48,9 @@ NAMES: Final = (
     "take_notices",
     "settle_notice",
     "outbox_depth",
+    "batch_create",
+    "batch_commit",
+    "batch_take",
     "put_beacon",
     "beacons",
 )
@@ -54,4 +60,5 @@ NAMES: Final = (
 def source(name: str) -> str:
     """The complete text of one script."""
     lua = files("videofleet.queue") / "lua"
-    return "".join((lua / f"{part}.lua").read_text() for part in (*_SHARED, name))
+    shared = ("prelude", "reservations") if name in _OF_TENANTS else _SHARED
+    return "".join((lua / f"{part}.lua").read_text() for part in (*shared, name))

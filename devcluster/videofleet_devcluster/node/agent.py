@@ -30,16 +30,9 @@ _REFERENCES: Final = (kinds.SECRETS, kinds.CONFIG_MAPS, kinds.CLAIMS, kinds.VOLU
 
 
 class Node:
-    """Runs the pods that are bound to `name`.
+    """Runs the pods that are bound to `name`, in the folder `home`; their logs go to its sibling `logs`.
 
-    Args:
-        client: where the pods come from.
-        processes: starts and guards the children.
-        name: metadata.name of the Node.
-        home: folder for what pods need; logs go to its sibling `logs`.
-        gpus: devices that it gives out.
-        first_back_off_s: pause before a container's second restart.
-        beat_s: pause between two signs of life.
+    `first_back_off_s` is the pause before a container's second restart, `beat_s` that between two signs of life.
     """
 
     def __init__(

@@ -10,17 +10,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from videofleet_devcluster.client import CONFIG_MAPS, NODES, SECRETS, Resource
-from videofleet_devcluster.objects import Object, annotations_of, key_of, labels_of, quantity
+from videofleet_devcluster.objects import Object, annotations_of, key_of, labels_of, quantity, status_of
 
 Find = Callable[[Resource, str, str], Object | None]
 """(kind, namespace, name) → the object as it is known now."""
 
 _VARIABLE: Final = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
+_SERVED_FIELDS: Final = (
+    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
+    "status.podIP",
+)  # fmt: skip
 _SUBSCRIPT: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 class ConfigError(Exception):
-    """Something that the container refers to is missing."""
+    """The container cannot be made as things are; `reason` is the kubelet's word for it."""
+
+    def __init__(self, message: str, reason: str = "CreateContainerConfigError") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def expanded(text: str, env: Mapping[str, str]) -> str:
@@ -92,14 +100,7 @@ def field_of(pod: Object, path: str) -> str:
         values = labels_of(pod) if subscript.group(1) == "labels" else annotations_of(pod)
         return values.get(subscript.group(2), "")
     value: Any = pod
-    known = (
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "spec.nodeName",
-        "spec.serviceAccountName",
-    )
-    if path not in (*known, "status.podIP", "status.hostIP"):
+    if path not in _SERVED_FIELDS:
         raise ConfigError(f"fieldPath {path} is not supported by this node")
     for part in path.split("."):
         value = value.get(part) or {}
@@ -111,11 +112,10 @@ def resource_of(container: Object, pod: Object, reference: Object, find: Find) -
     named = reference.get("containerName", container.get("name"))
     owner = next((c for c in pod["spec"].get("containers") or [] if c["name"] == named), container)
     kind, _, name = reference["resource"].partition(".")
-    resources = owner.get("resources") or {}
-    amount = (resources.get(kind) or {}).get(name)
+    amount = ((owner.get("resources") or {}).get(kind) or {}).get(name)
     if amount is None and kind == "limits":
         node = find(NODES, "", pod["spec"].get("nodeName", "")) or {}
-        amount = ((node.get("status") or {}).get("allocatable") or {}).get(name)
+        amount = (status_of(node).get("allocatable") or {}).get(name)
     divisor = quantity(reference.get("divisor") or "0") or 1
     return str(math.ceil(quantity(amount or "0") / divisor))
 

@@ -1,7 +1,5 @@
 """`/v1/usage`: what the tenant has, and what it may."""
 
-from collections import Counter
-
 from aiohttp import web
 
 from videofleet_gateway import views
@@ -10,13 +8,8 @@ from videofleet_gateway.services import CALLER, SERVICES
 
 
 async def usage(request: web.Request) -> web.Response:
-    """GET: jobs by state and worker seconds, over all fleets, from the records that were not deleted."""
+    """GET: records by state, and the worker seconds ever used, over all fleets."""
     services, caller = request.app[SERVICES], request[CALLER]
-    jobs: Counter[str] = Counter()
-    worker_seconds = 0.0
     async with answered_in_time():
-        for fleet_uid in await services.fleets.fleet_uids():
-            used = await services.queue.usage(fleet_uid, caller.tenant)
-            jobs.update(used.jobs)
-            worker_seconds += used.worker_seconds
-    return web.json_response(views.usage(jobs, worker_seconds, caller.rules))
+        used = await services.queue.usage(await services.fleets.fleet_uids(), caller.tenant)
+    return web.json_response(views.usage(used.jobs, used.worker_seconds, caller))

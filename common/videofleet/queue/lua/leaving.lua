@@ -6,18 +6,21 @@ local LEAVING = P .. ':leaving'
 local function folder(id, request, rules)
   local readable, asked = pcall(cjson.decode, request)
   local prefix = readable and type(asked) == 'table' and asked.outputPrefix or rules and rules.outputPrefix or ''
+  prefix = string.match(prefix, '^/*(.-)/*$')
   return prefix == '' and id or prefix .. '/' .. id
 end
 
 -- Of a job that nobody holds any more. → what is owed, or nil when no worker ever began it
 local function forget(id)
-  local tenant, attempt, request, result, idem, cache =
-    fields(id, 'tenant', 'attempt', 'request', 'result', 'idem', 'cache')
+  local tenant, state, attempt, request, result, idem, cache =
+    fields(id, 'tenant', 'state', 'attempt', 'request', 'result', 'idem', 'cache')
   redis.call('ZREM', P .. ':tenant:' .. tenant, id)
   redis.call('ZREM', P .. ':dead:' .. tenant, id)
   redis.call('ZREM', FINISHED, id)
+  redis.call('ZREM', OUTBOX, id)
   if idem then redis.call('DEL', P .. ':idem:' .. tenant .. ':' .. idem) end
   if cache then redis.call('LREM', cache, 0, id) end
+  redis.call('HINCRBY', usage_key(tenant), state, -1)
   redis.call('DEL', job_key(id))
   if not result and tonumber(attempt) == 0 then return nil end
   local rules = policy()

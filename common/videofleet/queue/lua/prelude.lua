@@ -3,6 +3,7 @@
 local P = KEYS[1]
 local RUNNING, FINISHED = P .. ':running', P .. ':finished' -- id → end of its lease, id → its end, in ms
 local PRIORITIES = { 'interactive', 'standard', 'batch' }
+local DAY_MS = 86400000
 local PAGE = 100 -- most that one script sweeps, so that none holds up Redis
 
 local function now_ms()

@@ -1,7 +1,9 @@
--- ARGV: tenant, idempotency digest or '' → {its jobs that wait in line, 1 when the digest named a job before, else 0}
-local tenant, idem = ARGV[1], ARGV[2]
-local count = 0
-for _, priority in ipairs(PRIORITIES) do
-  for _, line in ipairs(LINES) do count = count + redis.call('ZCARD', lane_key(line, priority, tenant)) end
-end
-return { count, idem ~= '' and redis.call('EXISTS', P .. ':idem:' .. tenant .. ':' .. idem) or 0 }
+-- What a tenant has in this fleet, against its limits. ARGV: tenant, idempotency digest or '', tier, cost
+-- → {1 when the digest names a job, else 0; queued; running; seconds ahead and used today; seconds the tier takes}
+local tenant, idem, tier, cost = unpack(ARGV)
+local known = idem ~= '' and redis.call('EXISTS', P .. ':idem:' .. tenant .. ':' .. idem) or 0
+local queued, running, ahead_s, day, day_s =
+  unpack(redis.call('HMGET', usage_key(tenant), 'queued', 'running', 'ahead_s', 'day', 'day_s'))
+local today_s = day == int(now_ms() / DAY_MS) and day_s or 0
+local seconds = math.max(0, (ahead_s or 0) + today_s)
+return { known, tonumber(queued or 0), tonumber(running or 0), tostring(seconds), tostring(expected_s(tier, cost)) }

@@ -9,4 +9,5 @@ if code then return finish_cancelled(id, code) end
 redis.call('HSET', job_key(id), 'result', result)
 count(id, 'steps')
 count(id, 'step_s', step_s)
+count_pace(id, step_s)
 return finish(id, 'succeeded')

@@ -28,11 +28,33 @@ local function made_in(id)
   return tier, cost, shape
 end
 
+-- What a tenant has: records by state; ahead_s, expected seconds of its unfinished jobs; worker_s, seconds ever used;
+-- day_s, those of attempts that ended on `day`, days since the epoch.
+local function usage_key(tenant) return P .. ':usage:' .. tenant end
+
+local function is_unfinished(state) return state == 'queued' or state == 'running' end
+
 -- Every change of a job's state goes through here.
 local function move(id, to)
-  local from, priority, tier, cost = fields(id, 'state', 'priority', 'tier', 'cost')
-  local kind = priority .. '|' .. tier .. '/' .. cost
+  local from, tenant, priority, tier, cost, ahead_s = fields(id, 'state', 'tenant', 'priority', 'tier', 'cost', 'ahead_s')
+  local kind, usage = priority .. '|' .. tier .. '/' .. cost, usage_key(tenant)
   if from == 'queued' and redis.call('HINCRBY', WORK, kind, -1) == 0 then redis.call('HDEL', WORK, kind) end
   if to == 'queued' then redis.call('HINCRBY', WORK, kind, 1) end
+  if from then redis.call('HINCRBY', usage, from, -1) end
+  redis.call('HINCRBY', usage, to, 1)
+  if is_unfinished(to) and not is_unfinished(from) then
+    ahead_s = expected_s(tier, cost)
+    redis.call('HSET', job_key(id), 'ahead_s', ahead_s)
+    redis.call('HINCRBYFLOAT', usage, 'ahead_s', ahead_s)
+  elseif is_unfinished(from) and not is_unfinished(to) then
+    redis.call('HINCRBYFLOAT', usage, 'ahead_s', -ahead_s)
+  end
   redis.call('HSET', job_key(id), 'state', to)
+end
+
+local function note_use(tenant, seconds)
+  local usage, today = usage_key(tenant), int(now_ms() / DAY_MS)
+  redis.call('HINCRBYFLOAT', usage, 'worker_s', seconds)
+  if redis.call('HGET', usage, 'day') ~= today then redis.call('HSET', usage, 'day', today, 'day_s', 0) end
+  redis.call('HINCRBYFLOAT', usage, 'day_s', seconds)
 end
