@@ -73,10 +73,10 @@ bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 f
 bench-gpu: venv ## Full-size random models on this machine's GPU: speed, memory, share of the floor
 	$(BIN)/python benchmarks/gpu
 
-bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules
+bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules (TRACE=file.csv)
 	$(BIN)/python benchmarks/bench_rollout.py
 	$(BIN)/python benchmarks/bench_abort.py
-	$(BIN)/python benchmarks/bench_scaling.py
+	$(BIN)/python benchmarks/bench_scaling.py $(if $(TRACE),--trace $(TRACE))
 
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
