@@ -26,7 +26,7 @@ from videofleet.tiers import Tier
 from videofleet.workerspec import Dtype, Warmup, WorkerSpec
 from videofleet_worker.compute import checkpoint
 from videofleet_worker.compute.denoise import begin
-from videofleet_worker.compute.generate import generate
+from videofleet_worker.compute.generate import decode_to_file, denoise
 from videofleet_worker.compute.loading import load
 from videofleet_worker.compute.prompts import Prompts
 from videofleet_worker.compute.warmup import warm_tier
@@ -56,7 +56,9 @@ def measure(pipe: Any, jobs: int, folder: Path) -> dict[str, float]:
     prompts = Prompts(pipe)
 
     def ours(kept: Prompts | None) -> None:
-        generate(pipe, begin(pipe, REQUEST, prompts=kept), TIER, folder / "clip.rgb", lambda _: None)
+        job = begin(pipe, REQUEST, prompts=kept)
+        denoise(pipe, job, lambda _: None)
+        decode_to_file(pipe, job, TIER, folder / "clip.rgb", lambda _: None, seconds_per_step=0.0)
 
     def theirs() -> None:
         pipe(

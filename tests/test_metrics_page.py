@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md lists every metric of the three programs, with its type and labels, and no other."""
+"""docs/reference/metrics.md lists every metric of every program, with its type and labels, and no other."""
 
 from pathlib import Path
 
@@ -6,11 +6,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from videofleet_gateway.metrics import Metrics as GatewayMetrics
+from videofleet_gateway.webhooks.metrics import Metrics as DeliverMetrics
 from videofleet_operator.metrics import REGISTRY
 from videofleet_worker.metrics import Metrics as WorkerMetrics
 
 PAGE = Path(__file__).parents[1] / "docs/reference/metrics.md"
-REGISTRIES = {"operator": REGISTRY, "gateway": GatewayMetrics().registry, "worker": WorkerMetrics().registry}
+REGISTRIES = {
+    "operator": REGISTRY,
+    "gateway": GatewayMetrics().registry,
+    "deliverer": DeliverMetrics().registry,
+    "worker": WorkerMetrics().registry,
+}
 
 
 def rows(registry: CollectorRegistry) -> dict[str, str]:

@@ -12,7 +12,7 @@ from videofleet import logs
 from videofleet_cli import fault, screen
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_devcluster import daemon
-from videofleet_devcluster.standalone import run_node
+from videofleet_devcluster.node.agent import run_node
 
 app = typer.Typer(help="A development cluster on this machine, for demo and tests.", no_args_is_help=True)
 app.add_typer(fault.app, name="fault")

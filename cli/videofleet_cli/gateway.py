@@ -105,6 +105,18 @@ class Gateway:
         """Removes a finished job, or cancels one that is not."""
         return await self._json("DELETE", f"v1/videos/{job}")
 
+    async def purge(self, job: str) -> dict[str, Any]:
+        """Removes a job in whatever state it is."""
+        return await self._json("DELETE", f"v1/videos/{job}", params={"purge": "true"})
+
+    async def erase(self, tenant: str) -> dict[str, Any]:
+        """Removes everything of the tenant. Doing it again changes nothing."""
+        return await self._json("POST", "v1/erase", json={"tenant": tenant}, timeout=aiohttp.ClientTimeout(None))
+
+    async def intake(self, fleet: str, verb: str) -> dict[str, Any]:
+        """Pauses or resumes a fleet's intake. Doing it again changes nothing."""
+        return await self._json("POST", f"v1/intake/{verb}", json={"model": fleet})
+
     async def download(self, job: str, path: Path, variant: str = "video") -> None:
         """Writes the video or its thumbnail; a partial file is never left under the final name."""
         partial = path.with_name(path.name + ".part")

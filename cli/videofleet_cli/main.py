@@ -7,8 +7,11 @@ from typing import Final
 
 import typer
 
-from videofleet_cli import development, jobs, screen
+from videofleet_cli import development, intake, jobs, screen
+from videofleet_cli.erase import erase
 from videofleet_cli.exits import CommandError, Exit
+from videofleet_cli.rollout import commands as rollout
+from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
 
@@ -22,7 +25,11 @@ app: Final = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False,
 app.command()(submit)
 app.command()(wait)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(intake.app, name="intake")
+app.command()(erase)
 app.command()(status)
+app.command()(simulate)
+app.add_typer(rollout.app, name="rollout")
 development.mount(app)
 
 

@@ -24,9 +24,14 @@ class Constants:
     fps: int  # frames a second the model was trained at
     frames_multiple: int  # num_frames = k × this + 1: VAE temporal compression
     has_two_experts: bool  # transformer and transformer_2
+    num_attention_heads: int
 
 
 CONSTANTS: Final = {
-    Architecture.WAN22_T2V_A14B: Constants(size_multiple_px=16, fps=16, frames_multiple=4, has_two_experts=True),
-    Architecture.WAN22_TI2V_5B: Constants(size_multiple_px=32, fps=24, frames_multiple=4, has_two_experts=False),
+    Architecture.WAN22_T2V_A14B: Constants(
+        size_multiple_px=16, fps=16, frames_multiple=4, has_two_experts=True, num_attention_heads=40
+    ),
+    Architecture.WAN22_TI2V_5B: Constants(
+        size_multiple_px=32, fps=24, frames_multiple=4, has_two_experts=False, num_attention_heads=24
+    ),
 }

@@ -29,6 +29,7 @@ class WorkerFault(StrEnum):
     WARMUP_TIMEOUT = "WarmupTimeout"
     OUT_OF_MEMORY = "OutOfMemory"
     STORE_UNREACHABLE = "StoreUnreachable"
+    WEIGHTS_DISK = "WeightsDiskFull"  # the volume for weights is full, not writable, or knows no locks
     COMPUTE_CRASHED = "ComputeCrashed"
 
 

@@ -102,6 +102,23 @@ class VideoResult(Wire):
     worker_seconds: float  # claim to commit
 
 
+class NoticeState(StrEnum):
+    """Whether the webhook heard of the job's end."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"  # every attempt failed
+    DISABLED = "disabled"  # its URL answered 410
+
+
+class Webhook(Wire):
+    """Who is told when the job ends."""
+
+    url: str = Field(repr=False)  # may hold a secret of the receiver's
+    state: NoticeState | None = None  # None until the job ends
+    attempts: int = 0
+
+
 class Job(Wire):
     """One job as Redis knows it, in one consistent read."""
 
@@ -122,9 +139,11 @@ class Job(Wire):
     fallback: str | None = None  # why
     cancel_requested: bool = False
     progress: Progress | None = None
+    cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None
     error_message: str | None = None
+    webhook: Webhook | None = None
 
     @property
     def tier(self) -> Tier:
@@ -142,6 +161,7 @@ class NewJob(Wire):
     idempotency_key: str | None = None
     priority: Priority = Priority.STANDARD
     deadline_ms: int | None = None  # since the epoch
+    webhook: str | None = Field(default=None, repr=False)  # URL to tell when the job ends
     body_digest: str = ""  # SHA-256 of the request body: the same key with another body is a conflict
 
     @property
@@ -205,4 +225,6 @@ class Outcomes(Wire):
     attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
     attempt_failures: int = 0  # of those: failed, or their worker was lost
     rejected: int = 0  # of those: the output gate refused the video
+    paced: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.slow_above_s`
+    slow: int = 0  # of those: slower
     worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

@@ -10,19 +10,24 @@ VIDEO: Final = "video.mp4"
 THUMBNAIL: Final = "thumbnail.jpg"
 
 
+def attempt_folder(prefix: str, job: str, attempt: int) -> str:
+    """What one attempt delivers; attempt 0 is a copy of an earlier video."""
+    return f"{job_folder(prefix, job)}/{attempt}"
+
+
 def video_key(prefix: str, job: str, attempt: int) -> str:
     """`studio`, job, 2 → `studio/<job>/2/video.mp4`."""
-    return f"{_folder(prefix, job)}/{attempt}/{VIDEO}"
+    return f"{attempt_folder(prefix, job, attempt)}/{VIDEO}"
 
 
 def thumbnail_key(prefix: str, job: str, attempt: int) -> str:
     """Beside the video."""
-    return f"{_folder(prefix, job)}/{attempt}/{THUMBNAIL}"
+    return f"{attempt_folder(prefix, job, attempt)}/{THUMBNAIL}"
 
 
 def checkpoint_folder(prefix: str, job: str) -> str:
     """Checkpoints of every revision that has worked on the job."""
-    return f"{_folder(prefix, job)}/checkpoint"
+    return f"{job_folder(prefix, job)}/checkpoint"
 
 
 def checkpoint_key(prefix: str, job: str, revision: str) -> str:
@@ -30,5 +35,6 @@ def checkpoint_key(prefix: str, job: str, revision: str) -> str:
     return f"{checkpoint_folder(prefix, job)}/{revision}.safetensors"
 
 
-def _folder(prefix: str, job: str) -> str:
+def job_folder(prefix: str, job: str) -> str:
+    """Everything of one job."""
     return "/".join(part for part in (prefix.strip("/"), job) if part)

@@ -28,6 +28,14 @@ class StickyBy(StrEnum):
     TENANT = "tenant"  # a hash of the tenant: the same tenant, the same track
 
 
+class CacheScope(StrEnum):
+    """Whose earlier videos may answer a request for the same."""
+
+    NONE = "none"  # nobody's
+    TENANT = "tenant"  # the tenant's own
+    FLEET = "fleet"  # everybody's who uses the fleet
+
+
 class CanaryRule(Wire):
     """Which share of the jobs is admitted to the canary, and when the data plane itself gives it up."""
 
@@ -35,6 +43,9 @@ class CanaryRule(Wire):
     weight_permille: int = Field(ge=0, le=1000)  # of the jobs admitted from now on; 0: none
     sticky_by: StickyBy = StickyBy.NONE
     max_failures_in_row: int = Field(default=3, ge=1)  # then its weight is zero, whatever is published
+    slow_above_s: dict[str, float] = Field(
+        default_factory=dict
+    )  # tier → seconds per step; jobs of both tracks above it
 
 
 class FallbackRule(Wire):
@@ -66,6 +77,8 @@ class FleetPolicy(Wire):
     tenants: list[str] | None = None  # who may submit; None: everyone with a key
     store: str
     output_prefix: str = ""
+    retention_s: int | None = None  # finished jobs and their files go after it; None: they stay
+    cache: CacheScope = CacheScope.NONE
     canary: CanaryRule | None = None
     fallback: FallbackRule | None = None
     marks: dict[str, int] = Field(

@@ -1,18 +1,20 @@
 """The object store: videos, thumbnails, checkpoints. S3, GCS, Azure or a folder, by obstore.
 
 A store is named in the manifest and configured by mounted files: `url` (s3://bucket/prefix, file:///path, …) and,
-beside it, one file per obstore option (aws_access_key_id, aws_endpoint, …). Nothing here reads the environment.
+beside it, one file per obstore option (aws_access_key_id, aws_endpoint, …). Nothing here reads the environment. One
+option is ours: `redirect`, `true` or the endpoint under which clients reach the bucket, allows presigned addresses.
 Invariant: an object appears whole or not at all.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import from_url
+from obstore.store import LocalStore, from_url
 
 _CLIENT_OPTIONS: Final = ("allow_http",)  # of the HTTP client, not of the bucket: a MinIO inside the cluster
 
@@ -36,9 +38,10 @@ class StoredObject:
 class ObjectStore:
     """One named store. Keys are relative, with `/` between parts."""
 
-    def __init__(self, name: str, store: Any) -> None:
+    def __init__(self, name: str, store: Any, signer: Any = None) -> None:
         self.name = name
         self._store = store
+        self._signer = signer  # of presigned addresses; None: this store hands out none
 
     @classmethod
     def from_url(cls, name: str, url: str, options: dict[str, str] | None = None) -> Self:
@@ -46,10 +49,15 @@ class ObjectStore:
         try:
             if url.startswith("file://"):
                 Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
-                return cls(name, from_url(url))
+                return cls(name, LocalStore.from_url(url, automatic_cleanup=True))  # no empty folders stay
             config = dict(options or {})
             client = {option: config.pop(option) == "true" for option in _CLIENT_OPTIONS if option in config}
-            return cls(name, from_url(url, config=cast(Any, config), client_options=cast(Any, client)))
+            redirect = config.pop("redirect", "false")
+            store = from_url(url, config=cast(Any, config), client_options=cast(Any, client))
+            if redirect == "false":
+                return cls(name, store)
+            seen = config if redirect == "true" else config | {"aws_endpoint": redirect}
+            return cls(name, store, from_url(url, config=cast(Any, seen), client_options=cast(Any, client)))
         except (BaseError, ValueError, OSError) as error:
             raise StoreError(f"store {name}: {type(error).__name__}; check its url and options") from error
 
@@ -100,6 +108,27 @@ class ObjectStore:
                 raise StoreError(f"store {self.name}: reading failed: {type(error).__name__}") from error
             yield bytes(data)
 
+    async def presigned(self, key: str, life_s: int) -> str | None:
+        """An address that opens the object to GET for some seconds; None when the store's option `redirect` is off.
+
+        Raises: StoreError.
+        """
+        if self._signer is None:
+            return None
+        try:
+            return await obstore.sign_async(self._signer, "GET", key, timedelta(seconds=life_s))
+        except (BaseError, OSError, ValueError) as error:
+            raise StoreError(f"store {self.name}: signing failed: {type(error).__name__}") from error
+
+    async def copy(self, key: str, to: str) -> None:
+        """Copies an object inside the store. Raises: ObjectNotFound, StoreError."""
+        try:
+            await obstore.copy_async(self._store, key, to)
+        except FileNotFoundError as error:
+            raise ObjectNotFound(f"store {self.name} has no such object") from error
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: copying failed: {type(error).__name__}") from error
+
     async def remove(self, key: str) -> None:
         """Deletes an object; one that is not there is fine. Raises: StoreError."""
         try:
@@ -125,6 +154,16 @@ class ObjectStore:
             return
         except (BaseError, OSError) as error:
             raise StoreError(f"store {self.name}: deleting failed: {type(error).__name__}") from error
+
+    async def pages(self, folder: str) -> AsyncIterator[list[tuple[str, datetime]]]:
+        """Every object under `folder/`, all when it is "": key and time of writing. Raises: StoreError."""
+        try:
+            async for page in obstore.list(self._store, prefix=folder or None, chunk_size=1000):
+                yield [(meta["path"], meta["last_modified"]) for meta in page]
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise StoreError(f"store {self.name}: listing failed: {type(error).__name__}") from error
 
     @property
     def is_folder(self) -> bool:

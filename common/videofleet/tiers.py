@@ -1,5 +1,7 @@
 """A tier is one rung of the quality ladder: size, frames and steps of a video."""
 
+from typing import Protocol
+
 from videofleet.architectures import CONSTANTS, Architecture
 from videofleet.wire import Wire
 
@@ -35,8 +37,31 @@ class Tier(Wire):
         return f"{self.width}x{self.height}"
 
 
-def tier_faults(tier: Tier, architecture: Architecture) -> list[str]:
-    """Why this architecture cannot render the tier; empty when it can.
+class Shape(Protocol):
+    """Width, height and frames: a tier here, or one of the manifest."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def num_frames(self) -> int:
+        """Of the video."""
+
+
+def tokens(tier: Shape, architecture: Architecture) -> int:
+    """Tokens of one sample in a transformer. Example: 1280×720×81 on A14B → 21 · 45 · 80 = 75,600."""
+    constants = CONSTANTS[architecture]
+    frames = (tier.num_frames - 1) // constants.frames_multiple + 1
+    return frames * (tier.height // constants.size_multiple_px) * (tier.width // constants.size_multiple_px)
+
+
+def tier_faults(tier: Tier, architecture: Architecture, ulysses: int = 1) -> list[str]:
+    """Why this architecture cannot render the tier on so many ranks; empty when it can.
 
     Example: width 500 on A14B → ["width 500 must be a multiple of 16 …"].
     """
@@ -49,6 +74,11 @@ def tier_faults(tier: Tier, architecture: Architecture) -> list[str]:
     if tier.num_frames < 1 or (tier.num_frames - 1) % constants.frames_multiple:
         k = constants.frames_multiple
         faults.append(f"numFrames {tier.num_frames} must be a multiple of {k} plus 1, e.g. 9, 33 or 81")
+    if tokens(tier, architecture) % ulysses:
+        faults.append(
+            f"{tokens(tier, architecture)} tokens must divide by worker.parallelism.ulysses {ulysses}; "
+            "change size, numFrames or ulysses"
+        )
     if tier.num_inference_steps < 1:
         faults.append(f"numInferenceSteps {tier.num_inference_steps} must be at least 1")
     return faults

@@ -6,6 +6,8 @@ Secrets.
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from videofleet.architectures import Architecture
 from videofleet.tiers import Tier
 from videofleet.wire import Wire
@@ -26,14 +28,36 @@ class Warmup(Wire):
     timeout_s: float
 
 
+class Parallelism(Wire):
+    """How the ranks of a worker share one video; rank = branch × ulysses + part."""
+
+    cfg: int = 1  # 2: the branches of classifier-free guidance on different ranks
+    ulysses: int = 1  # ranks that share the tokens of one branch
+    shard_weights: bool = False  # each rank keeps only its part of every expert
+
+    @property
+    def ranks(self) -> int:
+        """Compute processes of the worker: one a GPU, or so many on the CPU."""
+        return self.cfg * self.ulysses
+
+
+def is_default(value: Wire) -> bool:
+    """Whether a section is what it is when not given; it is not written then."""
+    return value == type(value)()
+
+
 class WorkerSpec(Wire):
-    """Everything that makes one revision differ from another, as far as the worker acts on it."""
+    """Everything that makes one revision differ from another, as far as the worker acts on it.
+
+    A field that a later version adds is not written at its default: the files of older revisions never change.
+    """
 
     v: int = 1
     revision: str
     architecture: Architecture
     dtype: Dtype
     gpus: int  # 0: CPU
+    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=is_default)
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to

@@ -11,7 +11,7 @@ from pathlib import Path
 from videofleet import logs
 from videofleet_devcluster import daemon
 from videofleet_devcluster.cluster import DevCluster, Options
-from videofleet_devcluster.standalone import until_signalled
+from videofleet_devcluster.processes import until_signalled
 
 _log = logging.getLogger("videofleet_devcluster")
 

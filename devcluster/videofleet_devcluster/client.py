@@ -1,13 +1,16 @@
-"""A small Kubernetes client: one kubeconfig in, JSON objects out.
+"""A small Kubernetes client: one kubeconfig in, JSON objects out; and Events in the name of a component.
 
-It knows paths, verbs and Status errors; it retries nothing and caches nothing (informer.py does). It speaks
-to any API server, ours or a real one.
+It knows paths, verbs and Status errors; it retries nothing and caches nothing (informer.py does). It speaks to any API
+server, ours or a real one.
 """
 
 import base64
+import contextlib
 import json
+import secrets
 import ssl
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,10 +20,11 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
-from videofleet_devcluster.objects import Object
+from videofleet_devcluster.objects import Object, key_of, timestamp, uid_of
 
-MERGE: Final = "application/merge-patch+json"
+_MERGE: Final = "application/merge-patch+json"
 _NO_LIMIT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
+_REPEAT_S: Final = 5.0  # a probe that fails four times a second is one write in five
 
 
 class ApiError(Exception):
@@ -41,7 +45,6 @@ class Resource:
     namespaced: bool = True
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The URL path of a collection, an object or its subresource."""
         prefix = "/apis" if "/" in self.api_version else "/api"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         tail = "".join(f"/{part}" for part in (self.plural, name, subresource) if part)
@@ -124,21 +127,29 @@ def _inline(entry: Object, name: str, folder: Path) -> str | None:
     return (folder / entry[name]).read_text() if name in entry else None
 
 
+def kubeconfig(url: str, ca_pem: bytes, token: str, namespace: str = "default") -> Object:
+    name = "videofleet-dev"
+    cluster = {"server": url, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
+        "current-context": name,
+    }
+
+
 class ApiClient:
     """Typed verbs over one session. Raises ApiError for refusals, aiohttp.ClientError when nobody answers."""
 
     def __init__(self, session: aiohttp.ClientSession, access: Access) -> None:
-        self._session = session
-        self.access = access
+        self._session, self.access = session, access
 
     async def request(
-        self,
-        method: str,
-        path: str,
-        body: Object | None = None,
-        content_type: str = "application/json",
+        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json",
         params: Mapping[str, str] | None = None,
-    ) -> Object:
+    ) -> Object:  # fmt: skip
         """One exchange; the JSON of the answer."""
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type}
@@ -146,7 +157,6 @@ class ApiClient:
             return await _answer(response)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """One object."""
         return await self.request("GET", resource.path(namespace, name))
 
     async def list(self, resource: Resource, namespace: str = "", **params: str) -> Object:
@@ -154,37 +164,27 @@ class ApiClient:
         return await self.request("GET", resource.path(namespace), params=params)
 
     async def create(self, resource: Resource, obj: Object) -> Object:
-        """Creates in the namespace that the object's metadata names."""
         body = {"apiVersion": resource.api_version, "kind": resource.kind} | obj
         return await self.request("POST", resource.path(obj["metadata"].get("namespace", "")), body)
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str = ""
     ) -> Object:
-        """JSON merge patch."""
-        return await self.request("PATCH", resource.path(namespace, name, subresource), patch, MERGE)
+        return await self.request("PATCH", resource.path(namespace, name, subresource), patch, _MERGE)
 
     async def delete(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        uid: str | None = None,
-        grace_s: int | None = None,
+        self, resource: Resource, namespace: str, name: str, uid: str | None = None, grace_s: int | None = None
     ) -> Object:
         """Deletes, only this uid if one is given; grace 0 removes a pod at once."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
-        if grace_s is not None:
-            options["gracePeriodSeconds"] = grace_s
+        options |= {"preconditions": {"uid": uid}} if uid is not None else {}
+        options |= {"gracePeriodSeconds": grace_s} if grace_s is not None else {}
         return await self.request("DELETE", resource.path(namespace, name), options)
 
     async def watch(self, resource: Resource, namespace: str, **params: str) -> AsyncIterator[Object]:
         """Watch events until the server ends the stream. An ERROR event raises ApiError."""
         params |= {"watch": "true", "allowWatchBookmarks": "true"}
-        path = resource.path(namespace)
-        async with self._session.get(path, params=params, timeout=_NO_LIMIT) as response:
+        async with self._session.get(resource.path(namespace), params=params, timeout=_NO_LIMIT) as response:
             if response.status >= 400:
                 await _answer(response)
             rest = b""
@@ -214,9 +214,46 @@ def _refusal(status: Object) -> ApiError:
 
 @asynccontextmanager
 async def connected(kubeconfig: Path) -> AsyncIterator[ApiClient]:
-    """A client for the kubeconfig's current context."""
     access = Access.read(kubeconfig)
     headers = {"Authorization": f"Bearer {access.token}"} if access.token else {}
     connector = aiohttp.TCPConnector(ssl=access.ssl_context() if access.server.startswith("https") else False, limit=0)
     async with aiohttp.ClientSession(access.server, headers=headers, connector=connector) as session:
         yield ApiClient(session, access)
+
+
+class Recorder:
+    """Writes Events in the name of one component: repeated ones are counted, and a lost one is nobody's failure."""
+
+    def __init__(self, client: ApiClient, component: str, host: str = "") -> None:
+        self._client, self._component, self._host = client, component, host
+        self._known: dict[tuple[str, str, str], Object] = {}  # uid, reason, message → name, count, monotonic time
+
+    async def record(self, about: Object, kind: Resource, reason: str, message: str, *, warning: bool = False) -> None:
+        """Writes the Event, or raises the count of the same one."""
+        namespace = key_of(about)[0] or "default"
+        fresh = {"name": f"{about['metadata']['name']}.{secrets.token_hex(8)}", "count": 0, "at": time.monotonic()}
+        known = self._known.setdefault((uid_of(about), reason, message), fresh)
+        known["count"] += 1
+        with contextlib.suppress(ApiError, aiohttp.ClientError, TimeoutError):
+            if known is fresh:
+                metadata = {"name": known["name"], "namespace": namespace}
+                told = {"reason": reason, "message": message, "type": "Warning" if warning else "Normal"}
+                await self._client.create(EVENTS, {"metadata": metadata} | told | self._context(about, kind))
+            elif time.monotonic() - known["at"] > _REPEAT_S:
+                known["at"] = time.monotonic()
+                patch = {"count": known["count"], "lastTimestamp": timestamp()}
+                await self._client.patch(EVENTS, namespace, known["name"], patch)
+
+    def _context(self, about: Object, kind: Resource) -> Object:
+        """Which object it is about, when it happened and who says so."""
+        fields = ("name", "namespace", "uid", "resourceVersion")
+        return {
+            "involvedObject": {"apiVersion": kind.api_version, "kind": kind.kind}
+            | {field: about["metadata"].get(field, "") for field in fields},
+            "count": 1,
+            "firstTimestamp": timestamp(),
+            "lastTimestamp": timestamp(),
+            "source": {"component": self._component} | ({"host": self._host} if self._host else {}),
+            "reportingComponent": self._component,
+            "reportingInstance": self._host,
+        }

@@ -1,7 +1,7 @@
-"""The whole dev cluster in one process: API server, controllers, nodes, Redis, and the claim `models`.
+"""The whole dev cluster in one process: API server, controllers, nodes, Redis and the claim `models`.
 
-For demo and tests; it is not Kubernetes. Everything it keeps lies in one folder, and nothing of it outlives
-the context: no process, no port. Tests use it as they would use a cluster: through its kubeconfig.
+For demo and tests; it is not Kubernetes. Everything it keeps lies in one folder, and nothing of it outlives the
+context: no process, no port. Tests use it as they would use a cluster: through its kubeconfig.
 """
 
 import asyncio
@@ -12,9 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from videofleet_devcluster import client as kinds
 from videofleet_devcluster.apiserver.server import ApiServer
-from videofleet_devcluster.client import CLAIMS, VOLUMES, ApiClient, connected
-from videofleet_devcluster.controllers.run import run_controllers
+from videofleet_devcluster.client import ApiClient, connected
+from videofleet_devcluster.controllers.claims import Claims
+from videofleet_devcluster.controllers.disruption import Budgets
+from videofleet_devcluster.controllers.endpoints import ServiceEndpoints
+from videofleet_devcluster.controllers.nodes import Nodes
+from videofleet_devcluster.controllers.scheduler import Scheduling
+from videofleet_devcluster.controllers.workloads import Workloads
+from videofleet_devcluster.informer import Informer, run_synced
 from videofleet_devcluster.node.agent import Node
 from videofleet_devcluster.node.fake import FakeNode
 from videofleet_devcluster.objects import Object
@@ -86,25 +93,44 @@ class DevCluster:
 
     async def _offer_models(self) -> None:
         """PersistentVolume and claim `models` in namespace default, backed by the models folder."""
-        size: Object = {"storage": "1Ti"}
-        claimed_by = {"namespace": "default", "name": _MODELS}
-        host_path = {"path": str(self._options.models.absolute()), "type": "DirectoryOrCreate"}
-        volume = {
+        size, common = {"storage": "1Ti"}, {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
+        volume: Object = common | {
             "capacity": size,
-            "accessModes": ["ReadOnlyMany"],
-            "claimRef": claimed_by,
-            "hostPath": host_path,
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "",
+            "claimRef": {"namespace": "default", "name": _MODELS},
+            "hostPath": {"path": str(self._options.models.absolute()), "type": "DirectoryOrCreate"},
         }
-        await self.client.create(VOLUMES, {"metadata": {"name": _MODELS}, "spec": volume})
-        claim = {
-            "accessModes": ["ReadOnlyMany"],
-            "resources": {"requests": size},
-            "storageClassName": "",
-            "volumeName": _MODELS,
-        }
-        await self.client.create(CLAIMS, {"metadata": {"name": _MODELS, "namespace": "default"}, "spec": claim})
+        claim: Object = common | {"resources": {"requests": size}, "volumeName": _MODELS}
+        await self.client.create(kinds.VOLUMES, {"metadata": {"name": _MODELS}, "spec": volume})
+        await self.client.create(kinds.CLAIMS, {"metadata": {"name": _MODELS, "namespace": "default"}, "spec": claim})
+
+
+async def run_controllers(client: ApiClient, volumes_root: Path, node_grace_s: float) -> None:
+    """Runs all controllers of a cluster until cancelled, with one informer a kind between them.
+
+    Args:
+        client: allowed to do everything.
+        volumes_root: folder for provisioned volumes.
+        node_grace_s: how long a node may be silent before it counts as lost.
+    """
+    pods, nodes, leases = (Informer(client, kind) for kind in (kinds.PODS, kinds.NODES, kinds.LEASES))
+    deployments, replica_sets = Informer(client, kinds.DEPLOYMENTS), Informer(client, kinds.REPLICA_SETS)
+    services, budgets = Informer(client, kinds.SERVICES), Informer(client, kinds.BUDGETS)
+    claims, volumes = Informer(client, kinds.CLAIMS), Informer(client, kinds.VOLUMES)
+    workloads = Workloads(client, deployments, replica_sets, pods)
+    loops = (
+        workloads.deployment_loop,
+        workloads.replica_set_loop,
+        Scheduling(client, pods, nodes, claims).loop,
+        Nodes(client, nodes, leases, pods, node_grace_s).loop,
+        Claims(client, claims, volumes, volumes_root).loop,
+        ServiceEndpoints(client, services, pods).loop,
+        Budgets(budgets, pods, replica_sets).loop,
+    )
+    informers = (pods, nodes, leases, deployments, replica_sets, services, budgets, claims, volumes)
+    async with asyncio.TaskGroup() as tasks:
+        await run_synced(tasks, informers)
+        for loop in loops:
+            tasks.create_task(loop.run())
 
 
 @contextlib.asynccontextmanager

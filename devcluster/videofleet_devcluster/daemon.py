@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
-from videofleet_devcluster.node.temporary import forget_below
+from videofleet_devcluster.node.paths import forget_below
 
 _START_S: Final = 30.0
 _STOP_S: Final = 30.0
@@ -46,14 +46,12 @@ class State:
     redis_url_file: str
 
     def write(self, folder: Path) -> None:
-        """Writes state.json whole."""
         fresh = folder / "state.json.new"
         fresh.write_text(json.dumps(asdict(self), indent=2) + "\n")
         fresh.replace(folder / "state.json")
 
     @classmethod
     def read(cls, folder: Path) -> "State | None":
-        """The state, if there is a whole one."""
         try:
             return cls(**json.loads((folder / "state.json").read_text()))
         except (OSError, ValueError, TypeError):

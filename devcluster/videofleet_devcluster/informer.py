@@ -1,8 +1,8 @@
 """A local copy of one collection, kept fresh: list, watch, resume after a break, list again after 410.
 
-Invariant: an object never goes back in time (older resourceVersions are ignored), and what this process
-wrote is seen at once (`observe`), so a controller never acts twice on the same stale picture. managedFields
-are dropped: nobody here reads them, and they are half of a small object.
+Invariant: an object never goes back in time (older resourceVersions are ignored), and what this process wrote is seen
+at once (`observe`), so a controller never acts twice on the same stale picture. managedFields are dropped: nobody here
+reads them, and they are half of a small object.
 """
 
 import asyncio
@@ -14,8 +14,7 @@ from typing import Final
 import aiohttp
 
 from videofleet_devcluster.client import ApiClient, ApiError, Resource
-from videofleet_devcluster.objects import Key, Object, controller_of, key_of
-from videofleet_devcluster.sharing import Shared
+from videofleet_devcluster.objects import Key, Object, Shared, controller_of, key_of, uid_of
 
 _log: Final = logging.getLogger(__name__)
 _LONGEST_PAUSE_S: Final = 5.0
@@ -28,8 +27,7 @@ class Informer:
     """The collection by key, by namespace and by controller. Listeners get every changed object, deleted ones too."""
 
     def __init__(self, client: ApiClient, resource: Resource, field_selector: str = "") -> None:
-        self._client = client
-        self._resource = resource
+        self._client, self._resource = client, resource
         self._selection = {"fieldSelector": field_selector} if field_selector else {}
         self._objects: dict[Key, Object] = {}
         self._groups: defaultdict[str, dict[Key, None]] = defaultdict(dict)
@@ -38,20 +36,22 @@ class Informer:
         self.synced = asyncio.Event()
 
     def listen(self, listener: Listener) -> None:
-        """Calls back for each change from now on."""
         self._listeners.append(listener)
 
     def get(self, key: Key) -> Object | None:
-        """The object, if it exists."""
         return self._objects.get(key)
+
+    def holds(self, obj: Object) -> bool:
+        """Whether this very object, by uid, still exists."""
+        known = self._objects.get(key_of(obj))
+        return known is not None and uid_of(known) == uid_of(obj)
 
     def all(self, namespace: str = "") -> list[Object]:
         """Every object, of one namespace if given."""
         return self._group(f"in/{namespace}") if namespace else list(self._objects.values())
 
     def controlled_by(self, owner: Object) -> list[Object]:
-        """The objects that this very owner (by uid) controls."""
-        return self._group(f"of/{owner['metadata']['uid']}")
+        return self._group(f"of/{uid_of(owner)}")
 
     def orphans(self, namespace: str) -> list[Object]:
         """The objects of a namespace that nobody controls."""
@@ -59,6 +59,12 @@ class Informer:
 
     def _group(self, name: str) -> list[Object]:
         return [self._objects[key] for key in self._groups.get(name, ())]
+
+    async def patch(self, obj: Object, patch: Object, subresource: str = "") -> Object:
+        """Merges a patch into an object on the server; takes in and returns what it became. Raises as ApiClient."""
+        patched = await self._client.patch(self._resource, *key_of(obj), patch, subresource)
+        self.observe(patched)
+        return patched
 
     def observe(self, obj: Object) -> None:
         """Takes in what a write of ours returned."""
@@ -76,10 +82,9 @@ class Informer:
         self._tell(obj, known)
 
     def forget(self, obj: Object) -> None:
-        """Takes in that the object is gone."""
         key = key_of(obj)
-        known = self._objects.get(key)
-        if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
+        if self.holds(obj):
+            known = self._objects[key]
             self._drop(key, known)
             del self._objects[key]
             self._tell(obj, known)
@@ -95,12 +100,10 @@ class Informer:
             listener(obj, before)
 
     async def run(self) -> None:
-        """Keeps the copy fresh until cancelled."""
         pause_s, version = 0.05, ""
         while True:
             try:
-                if not version:
-                    version = await self._list()
+                version = version or await self._list()
                 async for event in self._client.watch(self._resource, "", resourceVersion=version, **self._selection):
                     version, pause_s = self._take(event), 0.05
             except ApiError as error:

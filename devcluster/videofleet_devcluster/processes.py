@@ -1,7 +1,7 @@
 """Child processes that never outlive this one, not even when it is killed with SIGKILL. Linux only.
 
-Each child leads its own process group. The kernel kills the leader when we die (PR_SET_PDEATHSIG); a guard,
-one tiny process at the other end of a pipe, kills whatever else is left in the groups when the pipe breaks.
+Each child leads its own process group. The kernel kills the leader when we die (PR_SET_PDEATHSIG); a guard, one tiny
+process at the other end of a pipe, kills whatever else is left in the groups when the pipe breaks.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _LIBC: Final = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG: Final = 1
@@ -61,15 +61,9 @@ class Processes:
         Raises OSError when the program does not exist or cannot be run.
         """
         child = await asyncio.create_subprocess_exec(
-            *argv,
-            env=env,
-            cwd=cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
+            *argv, env=env, cwd=cwd, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True, preexec_fn=_die_with_parent,
+        )  # fmt: skip
         self._tell_guard("+", child.pid)
         return child
 
@@ -102,3 +96,19 @@ def kill_group(child: Child) -> None:
     """SIGKILL to everything in the child's group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
+
+
+async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
+    """Runs the work, and cancels it on SIGTERM or SIGINT."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

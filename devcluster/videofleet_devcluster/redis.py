@@ -1,7 +1,7 @@
 """A real redis-server for the dev cluster, kept alive over crashes with the same port, password and data.
 
-Append-only file on, snapshots off, no eviction: what VideoFleet asks of a production Redis too. The redis
-library is not used here (only videofleet.queue may); a PING over a socket tells whether it answers.
+Append-only file on, snapshots off, no eviction: what VideoFleet asks of a production Redis too. The redis library is
+not used here (only videofleet.queue may); a PING over a socket tells whether it answers.
 """
 
 import asyncio
@@ -42,16 +42,13 @@ class RedisServer:
 
     @property
     def pid(self) -> int:
-        """The server's process id."""
         return self._child.pid if self._child is not None else 0
 
     async def __aenter__(self) -> "RedisServer":
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        config = self._folder / "redis.conf"
-        config.touch(mode=0o600)
-        config.write_text(self._config())
-        self.url_file.touch(mode=0o600)
-        self.url_file.write_text(self.url)
+        for path, text in ((self._folder / "redis.conf", self._config()), (self.url_file, self.url)):
+            path.touch(mode=0o600)
+            path.write_text(text)
         await self._start()
         self._watch = asyncio.create_task(self._keep_alive())
         return self
@@ -67,17 +64,13 @@ class RedisServer:
 
     def _config(self) -> str:
         """A file, because a password on the command line is everybody's to read."""
-        lines = (
-            "bind 127.0.0.1",
-            f"port {self._port}",
-            f"requirepass {self._password}",
-            f"dir {self._folder}",
-        )
-        return "\n".join((*lines, "appendonly yes", 'save ""', "maxmemory-policy noeviction", "daemonize no"))
+        own = ("bind 127.0.0.1", f"port {self._port}", f"requirepass {self._password}", f"dir {self._folder}")
+        return "\n".join((*own, "appendonly yes", 'save ""', "maxmemory-policy noeviction", "daemonize no"))
 
     async def _start(self) -> None:
-        self._folder.joinpath("..", "logs").mkdir(parents=True, exist_ok=True)
-        with self._folder.joinpath("..", "logs", "redis.log").open("ab") as log:
+        logs = self._folder.parent / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        with (logs / "redis.log").open("ab") as log:
             argv = [_executable(), str(self._folder / "redis.conf")]
             self._child = await self._processes.spawn(argv, dict(os.environ), self._folder, log.fileno())
         deadline = asyncio.get_running_loop().time() + _START_S
@@ -98,12 +91,11 @@ class RedisServer:
         return False
 
     async def _keep_alive(self) -> None:
-        pause_s = 0.1
+        pause_s, clock = 0.1, asyncio.get_running_loop()
         while self._child is not None:
-            began = asyncio.get_running_loop().time()
+            began = clock.time()
             code = await self._processes.finished(self._child)
-            lived_s = asyncio.get_running_loop().time() - began
-            pause_s = 0.1 if lived_s > _START_S else min(pause_s * 2, _LONGEST_PAUSE_S)
+            pause_s = 0.1 if clock.time() - began > _START_S else min(pause_s * 2, _LONGEST_PAUSE_S)
             _log.warning("Redis ended and is restarted", extra={"exit_code": code, "pause_s": pause_s})
             await asyncio.sleep(pause_s)
             with contextlib.suppress(RedisUnavailableError):

@@ -1,5 +1,7 @@
 """The `videofleet-gateway` program: listens whether Redis answers or not, and leaves without dropping a request.
 
+`videofleet-gateway deliver` is another process of the same image: it sends webhooks.
+
 Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot start.
 """
 
@@ -7,6 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -21,6 +24,8 @@ from videofleet_gateway.prompts import distribution
 from videofleet_gateway.services import Services
 from videofleet_gateway.settings import Settings, SettingsError, read_settings
 from videofleet_gateway.trouble import TextlessErrors
+from videofleet_gateway.webhooks.program import deliver, read_deliver_settings
+from videofleet_gateway.webhooks.settings_file import WebhookRules, WebhooksFileError
 
 log: Final = logging.getLogger("videofleet.gateway")
 
@@ -29,22 +34,31 @@ _IDLE_S: Final = 75.0  # longer than the usual load balancer's 60 s, so that it 
 
 
 def main() -> None:
-    """Runs the gateway until SIGTERM."""
+    """Runs the gateway, or with `deliver` the deliverer of webhooks, until SIGTERM."""
     logs.configure()
     try:
-        settings = read_settings(sys.argv[1:])
-        services = _services(settings)
-    except (SettingsError, KeysFileError, StoreError) as error:
+        work = _delivering(sys.argv[2:]) if sys.argv[1:2] == ["deliver"] else _serving(sys.argv[1:])
+    except (SettingsError, KeysFileError, WebhooksFileError, StoreError) as error:
         log.error("cannot start: %s", error)
         sys.exit(1)
-    asyncio.run(serve(settings, services))
+    asyncio.run(work)
+
+
+def _serving(arguments: Sequence[str]) -> Coroutine[None, None, None]:
+    settings = read_settings(arguments)
+    return serve(settings, _services(settings))
+
+
+def _delivering(arguments: Sequence[str]) -> Coroutine[None, None, None]:
+    settings = read_deliver_settings(arguments)
+    return deliver(settings, WebhookRules(settings.webhooks_file))
 
 
 def _services(settings: Settings) -> Services:
     queue = JobQueue.connect(settings.redis_url, settings.installation, settings.durability)
-    keys = Keyring(settings.keys_file)
+    keys, webhooks = Keyring(settings.keys_file), WebhookRules(settings.webhooks_file)
     distribution.prepare()
-    return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores)
+    return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores, webhooks=webhooks)
 
 
 async def serve(settings: Settings, services: Services) -> None:

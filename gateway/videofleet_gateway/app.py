@@ -1,15 +1,29 @@
-"""The aiohttp application: routes, what surrounds them, and the reaper beside them."""
+"""The aiohttp application: routes, what surrounds them, and the rounds beside them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
 
 from aiohttp import web
 
+from videofleet_gateway import files, reaper
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
-from videofleet_gateway.reaper import reap_forever
-from videofleet_gateway.routes import content, dead, events, health, models, openapi, page, usage, videos
+from videofleet_gateway.rounds import go_round
+from videofleet_gateway.routes import (
+    content,
+    dead,
+    deletion,
+    events,
+    feedback,
+    health,
+    intake,
+    links,
+    models,
+    openapi,
+    page,
+    usage,
+    videos,
+)
 from videofleet_gateway.services import SERVICES, Services
 
 
@@ -22,9 +36,14 @@ def build_app(services: Services) -> web.Application:
             web.post("/v1/videos", videos.create),
             web.get("/v1/videos", videos.listing),
             web.get("/v1/videos/{id}", videos.retrieve),
-            web.delete("/v1/videos/{id}", videos.delete),
+            web.delete("/v1/videos/{id}", deletion.delete),
+            web.post("/v1/erase", deletion.erase),
             web.get("/v1/videos/{id}/events", events.events, allow_head=False),
             web.get("/v1/videos/{id}/content", content.content),
+            web.post("/v1/videos/{id}/links", links.create),
+            web.post("/v1/videos/{id}/feedback", feedback.create),
+            web.post("/v1/intake/pause", intake.pause),
+            web.post("/v1/intake/resume", intake.resume),
             web.get("/v1/dead", dead.listing),
             web.post("/v1/videos/{id}/replay", dead.replay),
             web.get("/v1/models", models.listing),
@@ -44,9 +63,25 @@ def build_app(services: Services) -> web.Application:
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    reaper = asyncio.create_task(reap_forever(services.queue, services.metrics))
+    tasks = [asyncio.create_task(work) for work in _rounds(services)]
     yield
-    reaper.cancel()
-    with suppress(asyncio.CancelledError):
-        await reaper
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await services.queue.close()
+
+
+def _rounds(services: Services) -> list[Coroutine[None, None, None]]:
+    """What every replica does beside answering. Doing it twice changes nothing."""
+    return [
+        go_round(
+            "reaping",
+            lambda: reaper.reap_once(services.queue, services.metrics),
+            pause_s=reaper.PAUSE_S,
+            limit_s=reaper.ROUND_S,
+        ),
+        go_round("deleting files", services.files.delete_due, pause_s=files.PAUSE_S, limit_s=files.ROUND_S),
+        go_round(
+            "searching for lost files", services.files.search, pause_s=files.SEARCH_PAUSE_S, limit_s=files.SEARCH_S
+        ),
+    ]

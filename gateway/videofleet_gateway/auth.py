@@ -1,8 +1,9 @@
 """API keys from a mounted file: who is asking. The tenant comes from the key and from nowhere else.
 
-The file holds `{"keys": [{"id", "sha256", "tenant"}], "tenants": {tenant: rules}}`; a key reads `vf_<id>_<secret>` and
-the digest is of the whole text. A tenant may have several keys, so that one can be replaced without a gap. The file is
-read again when it changes; a broken new version is logged and the last good keys and rules stay.
+The file holds `{"keys": [{"id", "sha256", "tenant", "role"}], "tenants": {tenant: rules}}`; a key reads
+`vf_<id>_<secret>` and the digest is of the whole text. The role `admin` may act on every fleet and tenant; `user`, the
+default, on its own. A tenant may have several keys, so that one can be replaced without a gap. The file is read
+again when it changes; a broken new version is logged and the last good keys and rules stay.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -37,9 +38,11 @@ class Caller:
     tenant: str
     key_id: str
     rules: TenantRules = field(default_factory=TenantRules)
+    is_admin: bool = False
 
 
-_TenantName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+TENANT_NAME: Final = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_TenantName = Annotated[str, StringConstraints(pattern=f"^{TENANT_NAME}$")]
 
 
 class _Key(BaseModel):
@@ -48,6 +51,7 @@ class _Key(BaseModel):
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,32}$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     tenant: _TenantName
+    role: Literal["user", "admin"] = "user"
 
 
 class _KeysFile(BaseModel):
@@ -76,8 +80,17 @@ class Keyring:
         digest = hashlib.sha256(f"vf_{key_id}_{secret}".encode()).hexdigest()
         if not hmac.compare_digest(digest, known.sha256 if known else _NO_DIGEST) or known is None:
             return None
-        rules = self._rules.get(known.tenant, _NO_RULES)
-        return Caller(tenant=known.tenant, key_id=key_id, rules=rules)
+        return self._caller(known)
+
+    def caller_of(self, key_id: str) -> Caller | None:
+        """Whose key this is, for what the key has signed; None when it was taken away."""
+        self._reload_if_changed()
+        known = self._keys.get(key_id)
+        return None if known is None else self._caller(known)
+
+    def _caller(self, key: _Key) -> Caller:
+        rules = self._rules.get(key.tenant, _NO_RULES)
+        return Caller(tenant=key.tenant, key_id=key.id, rules=rules, is_admin=key.role == "admin")
 
     def _reload_if_changed(self) -> None:
         signature = _signature(self._path)

@@ -5,6 +5,7 @@ Limits: 256 KiB, 64 form fields, 10 s to arrive, no compression (a small body mu
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from videofleet_gateway.problems import Fault, MalformedBody, Problem, Unprocess
 
 MAX_BODY_BYTES: Final = 256 << 10  # two texts of 4,000 characters, every one as a JSON surrogate pair, fit
 ARRIVAL_S: Final = 10.0
+
+_NESTED: Final = re.compile(r"([a-z_]{1,64})\[([a-z_]{1,64})\]")
 
 
 class UnsupportedMediaType(Problem):
@@ -58,7 +61,22 @@ def _form_fields(items: list[tuple[str, Any]]) -> dict[str, object]:
     if files:
         faults = [Fault(name[:64], "files are not taken; send text fields only") for name in dict.fromkeys(files)]
         raise Unprocessable.from_faults(faults)
-    return _without_repeats(items)
+    return _nested(_without_repeats(items))
+
+
+def _nested(fields: dict[str, object]) -> dict[str, object]:
+    """`webhook[url]`, as the OpenAI SDK spells an object in a form, becomes the object."""
+    nested: dict[str, object] = {}
+    for name, value in fields.items():
+        match = _NESTED.fullmatch(name)
+        if match is None:
+            nested[name] = value
+            continue
+        inner = nested.setdefault(match[1], {})
+        if not isinstance(inner, dict):
+            raise MalformedBody("a field stands in the body twice; send each once")
+        inner[match[2]] = value
+    return nested
 
 
 def _without_repeats(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from videofleet.jobs import Job
 from videofleet.policy import FleetPolicy
 from videofleet.queue import JobQueue, QueueUnavailable
 from videofleet_gateway.trouble import describe
@@ -37,6 +38,7 @@ class FleetDirectory:
         self._queue = queue
         self._policies: dict[str, FleetPolicy] = {}
         self._names: dict[str, str] = {}
+        self._paused: set[str] = set()
         self._unreadable: set[str] = set()
         self._read_at = -MAX_AGE_S
         self._refreshing: asyncio.Task[None] | None = None
@@ -45,6 +47,11 @@ class FleetDirectory:
         """Every fleet's policy, closed ones too. Raises: QueueUnavailable."""
         await self._fresh()
         return list(self._policies.values())
+
+    async def is_paused(self, fleet_uid: str) -> bool:
+        """Whether a person has paused its intake. Raises: QueueUnavailable."""
+        await self._fresh()
+        return fleet_uid in self._paused
 
     async def fleet_uids(self) -> list[str]:
         """Every fleet there is or was. Raises: QueueUnavailable."""
@@ -56,6 +63,15 @@ class FleetDirectory:
         if fleet_uid not in self._names:
             await self._fresh()
         return self._names.get(fleet_uid, fleet_uid)
+
+    async def expires_at_ms(self, job: Job) -> int | None:
+        """When a finished job leaves, by the retention in force; None: not by itself. Raises: QueueUnavailable."""
+        if job.finished_at_ms is None:
+            return None
+        if job.fleet_uid not in self._policies:
+            await self._fresh()
+        policy = self._policies.get(job.fleet_uid)
+        return None if policy is None or policy.retention_s is None else job.finished_at_ms + policy.retention_s * 1000
 
     def forget(self) -> None:
         """The next question goes to Redis: somebody learned that this is out of date."""
@@ -76,6 +92,7 @@ class FleetDirectory:
         kept = {uid: policy for uid, policy in self._policies.items() if uid in names}
         self._policies = kept | {uid: policy for uid, policy in zip(asked, answers, strict=True) if policy}
         self._names = names
+        self._paused = await self._queue.intake.paused()
         self._read_at = began
 
     async def _policy(self, fleet_uid: str) -> FleetPolicy | None:

@@ -50,8 +50,33 @@ class Metrics:
             "Jobs polled for those streams.",
             registry=self.registry,
         )
+        self.cache = Counter(
+            "videofleet_gateway_cache",
+            "Submissions that an earlier video might have answered: hit or miss.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._count_rounds()
+
+    def _count_rounds(self) -> None:
+        """What is done beside answering."""
         self.reaped = Counter(
             "videofleet_gateway_reaped",
             "Jobs whose lease had expired and that the reaper moved on.",
+            registry=self.registry,
+        )
+        self.expired = Counter(
+            "videofleet_gateway_expired",
+            "Jobs removed because their retention was over.",
+            registry=self.registry,
+        )
+        self.orphans = Gauge(
+            "videofleet_gateway_orphans",
+            "Folders in the stores that no record knows and whose retention is not over, at the last search.",
+            registry=self.registry,
+        )
+        self.orphans_deleted = Counter(
+            "videofleet_gateway_orphans_deleted",
+            "Folders that no record knew, deleted after their retention.",
             registry=self.registry,
         )

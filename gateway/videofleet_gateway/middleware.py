@@ -11,6 +11,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from videofleet_gateway.directory import answered_in_time
+from videofleet_gateway.links import PARAMETER, link_caller
 from videofleet_gateway.problems import Problem, TooManyRequests, Unauthorized, document, problem_of
 from videofleet_gateway.services import CALLER, JOB_ID, RATE, REQUEST_ID, SERVICES
 from videofleet_gateway.trouble import describe
@@ -87,9 +89,13 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Nobody passes /v1/ without a key."""
+    """Nobody passes /v1/ without a key, or a link that a key has made."""
     if request.path.startswith("/v1/"):
-        caller = request.app[SERVICES].keys.caller(request.headers.get("Authorization"))
+        services, header = request.app[SERVICES], request.headers.get("Authorization")
+        caller = services.keys.caller(header)
+        if caller is None and header is None and PARAMETER in request.query:
+            async with answered_in_time():
+                caller = await link_caller(request, services.queue.signing, services.keys)
         if caller is None:
             raise Unauthorized
         request[CALLER] = caller

@@ -6,6 +6,7 @@ read. Codes are a closed vocabulary that clients may rely on; texts may change.
 Problem
 ├── MalformedBody      400  not JSON, not multipart, a field twice
 ├── Unauthorized       401  no key, or one we do not know
+├── Forbidden          403  this key may not do that
 ├── NotFound           404  also what belongs to somebody else
 ├── Conflict           409  the job is in another state
 ├── Gone               410  the fleet was deleted
@@ -37,6 +38,7 @@ from videofleet.queue import (
 from videofleet.store import ObjectNotFound, StoreError
 
 RETRY_SOON_S: Final = 1  # Redis or the store is away: workers go on, so asking again soon costs nothing
+RETRY_PAUSED_S: Final = 60
 RETRY_FULL_S: Final = 5  # a full queue moves with the speed of videos
 
 
@@ -90,6 +92,12 @@ class Unauthorized(Problem):
             "a valid API key is needed: Authorization: Bearer vf_<id>_<secret>",
             headers={"WWW-Authenticate": 'Bearer realm="videofleet"'},
         )
+
+
+class Forbidden(Problem):
+    """A key that is known and may not do this."""
+
+    status, kind, default_code = 403, "permission_error", "forbidden"
 
 
 class NotFound(Problem):
@@ -153,6 +161,16 @@ class HttpRefusal(Problem):
 def no_such_video() -> NotFound:
     """Also for another tenant's video: a stranger learns nothing."""
     return NotFound("no such video; it was deleted, or belongs to another key", code="video_not_found")
+
+
+def intake_paused(fleet: str) -> Unavailable:
+    """A person has paused the fleet; only a person ends that."""
+    return Unavailable(
+        f"{fleet} takes no new videos for the time being; try again later, or another: GET /v1/models",
+        code="intake_paused",
+        param="model",
+        headers=_retry(RETRY_PAUSED_S),
+    )
 
 
 def problem_of(error: Exception) -> Problem | None:

@@ -1,18 +1,23 @@
 """What every route works with, and where a request keeps what is known of it."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
+from yarl import URL
 
+from videofleet.jobs import Job
 from videofleet.queue import JobQueue
 from videofleet.store import ObjectStore, StoreError
+from videofleet_gateway import views
 from videofleet_gateway.auth import Caller, Keyring
 from videofleet_gateway.directory import FleetDirectory
 from videofleet_gateway.events.watches import Watches
 from videofleet_gateway.figures import FleetFigures
+from videofleet_gateway.files import Files
 from videofleet_gateway.metrics import Metrics
 from videofleet_gateway.rate import RateLimits, Verdict
+from videofleet_gateway.webhooks.settings_file import WebhookRules
 
 
 @dataclass
@@ -23,15 +28,31 @@ class Services:
     fleets: FleetDirectory
     keys: Keyring
     stores: dict[str, ObjectStore]
+    webhooks: WebhookRules = field(default_factory=lambda: WebhookRules(None))
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimits = field(default_factory=RateLimits)
     draining: bool = False
+    _origins: list[str] | None = None
     figures: FleetFigures = field(init=False)
     watches: Watches = field(init=False)
+    files: Files = field(init=False)
 
     def __post_init__(self) -> None:
         self.figures = FleetFigures(self.queue)
         self.watches = Watches(self.queue, self.fleets, self.figures, self.metrics)
+        self.files = Files(self.queue, self.stores, self.metrics)
+
+    async def shown(self, job: Job, *, with_prompt: bool) -> dict[str, Any]:
+        """The job as clients see it. Raises: QueueUnavailable."""
+        name = await self.fleets.name(job.fleet_uid)
+        return views.video(job, name, await self.fleets.expires_at_ms(job), with_prompt=with_prompt)
+
+    async def redirect_origins(self) -> list[str]:
+        """Where presigned addresses lead, e.g. `https://s3.example.com`. Raises: StoreError."""
+        if self._origins is None:
+            signed = [await store.presigned("x", 1) for store in self.stores.values()]
+            self._origins = sorted({str(URL(address).origin()) for address in signed if address})
+        return self._origins
 
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises: StoreError."""

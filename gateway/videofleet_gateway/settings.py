@@ -22,6 +22,7 @@ class Settings:
     redis_url: str = field(repr=False)  # holds the password
     keys_file: Path
     stores: dict[str, ObjectStore]
+    webhooks_file: Path | None  # None: nobody has webhooks
     durability: Durability
     port: int
     bind_address: str
@@ -38,9 +39,10 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise SettingsError("a store is named twice; give each --store and --store-folder its own name")
     return Settings(
         installation=given.installation,
-        redis_url=_secret_text(given.redis_url_file),
+        redis_url=secret_text(given.redis_url_file),
         keys_file=given.keys_file,
         stores=by_name,
+        webhooks_file=given.webhooks_file,
         durability=given.durability,
         port=given.port,
         bind_address=os.environ.get("BIND_ADDRESS", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address
@@ -53,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--installation", required=True, help="name of the installation, as in the operator's config")
     parser.add_argument("--redis-url-file", required=True, type=Path, help="file with a redis:// or rediss:// URL")
     parser.add_argument("--keys-file", required=True, type=Path, help="JSON file with the API keys' digests")
+    parser.add_argument("--webhooks-file", type=Path, help="JSON file with the signing secrets; without it no webhooks")
     parser.add_argument("--store", action="append", default=[], type=_pair, metavar="NAME=URL", help="a store by URL")
     parser.add_argument(
         "--store-folder",
@@ -87,7 +90,8 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _secret_text(path: Path) -> str:
+def secret_text(path: Path) -> str:
+    """The one secret in a mounted file. Raises: SettingsError."""
     try:
         text = path.read_text().strip()
     except OSError as error:

@@ -45,6 +45,8 @@ class Asked:
     guidance_scale_2: float | None = None
     priority: Priority = Priority.STANDARD
     deadline: Deadline | None = None
+    webhook: str | None = None  # URL; where it may lead is the next question
+    cache: bool = True
     allow_fallback: bool = True
 
     @property
@@ -71,6 +73,17 @@ def asked_for(fields: Mapping[str, object]) -> Asked:
     if faults:
         raise Unprocessable.from_faults(faults[:MAX_FAULTS])
     return Asked(**values)
+
+
+def model_named(fields: Mapping[str, object]) -> str:
+    """The `model` of a body that has no other field. Raises: Unprocessable."""
+    faults = [Fault(name[:64], "unknown field; known is model") for name in fields if name != "model"]
+    given = fields.get("model")
+    if not isinstance(given, str) or not re.fullmatch(rf"{NAME}(/{NAME})?", given):
+        faults.append(Fault("model", "is required: namespace/name of a fleet"))
+    if faults:
+        raise Unprocessable.from_faults(faults[:MAX_FAULTS])
+    return str(given)
 
 
 def video_request(asked: Asked, policy: FleetPolicy, random_seed: int) -> VideoRequest:
@@ -159,6 +172,14 @@ def _priority(given: object) -> Priority:
         raise ValueError(f"must be one of {', '.join(Priority)}") from None
 
 
+def _webhook(given: object) -> str:
+    """`{"url": …}`, or the URL itself."""
+    url = given.get("url") if isinstance(given, dict) and set(given) == {"url"} else given
+    if not isinstance(url, str) or not url:
+        raise ValueError('must be {"url": "https://…"}')
+    return url
+
+
 def _flag(given: object) -> bool:
     """Forms have text only."""
     if given is True or given == "true":
@@ -187,6 +208,8 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "guidance_scale_2": _guidance,
     "priority": _priority,
     "deadline": deadline,
+    "webhook": _webhook,
+    "cache": _flag,
     "allow_fallback": _flag,
 }
 ACCEPTED: Final = tuple(_PARSERS)

@@ -36,7 +36,7 @@ def status(job: Job) -> str:
     return _STATUS[job.state]
 
 
-def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
+def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt: bool) -> dict[str, Any]:
     """The video object: OpenAI's fields, then ours. `tier`, `size` and `seconds` are what is delivered."""
     tier = job.result.tier if job.result else job.tier
     shown = {
@@ -47,7 +47,7 @@ def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
         "progress": _progress(job),
         "created_at": job.created_at_ms // 1000,
         "completed_at": None if job.finished_at_ms is None else job.finished_at_ms // 1000,
-        "expires_at": None,
+        "expires_at": None if expires_at_ms is None else expires_at_ms // 1000,
         "size": tier.size,
         "seconds": spoken_seconds(tier),
         "error": _error(job),
@@ -59,6 +59,8 @@ def video(job: Job, model: str, *, with_prompt: bool) -> dict[str, Any]:
         "seed": job.request.seed,
         "attempt": job.attempt,
         "cancel_requested": job.cancel_requested,
+        "webhook": _webhook(job),
+        "cached": job.cached,
     }
     return shown | {"prompt": job.request.prompt} if with_prompt else shown
 
@@ -77,6 +79,12 @@ def _error(job: Job) -> dict[str, str] | None:
     return {"code": job.error_code or code, "message": job.error_message or message}
 
 
+def _webhook(job: Job) -> dict[str, Any] | None:
+    if job.webhook is None:
+        return None
+    return {"url": job.webhook.url, "status": job.webhook.state, "attempts": job.webhook.attempts}
+
+
 def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
     """One page of video objects."""
     return {
@@ -88,7 +96,7 @@ def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any
     }
 
 
-def model(policy: FleetPolicy, figures: Figures) -> dict[str, Any]:
+def model(policy: FleetPolicy, figures: Figures, *, is_paused: bool) -> dict[str, Any]:
     """A fleet as a model, with its tiers, best first, and its workers. `created` is not known here.
 
     Which job a worker has is not told: it may be another tenant's.
@@ -103,6 +111,7 @@ def model(policy: FleetPolicy, figures: Figures) -> dict[str, Any]:
             {"name": tier.name, "size": tier.size, "seconds": spoken_seconds(tier), "fps": tier.fps}
             for tier in policy.tiers
         ],
+        "intake": "paused" if is_paused else "open",
         "waiting": figures.stats.waiting,
         "running": figures.stats.running,
         "workers": [

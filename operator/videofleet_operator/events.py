@@ -12,7 +12,7 @@ from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import KubeError
 from videofleet_operator.observed import FleetSeen
 from videofleet_operator.plan.events import EventNote
-from videofleet_operator.plan.status import timestamp
+from videofleet_operator.plan.times import timestamp
 
 COMPONENT = "videofleet-operator"
 _log = logging.getLogger(__name__)

@@ -28,6 +28,7 @@ class Installation:
     stores: dict[str, str | None]  # store name → claim that holds it; None: a Secret of the store's name
     lease: tuple[str, str]  # namespace, name: whoever holds it writes
     durability: Durability = Durability.AOF  # of what workers announce
+    hub_endpoint: str | None = None  # mirror of the model hub; None: the hub itself
 
 
 def read_installation(path: Path) -> Installation:
@@ -40,6 +41,7 @@ def read_installation(path: Path) -> Installation:
             worker_image=_text(document["workerImage"]),
             redis_secret=_text(document["redisSecret"]),
             durability=Durability(document.get("durability", Durability.AOF)),
+            hub_endpoint=_text(document["hubEndpoint"]) if "hubEndpoint" in document else None,
             stores={_text(s["name"]): s.get("persistentVolumeClaim") for s in document["stores"]},
             lease=_namespaced(document["lease"]),
         )

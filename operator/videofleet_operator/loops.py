@@ -174,7 +174,8 @@ class RedisPoll:
             self._beacons[uid] = said
             self._queue.add(key)
         figures, now = (rounded(stats.waiting), stats.running), time.monotonic()
-        told, at = self._figures.get(uid, (None, -QUEUE_WRITE_EVERY_S))
-        if told != figures and now - at >= QUEUE_WRITE_EVERY_S:
+        told, at = self._figures.get(uid, ((0, 0), -QUEUE_WRITE_EVERY_S))
+        woke = told == (0, 0)  # a fleet at zero is not to wait for its first worker
+        if told != figures and (woke or now - at >= QUEUE_WRITE_EVERY_S):
             self._figures[uid] = (figures, now)
             self._queue.add(key)

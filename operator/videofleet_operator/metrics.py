@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily
 
 from videofleet.jobs import Outcomes
 
-CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Stalled")
+CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Stalled", "FallbackActive")
 REGISTRY: Final = CollectorRegistry()
 RECONCILE_SECONDS: Final = Histogram(
     "videofleet_operator_reconcile_seconds",

@@ -1,13 +1,14 @@
 """Turns one fleet's world, as the caches and Redis have it, into `Observed`. Reads only; decides nothing."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from videofleet.queue import JobQueue, QueueError
 from videofleet_operator.cache import Caches
-from videofleet_operator.crd.manifest import PAUSED_ANNOTATION
+from videofleet_operator.crd.manifest import PAUSED_ANNOTATION, ROLLOUT_ANNOTATION
 from videofleet_operator.kube.client import KubeClient
-from videofleet_operator.manifests.names import REVISION_LABEL, TRACK_LABEL, service_account_name
+from videofleet_operator.manifests.names import COST_ANNOTATION, REVISION_LABEL, TRACK_LABEL, service_account_name
 from videofleet_operator.observed import (
     DeploymentSeen,
     FleetSeen,
@@ -50,15 +51,18 @@ def _living(caches: Caches, key: Key) -> FleetSeen | None:
 async def observe_queue(queue: JobQueue, uid: str) -> QueueSeen | None:
     """The fleet in Redis; None while Redis does not answer."""
     try:
-        stats, beacons, policy = await asyncio.gather(queue.stats(uid), queue.beacons(uid), queue.policy(uid))
+        stats, beacons, policy, outcomes = await asyncio.gather(
+            queue.stats(uid), queue.beacons(uid), queue.policy(uid), queue.outcomes(uid)
+        )
     except QueueError:
         return None
-    return QueueSeen(stats, tuple(beacons), policy)
+    return QueueSeen(stats, tuple(beacons), policy, tuple(outcomes))
 
 
 def fleet_seen(generator: dict[str, Any]) -> FleetSeen:
     """A VideoGenerator as the API server gives it."""
     meta = generator["metadata"]
+    annotations = meta.get("annotations") or {}
     return FleetSeen(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -66,7 +70,8 @@ def fleet_seen(generator: dict[str, Any]) -> FleetSeen:
         generation=meta.get("generation", 1),
         spec=generator.get("spec"),
         status=generator.get("status") or {},
-        is_paused=(meta.get("annotations") or {}).get(PAUSED_ANNOTATION) == "true",
+        is_paused=annotations.get(PAUSED_ANNOTATION) == "true",
+        command=annotations.get(ROLLOUT_ANNOTATION),
     )
 
 
@@ -140,7 +145,14 @@ def pod_seen(pod: dict[str, Any], mount_failure: str | None) -> PodSeen:
         exit_code=ended.get("exitCode"),
         termination_message=ended.get("message", ""),
         mount_failure=mount_failure if waiting.get("reason") == "ContainerCreating" else None,
+        made_s=_made_s(meta),
+        is_costed=COST_ANNOTATION in (meta.get("annotations") or {}),
     )
+
+
+def _made_s(meta: dict[str, Any]) -> float:
+    made = meta.get("creationTimestamp")
+    return datetime.fromisoformat(made).timestamp() if made else 0.0
 
 
 def _args(pod: dict[str, Any]) -> list[str]:
@@ -148,7 +160,12 @@ def _args(pod: dict[str, Any]) -> list[str]:
 
 
 def _container(pod: dict[str, Any]) -> dict[str, Any]:
-    statuses: list[dict[str, Any]] = pod.get("status", {}).get("containerStatuses", [])
+    """The container that matters now: the one that fetches weights until it is done, then the worker."""
+    status = pod.get("status", {})
+    for fetcher in status.get("initContainerStatuses", []):
+        if fetcher.get("state", {}).get("terminated", {}).get("exitCode") != 0:
+            return dict(fetcher)
+    statuses: list[dict[str, Any]] = status.get("containerStatuses", [])
     return statuses[0] if statuses else {}
 
 

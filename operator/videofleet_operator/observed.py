@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import QueueStats
+from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
+from videofleet_operator.plan.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class FleetSeen:
     spec: Any  # as stored: parsing it is planning
     status: dict[str, Any]
     is_paused: bool = False  # by annotation: hands off
+    command: str | None = None  # by annotation: what a person asks of the rollout
 
     @property
     def key(self) -> tuple[str, str]:
@@ -72,6 +74,8 @@ class PodSeen:
     exit_code: int | None = None
     termination_message: str = ""
     mount_failure: str | None = None  # message of the latest FailedMount event while it cannot start
+    made_s: float = 0.0  # when, seconds since the epoch
+    is_costed: bool = False  # carries the deletion cost of a scale-down
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class QueueSeen:
     stats: QueueStats
     beacons: tuple[WorkerBeacon, ...]
     policy: FleetPolicy | None  # as last published
+    outcomes: tuple[Outcomes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Observed:
     service_account: dict[str, Any] | None = None
     pods: tuple[PodSeen, ...] = ()
     queue: QueueSeen | None = None
+    memory: Memory | None = None  # what the last plan remembered; None after a restart
 
     def deployment(self, revision: str | None) -> DeploymentSeen | None:
         """The Deployment of a revision."""

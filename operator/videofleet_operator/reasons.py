@@ -14,8 +14,20 @@ class Reason(StrEnum):
     """Reasons the operator finds by itself."""
 
     WORKERS_READY = "WorkersReady"
+    SCALED_TO_ZERO = "ScaledToZero"
     WARMING_UP = "WarmingUp"
     ROLLING_OUT = "RollingOut"
+    UNDER_LOAD = "UnderLoad"
+    FULL_QUALITY = "FullQuality"
+    FALLBACK_OFF = "FallbackOff"
+    CANARY_AT_STEP = "CanaryAtStep"
+    CANARY_PROMOTED = "CanaryPromoted"
+    CANARY_PAUSED = "CanaryPaused"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    INSUFFICIENT_EVIDENCE = "InsufficientEvidence"
+    NO_SPARE_GPU = "NoSpareGPU"
+    CANARY_REJECTED = "CanaryRejected"
+    UNDONE = "Undone"
     SETTLED = "Settled"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
@@ -36,8 +48,27 @@ class Reason(StrEnum):
 
 MEANINGS: Final[dict[Reason, str]] = {
     Reason.WORKERS_READY: "Workers of the stable revision are warm and serve.",
+    Reason.SCALED_TO_ZERO: "Nobody asks for videos and no worker runs; the next job starts one.",
     Reason.WARMING_UP: "The first workers load the model and prove every tier; wait.",
     Reason.ROLLING_OUT: "A new revision warms up beside the one that serves; wait.",
+    Reason.UNDER_LOAD: "More work than workers: some jobs get a lower tier; wait, or raise spec.scaling.maxReplicas.",
+    Reason.FULL_QUALITY: "Every job gets the tier it asked for.",
+    Reason.FALLBACK_OFF: "Every job gets the tier it asked for, under load too: spec.fallback.enabled is false.",
+    Reason.CANARY_AT_STEP: "A canary has its share of the jobs and is compared with stable; wait.",
+    Reason.CANARY_PROMOTED: "The canary is good; its workers replace those of stable; wait.",
+    Reason.CANARY_PAUSED: "A person paused the canary; it keeps its share. Go on: videofleet rollout resume.",
+    Reason.AWAITING_APPROVAL: "The step is passed and has `hold: Manual`. Go on: videofleet rollout resume.",
+    Reason.INSUFFICIENT_EVIDENCE: (
+        "The step has lasted maxStepDuration without enough jobs to judge by; it goes on by itself when they come."
+        " Otherwise: videofleet rollout promote, resume or abort; or a larger weight or tolerance in spec.rollout."
+    ),
+    Reason.NO_SPARE_GPU: (
+        "The canary needs the GPU of the only worker. Free a GPU, raise minReplicas, or set spec.rollout.allowOutage."
+    ),
+    Reason.CANARY_REJECTED: (
+        "The revision of the spec was turned down and gets no jobs. Apply another spec, or videofleet rollout retry."
+    ),
+    Reason.UNDONE: "A person went back to another revision than the spec names; apply the spec that is meant.",
     Reason.SETTLED: "Nothing is under way.",
     Reason.PAUSED: "The annotation videofleet.dev/paused holds everything as it is; remove it to go on.",
     Reason.HEALTHY: "Nothing is wrong.",
@@ -67,6 +98,7 @@ FAULT_REMEDIES: Final[dict[WorkerFault, str]] = {
     WorkerFault.WARMUP_TIMEOUT: "Raise spec.warmup.timeout or lower the tiers.",
     WorkerFault.OUT_OF_MEMORY: "Lower the largest tier or use a bigger GPU.",
     WorkerFault.STORE_UNREACHABLE: "Check the store's url and credentials.",
+    WorkerFault.WEIGHTS_DISK: "Give the weights a larger volume, or one that workers may write and lock.",
     WorkerFault.COMPUTE_CRASHED: "Read the worker's log.",
 }
 

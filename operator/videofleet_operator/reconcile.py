@@ -1,10 +1,12 @@
 """One reconcile: observe → plan → build → publish the policy → retire → status → events.
 
-The order is the promise: whatever the policy names has workers, after a crash between any two writes too.
+The order is the promise: whatever the policy names has workers, after a crash between any two writes too. A policy
+that names nobody new is published first of all, so that an abort does not wait for the API server.
 """
 
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,6 +27,7 @@ from videofleet_operator.observe import observe_fleet
 from videofleet_operator.observed import FleetSeen
 from videofleet_operator.plan.actions import Apply, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
+from videofleet_operator.plan.memory import Memory
 from videofleet_operator.workqueue import Key
 
 CATCH_UP_S: Final = 0.05  # until the watches are asked again whether they have caught up
@@ -45,6 +48,7 @@ class Reconciler:
     ) -> None:
         self._kube, self._queue, self._installation = kube, queue, installation
         self._caches, self._closer, self._leadership = caches, closer, leadership
+        self._memories: dict[Key, tuple[str, Memory | None]] = {}  # with the UID, lest a new fleet inherits
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass, once we lead. Returns: seconds until the fleet wants to be looked at again. Raises: KubeError."""
@@ -62,9 +66,13 @@ class Reconciler:
     async def _pass(self, key: Key) -> float | None:
         observed = await observe_fleet(self._kube, self._caches, self._queue, key)
         if observed is None:
+            self._memories.pop(key, None)
             return None
         now = datetime.now(UTC)
+        uid, memory = self._memories.get(key, ("", None))
+        observed = replace(observed, memory=memory if uid == observed.fleet.uid else None)
         plan = plan_fleet(observed, self._installation, self._leadership.epoch, now)
+        self._memories[key] = (observed.fleet.uid, plan.memory)
         if any(isinstance(action, Apply) for action in plan.actions) and not await self._is_still_so(observed.fleet):
             return 0.0
         await self._execute(observed.fleet, plan, now)
@@ -87,10 +95,13 @@ class Reconciler:
         return bool(found["metadata"]["uid"] == fleet.uid and found["metadata"]["generation"] == fleet.generation)
 
     async def _execute(self, fleet: FleetSeen, plan: Plan, now: datetime) -> None:
+        is_published = await self._publish(plan.policy) if plan.is_policy_first else False
         for action in plan.actions:
             if action.stage is Stage.BUILD:
                 await perform(self._kube, self._caches, fleet, action)
-        if await self._publish(plan.policy):
+        if not plan.is_policy_first:
+            is_published = await self._publish(plan.policy)
+        if is_published:
             for action in plan.actions:
                 if action.stage is Stage.RETIRE:
                     await perform(self._kube, self._caches, fleet, action)

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         ],
         "gateway": {"existingSecret": "keys"},
     },
+    "webhooks": {"webhooks": {"existingSecret": "hooks", "ports": [443]}},
 }
 Render = Callable[..., list[dict[str, Any]]]
 Faults = Callable[[dict[str, Any]], list[str]]
@@ -187,6 +188,21 @@ def test_network_is_closed_but_for_what_is_needed(render: Render) -> None:
               if "ipBlock" in peer]  # fmt: skip
     assert all(block["except"] for block in blocks), "cloud metadata must stay unreachable"
     assert not names(render({"networkPolicy": {"enabled": False}}), "NetworkPolicy")
+
+
+def test_webhooks_have_a_process_of_their_own_that_alone_reaches_out(render: Render) -> None:
+    assert "videofleet-deliver" not in names(render(), "Deployment")
+    objects = render(VARIANTS["webhooks"])
+    pod = one(objects, "Deployment", "videofleet-deliver")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"] == ["videofleet-gateway", "deliver"]
+    assert pod["automountServiceAccountToken"] is False
+    for name in ("videofleet-deliver", "videofleet-gateway"):
+        reader = one(objects, "Deployment", name)["spec"]["template"]["spec"]
+        assert {"name": "webhooks", "secret": {"secretName": "hooks"}} in reader["volumes"]
+        assert "--webhooks-file=/etc/videofleet/webhooks/webhooks.json" in reader["containers"][0]["args"]
+    policy = one(objects, "NetworkPolicy", "videofleet-deliver")["spec"]
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 6379, 443}
 
 
 def test_notes_tell_the_next_commands(chart: helm.Chart) -> None:

@@ -154,3 +154,29 @@ async def test_dead_jobs_are_listed_replayed_and_purged(gateway: Gateway, start:
     assert "No jobs yet" in (await (await start("jobs", **gateway.environment)).done()).out
     assert "No job is dead" in (await (await start("jobs", "dead", **gateway.environment)).done()).out
     await command.done()
+
+
+async def test_erase_takes_jobs_or_a_tenant(gateway: Gateway, start: Start) -> None:
+    waits = await start("submit", "a panda", "-o", "p.mp4", **gateway.environment)
+    job = await gateway.waiting_job()
+    done = await (await start("erase", job.id, **gateway.environment)).done()
+    assert (done.code, done.out.replace("\n", "")) == (0, f"Erased {job.id}.")
+    assert (await waits.done()).code != 0
+    assert (await (await start("erase", **gateway.environment)).done()).code == 2
+    assert (await (await start("erase", "--tenant", "nobody", **gateway.environment)).done()).code == 4
+    await start("submit", "a panda", "-o", "p.mp4", **gateway.environment)
+    await gateway.waiting_job()
+    done = await (await start("erase", "--tenant", "studio", **gateway.environment)).done()
+    assert (done.code, done.out) == (0, "Erased 1 videos of studio.\n")
+
+
+async def test_intake_is_paused_by_admins_only(gateway: Gateway, start: Start) -> None:
+    refused = await (await start("intake", "pause", "studio/tiny", **gateway.environment)).done()
+    assert refused.code == 4
+    assert "admin" in refused.err
+    keys = json.loads((gateway.folder / "keys.json").read_text())
+    keys["keys"][0]["role"] = "admin"
+    (gateway.folder / "keys.json").write_text(json.dumps(keys))
+    assert (await (await start("intake", "pause", "studio/tiny", **gateway.environment)).done()).code == 0
+    assert (await (await start("intake", "resume", "studio/tiny", **gateway.environment)).done()).code == 0
+    assert (await (await start("intake", "pause", "studio/none", **gateway.environment)).done()).code == 2

@@ -16,7 +16,16 @@ from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import ErrorCode, NewJob, Progress, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
-from videofleet.queue import Durability, JobQueue, QueueError, QueueUnavailable, TenantLimits, durability, scripts
+from videofleet.queue import (
+    Durability,
+    JobQueue,
+    QueueError,
+    QueueUnavailable,
+    Settled,
+    TenantLimits,
+    durability,
+    scripts,
+)
 from videofleet.tiers import Tier
 
 FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
@@ -201,7 +210,21 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.submit(new_job(), TenantLimits(queued=100))
         await queue.replay(jobs[3])
         await queue.remove(jobs[0])
+        await queue.leaving.purge(jobs[1])
+        await queue.leaving.expire(FLEET)
+        await queue.leaving.forget_tenant(FLEET, "studio")
+        again = (await queue.submit(new_job())).job
+        await queue.cache.remember(again, "studio", "digest")
+        await queue.cache.answered(again, RESULT, await queue.cache.owe(FLEET, "videos", "out/x/0"))
+        await queue.opinions.rate(again.id, 5, None)
+        for owed in await queue.leaving.owed(FLEET):
+            await queue.leaving.paid(owed)
         await queue.reap(FLEET)
+        told = (await queue.submit(new_job().model_copy(update={"webhook": "https://a.example/b"}))).job
+        await queue.cancel(told.id, ErrorCode.CANCELLED_BY_USER)
+        (notice,) = await queue.outbox.take(FLEET, 10)
+        await queue.outbox.settle(notice, Settled.DISABLED)
+        await queue.outbox.depth(FLEET)
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)

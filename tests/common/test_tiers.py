@@ -3,7 +3,7 @@
 import pytest
 
 from videofleet.architectures import Architecture
-from videofleet.tiers import Tier, tier_faults
+from videofleet.tiers import Tier, tier_faults, tokens
 
 A14B, TI2V = Architecture.WAN22_T2V_A14B, Architecture.WAN22_TI2V_5B
 
@@ -29,6 +29,25 @@ def tier(**changes: int) -> Tier:
 def test_tier_faults(changes: dict[str, int], architecture: Architecture, fault: str | None) -> None:
     faults = tier_faults(tier(**changes), architecture)
     assert [fault is not None and fault in text for text in faults] == ([] if fault is None else [True])
+
+
+@pytest.mark.parametrize(
+    ("changes", "architecture", "count", "divides_by_8"),
+    [
+        ({}, A14B, 32_760, True),
+        ({"width": 1280, "height": 720}, A14B, 75_600, True),
+        ({"width": 320, "height": 240}, A14B, 6_300, False),
+        ({"width": 1280, "height": 704, "num_frames": 121}, TI2V, 27_280, True),
+        ({"num_frames": 121}, TI2V, 12_090, False),
+    ],
+)
+def test_tokens_must_divide_by_the_ranks(
+    changes: dict[str, int], architecture: Architecture, count: int, divides_by_8: bool
+) -> None:
+    assert tokens(tier(**changes), architecture) == count
+    faults = tier_faults(tier(**changes), architecture, 8)
+    assert (faults == []) is divides_by_8
+    assert divides_by_8 or f"{count} tokens must divide by worker.parallelism.ulysses 8" in faults[0]
 
 
 def test_what_a_tier_is_worth() -> None:

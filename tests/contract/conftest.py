@@ -188,23 +188,67 @@ def once(connect: Open) -> Callable[[Callable[[Http], Coroutine[Any, Any, None]]
 @pytest.fixture(scope="session")
 def node(joined_node: Any) -> Iterator[str]:
     """The name of a node of ours that has joined the cluster and runs processes, with two GPUs."""
-    with joined_node("--gpus=2") as name:
+    with joined_node("--gpus=2") as (name, _):
         yield name
 
 
 @pytest.fixture(scope="session")
 def fake_node(joined_node: Any) -> Iterator[str]:
     """The name of a node of ours that runs nothing; its pods are ready after a moment."""
-    with joined_node("--fake-ready-after=0.2") as name:
+    with joined_node("--fake-ready-after=0.2") as (name, _):
         yield name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lost_node(request: pytest.FixtureRequest, joined_node: Any, once: Any) -> Iterator[str]:
+    """A node that was killed as the session began, and a namespace of the same name; its Deployment had a pod there.
+
+    A cluster gives a silent node up after 40 seconds or more; so they pass while other cases run.
+    """
+    if not any("lost_node" in item.name for item in request.session.items):
+        yield "no case asks for it"
+        return
+    with joined_node("--fake-ready-after=0.2") as (name, process):
+        once(lambda http: _inhabit(http, name))
+        process.kill()
+        yield name
+        once(lambda http: _abandon(http, name))
+
+
+async def _inhabit(http: Http, name: str) -> None:
+    tolerations = [{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]
+    container = {"name": "c", "image": "img:1", "command": ["none"]}
+    spec = {"nodeSelector": {"kubernetes.io/hostname": name}, "tolerations": tolerations, "containers": [container]}
+    template = {"metadata": {"labels": {"app": "d"}}, "spec": spec}
+    head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}}
+    deployment = head | {"spec": {"selector": {"matchLabels": {"app": "d"}}, "template": template}}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    path = f"/apis/apps/v1/namespaces/{name}/deployments"
+    assert (await http("POST", "/api/v1/namespaces", namespace)).status == 201
+    assert (await http("POST", path, deployment)).status == 201
+
+    async def is_up() -> bool:
+        return (await http("GET", f"{path}/d")).state.get("availableReplicas") == 1
+
+    await until(is_up)
+
+
+async def _abandon(http: Http, name: str) -> None:
+    await http("DELETE", f"/api/v1/namespaces/{name}")
+
+    async def is_gone() -> bool:
+        await http("DELETE", f"/api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})  # no kubelet answers
+        return (await http("GET", f"/api/v1/namespaces/{name}")).status == 404
+
+    await until(is_gone)
 
 
 @pytest.fixture(scope="session")
 def joined_node(kubeconfig: Path, once: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """`with joined_node(*options) as name`: a process of `videofleet dev node`, in the cluster until the end."""
+    """`with joined_node(*options) as (name, process)`: `videofleet dev node`, in the cluster until the end."""
 
     @contextlib.contextmanager
-    def joined(*options: str) -> Iterator[str]:
+    def joined(*options: str) -> Iterator[tuple[str, Any]]:
         name, folder = f"contract-{secrets.token_hex(3)}", tmp_path_factory.mktemp("node")
         command = (sys.executable, "-m", "videofleet_cli.main", "dev", "node", f"--kubeconfig={kubeconfig}")
         command += (f"--name={name}", f"--state={folder / 'state'}", *options)
@@ -226,7 +270,7 @@ def joined_node(kubeconfig: Path, once: Any, tmp_path_factory: pytest.TempPathFa
 
         try:
             once(is_ready)
-            yield name
+            yield name, process
         finally:
             process.terminate()
             process.wait(PATIENCE_S)

@@ -1,5 +1,6 @@
 """The controllers' decisions: tables over plain objects."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from videofleet_devcluster.controllers.disruption import plan_budget
 from videofleet_devcluster.controllers.endpoints import plan_endpoints
 from videofleet_devcluster.controllers.nodes import eviction_in_s, taints_of
 from videofleet_devcluster.controllers.replicaset import plan_replica_set, victims
-from videofleet_devcluster.controllers.scheduler import place, used_by
+from videofleet_devcluster.controllers.scheduler import place, requests_of
 from videofleet_devcluster.objects import condition_of, name_hash, quantity, selects
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -271,7 +272,10 @@ def asks(**requests: str) -> Any:
 
 
 def test_a_pod_goes_to_the_emptier_node_that_has_room() -> None:
-    assert place(asks(cpu="1"), [node("n1"), node("n2")], used_by([pod("q", node="n1")]), []).node == "n2"
+    assert (
+        place(asks(cpu="1"), [node("n1"), node("n2")], {"n1": Counter(requests_of(pod("q", node="n1")))}, []).node
+        == "n2"
+    )
 
 
 @pytest.mark.parametrize(

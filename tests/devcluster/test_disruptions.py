@@ -78,11 +78,31 @@ async def test_a_silent_node_is_given_up_its_pods_replaced_and_taken_back_when_i
         await asyncio.gather(second, return_exceptions=True)
 
 
-async def test_pods_of_a_deleted_node_go_with_it(two_nodes: Any) -> None:
+async def test_a_deleted_node_registers_again_and_keeps_its_pods(two_nodes: Any) -> None:
     other = {"kubernetes.io/hostname": "videofleet-dev-2"}
     await two_nodes.create(DEPLOYMENTS, "d", spec=deployment(1, nodeSelector=other))
     (pod,) = await until_ready(two_nodes, 1)
+    first = await two_nodes.client.get(NODES, "", "videofleet-dev-2")
     await two_nodes.client.delete(NODES, "", "videofleet-dev-2")
+
+    async def is_back() -> bool:
+        found = (await two_nodes.client.list(NODES))["items"]
+        uids = [node["metadata"]["uid"] for node in found if node["metadata"]["name"] == "videofleet-dev-2"]
+        return uids not in ([], [first["metadata"]["uid"]])
+
+    await two_nodes.until(is_back, 60)
+    assert [each["metadata"]["uid"] for each in await ready_pods(two_nodes)] == [pod["metadata"]["uid"]]
+
+
+async def test_pods_of_a_node_that_was_deleted_for_good_go_with_it(two_nodes: Any, tmp_path: Path) -> None:
+    async with Processes() as processes:
+        node = asyncio.create_task(Node(two_nodes.client, processes, "third", tmp_path / "third", beat_s=0.5).run())
+        third = {"kubernetes.io/hostname": "third"}
+        await two_nodes.create(DEPLOYMENTS, "d", spec=deployment(1, nodeSelector=third))
+        (pod,) = await until_ready(two_nodes, 1)
+        node.cancel()
+        await asyncio.gather(node, return_exceptions=True)
+    await two_nodes.client.delete(NODES, "", "third")
     await two_nodes.until_gone(PODS, pod["metadata"]["name"], 60)
     assert not await ready_pods(two_nodes), "its successor finds no such node"
 

@@ -122,7 +122,7 @@ def eventually() -> Callable[[Callable[[], Any], float], Any]:
     return wait_for
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def handle() -> type[System]:
     """`handle(folder, env)`: a handle on an installation that the test made itself."""
     return System

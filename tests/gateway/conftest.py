@@ -78,6 +78,7 @@ class Gateway:
     extra_arguments: tuple[str, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Gateway:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.store_argument = f"--store=videos=file://{self.folder}/store"
         self.store = ObjectStore.from_url("videos", f"file://{self.folder}/store")
         for tenant in [*LONERS, "rich", "idler"]:
             self.keys[tenant] = new_key(tenant)
@@ -99,6 +101,7 @@ class Gateway:
         """As a Secret volume does it: a new file swapped in."""
         entries = [
             {"id": key.split("_")[1], "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
+            | ({"role": self.roles[tenant]} if tenant in self.roles else {})
             for tenant, key in self.keys.items()
         ]
         fresh = self.folder / "keys.new"
@@ -118,7 +121,7 @@ class Gateway:
         (self.folder / "redis-url").write_text(self.redis_url + "\n")
         command = [sys.executable, "-m", "videofleet_gateway", f"--installation={self.installation}"]
         command += [f"--redis-url-file={self.folder}/redis-url", f"--keys-file={self.keys_file}"]
-        command += [f"--store=videos=file://{self.folder}/store", f"--port={self.port}", *self.extra_arguments]
+        command += [self.store_argument, f"--port={self.port}", *self.extra_arguments]
         with (self.folder / "stderr").open("ab") as stderr:
             environment = os.environ | {"BIND_ADDRESS": "127.0.0.1"}
             self.process = subprocess.Popen(command, stderr=stderr, env=environment)

@@ -24,6 +24,8 @@ SAMPLES: dict[str, object] = {
     "guidance_scale_2": "3",
     "priority": "batch",
     "deadline": 600,
+    "webhook": {"url": "https://hooks.example.com/x"},
+    "cache": False,
     "allow_fallback": False,
 }
 

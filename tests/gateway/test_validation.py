@@ -97,7 +97,7 @@ def test_size_seconds_and_name_pick_the_best_tier_that_fits(fields: dict[str, ob
         ({"deadline": "2030-01-31T18:00:00"}, "deadline", "time zone"),
         ({"deadline": -5}, "deadline", "time zone"),
         ({"deadline": True}, "deadline", "time zone"),
-        ({"webhook": "http://127.0.0.1"}, "webhook", "unknown field"),
+        ({"webhook": {"uri": "https://a.example"}}, "webhook", "url"),
         ({"num_frames": 10**6}, "num_frames", "unknown field"),
     ],
 )

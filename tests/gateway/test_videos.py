@@ -45,7 +45,7 @@ async def get(http: aiohttp.ClientSession, job_id: str) -> dict[str, Any]:
         (b"x", JSON | {"Content-Encoding": "gzip"}, 415, "unsupported_media_type", None),
         (b" " * (257 << 10), JSON, 413, "request_entity_too_large", None),
         (b"{}", JSON, 422, "invalid_value", "prompt"),
-        (b'{"prompt": "x", "webhook": "http://a"}', JSON, 422, "invalid_value", "webhook"),
+        (b'{"prompt": "x", "webhook": 7}', JSON, 422, "invalid_value", "webhook"),
         (b'{"prompt": "x", "model": "ads/tiny", "size": "1x1"}', JSON, 422, "invalid_value", "size"),
         (b'{"prompt": "x"}', JSON, 422, "invalid_value", "model"),
         (b'{"prompt": "x", "model": "tiny"}', JSON, 422, "invalid_value", "model"),
@@ -145,6 +145,8 @@ async def test_a_new_video_shows_everything_to_its_owner(http: aiohttp.ClientSes
         "seed": 5,
         "attempt": 0,
         "cancel_requested": False,
+        "webhook": None,
+        "cached": False,
         "prompt": "a car",
     }
     async with http.get("/v1/videos") as response:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import QueueStats
+from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.names import REVISION_LABEL
 from videofleet_operator.observed import DeploymentSeen, FleetSeen, Observed, PodSeen, QueueSeen, RevisionSeen
-from videofleet_operator.plan.actions import Action, Apply, Delete, MarkTrack, Scale, Stage
+from videofleet_operator.plan.actions import Action, Apply, CostPod, Delete, MarkTrack, Scale, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
+from videofleet_operator.plan.memory import Memory
 
 UID = "11111111-2222-3333-4444-555555555555"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,9 +51,15 @@ class SimulatedCluster:
     redis_is_up: bool = True
     broken: set[str] = field(default_factory=set)  # revisions whose workers never become ready
     faults: dict[str, dict[str, Any]] = field(default_factory=dict)  # how their pods look, by revision
+    command: str | None = None  # by annotation
+    gpus: int | None = None  # of all nodes, one a worker; None: enough
+    counted: dict[str, Outcomes] = field(default_factory=dict)  # how attempts ended, by revision
     writes: int = 0
+    made: int = 0  # pods, ever
     events: list[str] = field(default_factory=list)
     installation: Installation = INSTALLATION
+    memory: Memory | None = None  # of the operator; None after its restart
+    demand: dict[str, Any] = field(default_factory=dict)  # further figures of the queue
 
     def change(self, **fields: Any) -> None:
         """Replaces top-level fields of the spec."""
@@ -60,7 +67,7 @@ class SimulatedCluster:
         self.generation += 1
 
     def observe(self) -> Observed:
-        stats = QueueStats(waiting=self.waiting, running=0, oldest_wait_s=0)
+        stats = QueueStats(**{"waiting": self.waiting, "running": 0, "oldest_wait_s": 0, **self.demand})
         return Observed(
             fleet=FleetSeen(
                 "studio",
@@ -70,6 +77,7 @@ class SimulatedCluster:
                 copy.deepcopy(self.spec),
                 copy.deepcopy(self.status),
                 self.is_paused,
+                self.command,
             ),
             revisions=tuple(self.revisions.values()),
             deployments=tuple(
@@ -80,7 +88,10 @@ class SimulatedCluster:
             service=self.service,
             service_account=self.service_account,
             pods=tuple(self.pods.values()),
-            queue=QueueSeen(stats, tuple(self.beacons), self.policy) if self.redis_is_up else None,
+            queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()))
+            if self.redis_is_up
+            else None,
+            memory=self.memory,
         )
 
     def count(self, revision: str, ready: bool = False) -> int:
@@ -92,6 +103,7 @@ class SimulatedCluster:
     def tick(self, crash_after: int | None = None) -> Plan:
         """One reconcile; `crash_after` n writes it dies."""
         plan = self.plan()
+        self.memory = plan.memory
         for write in self._writes_of(plan)[:crash_after]:
             write()
             self.writes += 1
@@ -120,6 +132,8 @@ class SimulatedCluster:
                 self._apply(manifest)
             case Scale(deployment=name, replicas=replicas):
                 self.deployments[name.split("-")[-1]]["wanted"] = replicas
+            case CostPod(pod=name, is_costed=is_costed):
+                self.look_of(name, is_costed=is_costed)
             case MarkTrack(deployment=name, is_stable=is_stable):
                 self.deployments[name.split("-")[-1]]["stable"] = is_stable
             case Delete(kind="Deployment", name=name):
@@ -145,16 +159,58 @@ class SimulatedCluster:
             case "ServiceAccount":
                 self.service_account = manifest
 
+    def serve(self, jobs: int, bad: dict[str, float] | None = None, slow: dict[str, float] | None = None) -> None:
+        """Jobs as the policy divides them; shares of a revision's jobs that fail or are slow, spread evenly."""
+        assert self.policy is not None
+        rule = self.policy.canary
+        stable = next(revision for revision, track in self.policy.tracks.items() if track == "stable")
+        to_canary = jobs * rule.weight_permille // 1000 if rule else 0
+        for revision, count in ((stable, jobs - to_canary), (rule.revision if rule else stable, to_canary)):
+            row = self.counted.get(revision, Outcomes(revision=revision, tier="small"))
+            attempts = row.attempts + count
+            share_bad, share_slow = (bad or {}).get(revision, 0.0), (slow or {}).get(revision, 0.0)
+            changes = {"attempts": attempts, "steps": attempts, "step_s": float(attempts), "paced": attempts}
+            changes["attempt_failures"] = row.attempt_failures + round(count * share_bad)
+            changes["slow"] = row.slow + round(count * share_slow)
+            self.counted[revision] = row.model_copy(update=changes)
+
+    def live(self, jobs: int, ticks: int = 1, **shares: Any) -> None:
+        """Serves so many jobs every ten seconds and plans after each."""
+        for _ in range(ticks):
+            self.serve(jobs, **shares)
+            self.run_pods()
+            self.now += timedelta(seconds=10)
+            self.tick()
+
+    @property
+    def rollout(self) -> dict[str, Any]:
+        return self.status["rollout"]
+
     def run_pods(self) -> None:
         """Deployment controller and kubelet: as many pods as wanted, warm unless their revision is broken."""
         for revision, seen in self.deployments.items():
-            names = [f"tiny-{revision}-{index}" for index in range(seen["wanted"])]
-            for name in names:
-                is_ready = revision not in self.broken
-                look = {} if is_ready else self.faults.get(revision, {})
-                self.pods[name] = PodSeen(name, revision, is_ready, **look)
-        live = {f"tiny-{rev}-{i}" for rev, seen in self.deployments.items() for i in range(seen["wanted"])}
-        self.pods = {name: pod for name, pod in self.pods.items() if name in live}
+            alive = [name for name, pod in self.pods.items() if pod.revision == revision]
+            alive.sort(key=lambda name: (self.pods[name].is_ready, not self.pods[name].is_costed))
+            for name in alive[: max(0, len(alive) - seen["wanted"])]:
+                del self.pods[name]
+            for index in range(len(alive), seen["wanted"]):
+                self.made += 1
+                name = f"tiny-{revision}-{self.made}-{index}"
+                self.pods[name] = PodSeen(name, revision, False, made_s=self.now.timestamp())
+            is_ready = revision not in self.broken
+            self.look(revision, is_ready=is_ready, **({} if is_ready else self.faults.get(revision, {})))
+        self.pods = {name: pod for name, pod in self.pods.items() if pod.revision in self.deployments}
+        self._schedule()
+        for name in (self.policy.marks if self.policy else {}).keys() & self.pods.keys():
+            self.look_of(name, is_ready=False)  # it has no job and turns NotReady
+
+    def _schedule(self) -> None:
+        """Those that came first have the GPUs."""
+        if self.gpus is not None:
+            for name in sorted(self.pods, key=lambda name: int(name.split("-")[2]))[self.gpus :]:
+                self.look_of(
+                    name, is_ready=False, unschedulable="0/1 nodes are available: Insufficient nvidia.com/gpu."
+                )
 
     def settle(self) -> None:
         """Until a tick changes nothing; fails when it never ends."""
@@ -179,6 +235,10 @@ class SimulatedCluster:
     @property
     def stable(self) -> str | None:
         return self.status["revisions"].get("stable")
+
+    def look_of(self, name: str, **fields: Any) -> None:
+        """Changes what one pod looks like."""
+        self.pods[name] = replace(self.pods[name], **fields)
 
     def look(self, revision: str, **fields: Any) -> None:
         """Changes what the pods of a revision look like."""

@@ -100,9 +100,35 @@ REFUSED = [
     ("nine tiers", {"tiers": [tier(f"t{n}") for n in range(9)]}, "more than 8 items"),
     ("unknown scheme", {"model__source": "http://x/y"}, "source must be file:///PATH"),
     ("no claim", {"model__source": "pvc:///models"}, "name of a PersistentVolumeClaim"),
+    ("no repository", {"model__source": "hf://wan", "model__revision": "0" * 40}, "hf://ORG/NAME"),
+    ("no folder", {"model__source": "s3://weights"}, "s3://BUCKET/PATH"),
+    ("no commit", {"model__source": "hf://studio/wan"}, "belongs to a hf:// source"),
+    ("a branch", {"model__source": "hf://studio/wan", "model__revision": "main"}, "no branch or tag"),
+    ("a commit of a volume", {"model__revision": "0" * 40}, "belongs to a hf:// source"),
+    ("a secret of a volume", {"model__secret": "hub"}, "secret opens"),
+    ("a cache without claim", {"worker__weightCache": {}}, "persistentVolumeClaim"),
     ("upwards", {"model__source": "file:///models/../etc"}, "`..`"),
     ("gpu resource", {"worker__gpuResource": "gpu"}, "nvidia.com/gpu"),
-    ("two GPUs", {"worker__gpus": 2}, "maximum of 1"),
+    ("nine GPUs", {"worker__gpus": 9}, "maximum of 8"),
+    ("idle GPUs", {"worker__gpus": 4, "worker__parallelism": {"cfg": 2}}, "parallelism.ulysses must be gpus"),
+    ("three branches", {"worker__gpus": 3, "worker__parallelism": {"cfg": 3}}, "maximum of 2"),
+    ("shards of one", {"worker__gpus": 1, "worker__parallelism": {"shardWeights": True}}, "needs ranks"),
+    ("heads", {"worker__gpus": 3, "worker__parallelism": {"ulysses": 3}}, "40 attention heads: 1, 2, 4, 5, 8"),
+    (
+        "tokens",
+        {"worker__gpus": 8, "worker__parallelism": {"ulysses": 8}, "tiers": [tier(width=320, height=240)]},
+        "must divide by worker.parallelism.ulysses",
+    ),
+    (
+        "tokens of 5B",
+        {
+            "model__architecture": "wan2.2-ti2v-5b",
+            "worker__gpus": 4,
+            "worker__parallelism": {"ulysses": 4},
+            "tiers": [tier(width=832, height=480, frames=121)],
+        },
+        "must divide by worker.parallelism.ulysses",
+    ),
     ("grace in words", {"worker__terminationGracePeriod": "1h30m"}, "between 10s and 24h"),
     ("grace too long", {"worker__terminationGracePeriod": "25h"}, "between 10s and 24h"),
     ("warm-up", {"warmup__timeout": "0s"}, "between 10s and 6h"),
@@ -161,10 +187,13 @@ def test_schema_and_python_agree_on_any_value(path, value):
         max_size=4,
     ),
     st.sampled_from(["wan2.2-t2v-a14b", "wan2.2-ti2v-5b"]),
+    st.integers(0, 8),
+    st.fixed_dictionaries({}, optional={"cfg": st.integers(1, 2), "ulysses": st.integers(1, 8)}),
 )
-def test_schema_and_python_agree_on_any_ladder(shapes, architecture):
+def test_schema_and_python_agree_on_any_ladder(shapes, architecture, gpus, parallelism):
     tiers = [tier(f"t{i % 3}", 16 * w, 16 * h, f, s) for i, (w, h, f, s) in enumerate(shapes)]
-    document = manifest(tiers=tiers, model__architecture=architecture)
+    worker = {"gpus": gpus, "parallelism": parallelism}
+    document = manifest(tiers=tiers, model__architecture=architecture, worker=worker)
     assert (refusals(document) == []) == parses(document["spec"]), refusals(document)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videofleet.queue import Durability
-from videofleet.workerspec import WorkerSpec
+from videofleet.workerspec import Parallelism, WorkerSpec
 from videofleet_operator.crd.spec import parse_spec
 from videofleet_operator.installation import ConfigError, Installation, read_installation
 from videofleet_operator.manifests.children import contains, deployment, service, service_account
@@ -59,11 +59,13 @@ def test_the_hash_is_the_same_in_every_release():
         ({"tiers": [SPEC["tiers"][0] | {"fps": 8}]}, True),
         ({"warmup": {"maxRuns": 5}}, True),
         ({"output": {"store": "disk"}}, True),
-        ({"output": {"store": "videos", "prefix": "x"}}, False),
+        ({"output": {"store": "videos", "prefix": "x", "retention": "1h", "cache": "fleet"}}, False),
         ({"queue": {"maxDepth": 1, "batchMaxWait": "5m", "weights": {"studio": 3}}}, False),
         ({"access": {"tenants": ["a"]}}, False),
         ({"scaling": {"minReplicas": 7}}, False),
         ({"worker": {"gpus": 1}}, False),
+        ({"worker": {"parallelism": {"cfg": 1}}}, False),
+        ({"worker": {"gpus": 2, "parallelism": {"cfg": 2}}}, True),
     ],
 )
 def test_what_makes_a_new_revision(changes, is_new):
@@ -113,12 +115,34 @@ def test_arguments_of_a_worker_with_a_claim_as_store_and_a_model_in_its_image():
 
 
 @pytest.mark.parametrize(
-    ("gpus", "limits", "has_shm"), [(0, {}, False), (1, {"limits": {"nvidia.com/gpu": "1"}}, True)]
+    ("worker", "limits", "shm"),
+    [
+        ({"gpus": 0}, {}, []),
+        ({"gpus": 0, "parallelism": {"cfg": 2}}, {}, []),
+        ({"gpus": 1}, {"limits": {"nvidia.com/gpu": "1"}}, ["8Gi"]),
+        (
+            {"gpus": 8, "parallelism": {"cfg": 2, "ulysses": 4, "shardWeights": True}},
+            {"limits": {"nvidia.com/gpu": "8"}},
+            ["32Gi"],
+        ),
+    ],
+    ids=["CPU", "two ranks on the CPU", "1", "8"],
 )
-def test_gpus_bring_their_resource_and_shared_memory(gpus, limits, has_shm):
-    pod = pod_of(worker={"gpus": gpus})
+def test_gpus_bring_their_resource_and_shared_memory(worker, limits, shm):
+    pod = pod_of(worker=worker)
     assert pod["containers"][0]["resources"] == limits
-    assert any(volume.get("emptyDir", {}).get("medium") == "Memory" for volume in pod["volumes"]) is has_shm
+    volumes = [volume.get("emptyDir", {}) for volume in pod["volumes"]]
+    assert [volume["sizeLimit"] for volume in volumes if volume.get("medium") == "Memory"] == shm
+
+
+def test_a_section_that_is_not_given_is_not_written_so_that_older_files_stay_the_same():
+    assert "parallelism" not in config_map(FLEET, resolved())["data"]["worker.json"]
+
+
+def test_the_worker_is_told_how_its_ranks_share():
+    worker = {"gpus": 4, "parallelism": {"cfg": 2, "ulysses": 2, "shardWeights": True}}
+    spec = WorkerSpec.model_validate_json(config_map(FLEET, resolved(worker=worker))["data"]["worker.json"])
+    assert (spec.parallelism, spec.parallelism.ranks) == (Parallelism(cfg=2, ulysses=2, shard_weights=True), 4)
 
 
 def test_the_progress_deadline_lies_beyond_warm_up():
@@ -141,9 +165,7 @@ def restricted_violations(template):
     """Pod Security Standards `restricted`, and ours on top: read-only root, no token, no secret in the environment."""
     pod = template["spec"]
     security = pod["securityContext"]
-    yield from (
-        key for key in ("hostNetwork", "hostPID", "hostIPC", "initContainers", "shareProcessNamespace") if pod.get(key)
-    )
+    yield from (key for key in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace") if pod.get(key))
     if not (
         security.get("runAsNonRoot")
         and security.get("runAsUser")
@@ -155,7 +177,7 @@ def restricted_violations(template):
     for volume in pod["volumes"]:
         if set(volume) - {"name"} - VOLUME_KINDS:
             yield f"volume {volume}"
-    for container in pod["containers"]:
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
         context = container["securityContext"]
         if context != {
             "allowPrivilegeEscalation": False,
@@ -163,7 +185,7 @@ def restricted_violations(template):
             "capabilities": {"drop": ["ALL"]},
         }:
             yield "container securityContext"
-        if any("hostPort" in port for port in container["ports"]):
+        if any("hostPort" in port for port in container.get("ports", [])):
             yield "hostPort"
         yield from (entry["name"] for entry in container["env"] if "secretKeyRef" in entry.get("valueFrom", {}))
 
@@ -186,9 +208,14 @@ WORKERS = st.fixed_dictionaries(
 )
 
 
-@given(WORKERS, st.sampled_from(["pvc://weights/x", "file:///m", "pvc://weights"]), st.sampled_from(["videos", "disk"]))
-def test_every_pod_is_restricted_and_stays_in_its_namespace(worker, source, store):
-    revision = resolved(worker=worker, output={"store": store}, model=SPEC["model"] | {"source": source})
+MODELS = [{"source": source} for source in ("pvc://weights/x", "file:///m", "pvc://weights", "s3://weights/x")]
+MODELS += [{"source": "hf://studio/wan", "revision": "0" * 40, "secret": "hub"}]
+CACHES = [{}, {"weightCache": {"persistentVolumeClaim": "cache", "maxSize": "200Gi"}}]
+
+
+@given(WORKERS, st.sampled_from(MODELS), st.sampled_from(CACHES), st.sampled_from(["videos", "disk"]))
+def test_every_pod_is_restricted_and_stays_in_its_namespace(worker, model, cache, store):
+    revision = resolved(worker=worker | cache, output={"store": store}, model=SPEC["model"] | model)
     children = [deployment(FLEET, revision, 1), config_map(FLEET, revision), controller_revision(FLEET, revision, 1)]
     children += [service(FLEET), service_account(FLEET)]
     assert list(restricted_violations(children[0]["spec"]["template"])) == []

@@ -177,6 +177,8 @@ def test_nothing_retires_while_the_policy_cannot_be_published(cluster):
         {"queue": {"weights": {"studio": 3}}},
         {"access": {"tenants": ["a"]}},
         {"output": {"store": "videos", "prefix": "p"}},
+        {"output": {"store": "videos", "retention": "24h"}},
+        {"output": {"store": "videos", "cache": "tenant"}},
     ],
 )
 def test_limits_reach_the_policy_without_touching_workers(cluster, limits):

@@ -76,7 +76,7 @@ def test_a_check_can_be_called_off(sealed: Path) -> None:
 async def test_a_worker_refuses_a_flipped_byte_before_it_loads(fleet: Any, sealed: Path) -> None:
     flip(sealed / WEIGHTS)
     async with fleet.worker(model=sealed) as worker:
-        assert worker.engine.pid is None
+        assert worker.engine.pids == []
     assert fleet.termination["reason"] == WorkerFault.MODEL_CORRUPT
     assert WEIGHTS in fleet.termination["message"]
 

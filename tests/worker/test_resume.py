@@ -63,7 +63,7 @@ async def test_kill_9_of_compute_costs_neither_an_attempt_nor_the_work(fleet: Fl
         job = await fleet.submit(long_tier(fleet), output_prefix="films")
         await advanced(fleet, job)
         assert [path.name for path in checkpoints(fleet)] == ["rev-1.safetensors"]
-        os.kill(worker.engine.pid, signal.SIGKILL)
+        os.kill(worker.engine.pids[0], signal.SIGKILL)
         resumed = await fleet.ended(job)
         reference = await fleet.ended(await fleet.submit(long_tier(fleet)))
         await fleet.until(lambda: not checkpoints(fleet), "the checkpoints are removed")
@@ -148,7 +148,7 @@ async def test_a_damaged_checkpoint_costs_the_work_and_not_the_job(fleet: Fleet,
     async with fleet.worker(checkpoint_every_s=0.0) as worker:
         job = await fleet.submit(tier)
         await advanced(fleet, job)
-        os.kill(worker.engine.pid, signal.SIGKILL)
+        os.kill(worker.engine.pids[0], signal.SIGKILL)
         await fleet.in_state(job, JobState.QUEUED)
         (path,) = checkpoints(fleet)
         path.write_bytes(path.read_bytes()[:-1])

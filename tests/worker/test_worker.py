@@ -125,7 +125,7 @@ async def test_kill_9_of_compute_costs_an_attempt_and_no_job(fleet: Fleet) -> No
     async with fleet.worker() as worker:
         job = await fleet.submit(fleet.preview.model_copy(update={"num_inference_steps": 100}))
         await fleet.denoising(job)
-        os.kill(worker.engine.pid, signal.SIGKILL)
+        os.kill(worker.engine.pids[0], signal.SIGKILL)
         await fleet.until(lambda: not worker.status.is_ready, "it is not ready")
         ended = await fleet.ended(job)
         assert worker.status.is_ready
@@ -135,7 +135,7 @@ async def test_kill_9_of_compute_costs_an_attempt_and_no_job(fleet: Fleet) -> No
 
 async def test_compute_that_dies_while_idle_is_replaced(fleet: Fleet) -> None:
     async with fleet.worker() as worker:
-        os.kill(worker.engine.pid, signal.SIGKILL)
+        os.kill(worker.engine.pids[0], signal.SIGKILL)
         await fleet.until(lambda: not worker.status.is_ready, "it is not ready")
         await fleet.until(lambda: worker.status.is_ready, "it is ready again")
         assert (await fleet.ended(await fleet.submit())).attempt == 1
@@ -145,7 +145,7 @@ async def test_compute_that_hangs_is_killed(fleet: Fleet) -> None:
     async with fleet.worker(min_step_timeout_s=1.0) as worker:
         job = await fleet.submit(fleet.preview.model_copy(update={"num_inference_steps": 100}))
         await fleet.denoising(job)
-        os.kill(worker.engine.pid, signal.SIGSTOP)
+        os.kill(worker.engine.pids[0], signal.SIGSTOP)
         ended = await fleet.ended(job)
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2)
 
@@ -155,7 +155,7 @@ async def test_a_job_that_always_kills_its_worker_ends_dead(fleet: Fleet) -> Non
     async with fleet.worker() as worker:
         job = await fleet.submit(fleet.slow)
         await fleet.denoising(job)
-        os.kill(worker.engine.pid, signal.SIGKILL)
+        os.kill(worker.engine.pids[0], signal.SIGKILL)
         ended = await fleet.ended(job)
     assert ended.state is JobState.DEAD
     assert "signal 9" in (ended.error_message or "")
@@ -193,10 +193,10 @@ async def test_a_drain_gives_back_what_does_not_fit(fleet: Fleet) -> None:
 async def test_a_drain_while_loading_ends_at_once(fleet: Fleet, spec_with: Callable[..., WorkerSpec]) -> None:
     worker = Worker(fleet.settings(spec_with()), fleet.queue)
     life = asyncio.create_task(worker.run())
-    await fleet.until(lambda: worker.engine.pid, "compute starts")
+    await fleet.until(lambda: bool(worker.engine.pids), "compute starts")
     worker.begin_drain()
     assert await life == 0
-    assert worker.engine.pid is None
+    assert worker.engine.pids == []
 
 
 async def test_a_lost_lease_drops_the_attempt(fleet: Fleet, redis_url: str) -> None:
@@ -274,7 +274,7 @@ async def test_compute_that_dies_while_starting_is_a_fault(fleet: Fleet, spec_wi
     worker = Worker(fleet.settings(spec_with()), fleet.queue)
     life = asyncio.create_task(worker.run())
     await fleet.until(lambda: worker.status.state is WorkerState.WARMING, "it warms")
-    os.kill(worker.engine.pid or 0, signal.SIGKILL)
+    os.kill(worker.engine.pids[0], signal.SIGKILL)
     assert await life == 1
     assert fleet.termination["reason"] == WorkerFault.COMPUTE_CRASHED
 

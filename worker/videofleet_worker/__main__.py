@@ -5,13 +5,18 @@ Imports nothing until it is called: a compute process imports the main module of
 
 
 def main() -> None:
-    """Runs the worker; the exit code is 0 after a drain and 1 after a fault. Or `manifest DIR`."""
+    """Runs the worker; the exit code is 0 after a drain and 1 after a fault. Or `fetch …`, or `manifest DIR`."""
     import sys
 
-    if sys.argv[1:2] == ["manifest"]:
-        from videofleet_worker import manifest
+    match sys.argv[1:2]:
+        case ["manifest"]:
+            from videofleet_worker import manifest
 
-        raise SystemExit(manifest.main(sys.argv[2:]))
+            raise SystemExit(manifest.main(sys.argv[2:]))
+        case ["fetch"]:
+            from videofleet_worker.weights import command
+
+            raise SystemExit(command.main(sys.argv[2:]))
     from videofleet_worker.supervisor import run
 
     raise SystemExit(run())

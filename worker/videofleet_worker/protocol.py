@@ -13,6 +13,7 @@ from videofleet.jobs import ErrorCode, Progress, VideoRequest
 from videofleet.wire import Wire
 from videofleet.workerspec import WorkerSpec
 
+LOST_PEER_EXIT: Final = 75  # exit code of a rank that ended because another one had
 LINE_LIMIT_BYTES: Final = 4 << 20  # a prompt is short; anything longer is a bug
 
 
@@ -89,6 +90,14 @@ class Faulted(Wire):
     message: str
 
 
+class Broke(Wire):
+    """A rank could not go on, so its group cannot; the process ends after this."""
+
+    kind: Literal["broke"] = "broke"
+    rank: int
+    message: str
+
+
 class Progressed(Wire):
     """A step further."""
 
@@ -142,7 +151,9 @@ class Failed(Wire):
 
 
 Command = Start | Generate | Stop
-Event = Starting | TierWarmed | Ready | Faulted | Progressed | Resumed | Checkpointed | Generated | Stopped | Failed
+Event = (
+    Starting | TierWarmed | Ready | Faulted | Broke | Progressed | Resumed | Checkpointed | Generated | Stopped | Failed
+)
 News = Progressed | Resumed | Checkpointed
 Outcome = Generated | Stopped | Failed
 

@@ -35,6 +35,7 @@ from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
 from videofleet_worker.status import Status
 from videofleet_worker.tasks import end
+from videofleet_worker.weights.cache import in_use
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class Worker:
         async with address as self.port:
             beacon = asyncio.create_task(shine(self._queue, self._settings.fleet_uid, self.status))
             try:
-                await self._live()
+                with in_use(self._settings.model):
+                    await self._live()
             except Fault as fault:
                 self._record(fault)
             finally:
@@ -163,7 +165,7 @@ class Worker:
         if self.engine.peak_bytes is not None:
             self.metrics.device_memory.labels("measured").set(self.engine.peak_bytes)
         self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm")
-        log.info("ready", extra={"pid": self.engine.pid})
+        log.info("ready", extra={"pids": self.engine.pids})
         return True
 
     async def _serve(self, attempts: Attempts) -> None:

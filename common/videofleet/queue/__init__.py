@@ -20,7 +20,9 @@ from videofleet.queue.errors import (
     QueueUnavailable,
     StaleEpoch,
 )
+from videofleet.queue.leaving import Leaving, Owed
 from videofleet.queue.limits import TenantLimits
+from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
     "BeatReply",
@@ -34,11 +36,16 @@ __all__ = [
     "JobNotFound",
     "JobQueue",
     "LeaseLost",
+    "Leaving",
     "Limit",
     "LimitReached",
+    "Notice",
+    "Outbox",
+    "Owed",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",
+    "Settled",
     "StaleEpoch",
     "Submitted",
     "TenantLimits",

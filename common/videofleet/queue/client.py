@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
 from videofleet.queue import durability, keys, records
+from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
 from videofleet.queue.durability import Durability
@@ -23,14 +24,18 @@ from videofleet.queue.errors import (
     FleetUnknown,
     IdempotencyConflict,
     JobNotDead,
-    JobNotFinished,
     JobNotFound,
     LeaseLost,
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.intake import Intake
+from videofleet.queue.leaving import Leaving
 from videofleet.queue.limits import Reservation, TenantLimits
+from videofleet.queue.opinions import Opinions
+from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
+from videofleet.queue.signing import SigningKeys
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
@@ -71,6 +76,12 @@ class JobQueue:
         self._connection = connection
         self._redis = connection.redis
         self._installation = installation
+        self.outbox = Outbox(connection, installation)
+        self.cache = ResultCache(connection, installation)
+        self.intake = Intake(connection, installation)
+        self.leaving = Leaving(connection, installation)
+        self.opinions = Opinions(connection, installation)
+        self.signing = SigningKeys(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
@@ -171,6 +182,7 @@ class JobQueue:
             f"{job.request.guidance_scale}/{job.request.guidance_scale_2}",
             int(job.request.allow_fallback),
             "" if job.deadline_ms is None else job.deadline_ms,
+            job.webhook or "",
         )
         match verdict:
             case "full":
@@ -225,11 +237,7 @@ class JobQueue:
     async def remove(self, job_id: str) -> Job:
         """Forgets a finished job and returns what it was. Raises: JobNotFound, JobNotFinished."""
         job = await self.get(job_id)
-        match await self._run_durably("remove", job.fleet_uid, job_id):
-            case "missing":
-                raise JobNotFound("no such job")
-            case "unfinished":
-                raise JobNotFinished("the job is not finished; cancel it first")
+        await self.leaving.remove(job_id)
         return job
 
     async def dead(self, fleet_uid: str, tenant: str) -> list[Job]:

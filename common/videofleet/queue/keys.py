@@ -54,3 +54,23 @@ def closed(prefix: str) -> str:
 def workers(prefix: str) -> str:
     """Hash of worker beacons."""
     return f"{prefix}:workers"
+
+
+def signing(installation: str, day: int) -> str:
+    """The gateways' signing key of one day."""
+    return f"vf:{{{installation}}}:signing:{day}"
+
+
+def cached(prefix: str, scope: str, digest: str) -> str:
+    """List of the jobs that asked for one video, the latest first; `remember` makes it."""
+    return f"{prefix}:cache:{scope}:{digest}"
+
+
+def paused(installation: str) -> str:
+    """Set of the fleets whose intake is paused."""
+    return f"vf:{{{installation}}}:paused"
+
+
+def feedback(prefix: str) -> str:
+    """Hash of counters: `<revision>|<tier>|<what>`."""
+    return f"{prefix}:feedback"

@@ -12,7 +12,18 @@ from pydantic import ValidationError
 
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon
-from videofleet.jobs import PAYLOAD_VERSION, Job, JobState, Outcomes, Priority, Progress, VideoRequest, VideoResult
+from videofleet.jobs import (
+    PAYLOAD_VERSION,
+    Job,
+    JobState,
+    NoticeState,
+    Outcomes,
+    Priority,
+    Progress,
+    VideoRequest,
+    VideoResult,
+    Webhook,
+)
 from videofleet.tiers import Tier
 
 _NO_TIER: Final = Tier(name="unknown", width=0, height=0, num_frames=0, num_inference_steps=0, fps=1)
@@ -59,9 +70,11 @@ def job(fields: Mapping[str, str]) -> Job:
         fallback=fields.get("fallback"),
         cancel_requested="cancel_code" in fields,
         progress=Progress.model_validate_json(progress) if progress else None,
+        cached="cached" in fields,
         result=VideoResult.model_validate_json(result) if result else None,
         error_code=fields.get("error_code"),
         error_message=fields.get("error_message"),
+        webhook=_webhook(fields),
     )
 
 
@@ -97,6 +110,13 @@ def _request(text: str) -> VideoRequest:
         return VideoRequest.model_validate_json(text)
     except ValidationError:
         return UNREADABLE
+
+
+def _webhook(fields: Mapping[str, str]) -> Webhook | None:
+    if "webhook" not in fields:
+        return None
+    state = NoticeState(fields["notice_state"]) if "notice_state" in fields else None
+    return Webhook(url=fields["webhook"], state=state, attempts=int(fields.get("notice_attempts", 0)))
 
 
 def _tier(text: str | None) -> Tier | None:

@@ -11,7 +11,9 @@ _SHARED: Final = (
     "waiting",
     "canary",
     "claiming",
+    "outbox",
     "endings",
+    "leaving",
 )  # each builds on those before it
 _OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's
 NAMES: Final = (
@@ -29,10 +31,22 @@ NAMES: Final = (
     "replay",
     "reap",
     "remove",
+    "purge",
+    "expire",
+    "owed",
+    "paid",
+    "forget_tenant",
+    "answer",
+    "owe",
+    "remember",
+    "rate",
     "close",
     "stats",
     "ahead",
     "standing",
+    "take_notices",
+    "settle_notice",
+    "outbox_depth",
     "put_beacon",
     "beacons",
 )

@@ -1,8 +1,7 @@
 """Who is asking (bearer tokens) and whether they may (RBAC), worded as Kubernetes words refusals.
 
-The administrator is in system:masters and may do everything. Pods' tokens stand for their ServiceAccount as
-long as that very account (by UID) exists. No token at all is system:anonymous, who may only ask for health
-and version.
+The administrator is in system:masters and may do everything. Pods' tokens stand for their ServiceAccount as long as
+that very account (by UID) exists. No token at all is system:anonymous, who may only ask for health and version.
 """
 
 import secrets
@@ -14,9 +13,9 @@ from typing import Final
 from multidict import CIMultiDictProxy
 
 from videofleet_devcluster.apiserver.errors import ApiError, details_of, not_found, qualified, unauthorized
-from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.requests import RequestInfo
 from videofleet_devcluster.apiserver.store import Store
+from videofleet_devcluster.objects import Object
 
 _GROUP: Final = "rbac.authorization.k8s.io"
 _MASTERS: Final = "system:masters"
@@ -42,14 +41,6 @@ class User:
     groups: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _AccountToken:
-    namespace: str
-    account: str
-    uid: str
-    expires_at: float  # seconds since the epoch
-
-
 ADMIN: Final = User("system:admin", (_MASTERS, _AUTHENTICATED))
 ANONYMOUS: Final = User("system:anonymous", ("system:unauthenticated",))
 
@@ -60,7 +51,9 @@ class Tokens:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.admin_token = secrets.token_urlsafe(32)
-        self._accounts: dict[str, _AccountToken] = {}
+        self._accounts: dict[
+            str, tuple[str, str, str, float]
+        ] = {}  # → namespace, account, its UID, end since the epoch
 
     def mint(self, namespace: str, account: str, lifetime_s: int = 3600) -> str:
         """A token for a ServiceAccount. Raises: ApiError 404."""
@@ -68,7 +61,7 @@ class Tokens:
         if found is None:
             raise not_found("serviceaccounts", "", account)
         token = secrets.token_urlsafe(32)
-        self._accounts[token] = _AccountToken(namespace, account, found["metadata"]["uid"], time.time() + lifetime_s)
+        self._accounts[token] = namespace, account, found["metadata"]["uid"], time.time() + lifetime_s
         return token
 
     def user(self, authorization: str | None) -> User:
@@ -80,15 +73,12 @@ class Tokens:
             raise unauthorized()
         if secrets.compare_digest(token.encode(), self.admin_token.encode()):
             return ADMIN
-        known = self._accounts.get(token)
-        if known is None or not self._is_valid(known):
+        namespace, account, uid, ends_at = self._accounts.get(token, ("", "", "", 0.0))
+        found = self._store.get(("", "serviceaccounts"), (namespace, account))
+        if found is None or found["metadata"]["uid"] != uid or time.time() >= ends_at:
             self._accounts.pop(token, None)
             raise unauthorized()
-        return User(f"system:serviceaccount:{known.namespace}:{known.account}", _account_groups(known.namespace))
-
-    def _is_valid(self, token: _AccountToken) -> bool:
-        found = self._store.get(("", "serviceaccounts"), (token.namespace, token.account))
-        return found is not None and found["metadata"]["uid"] == token.uid and time.time() < token.expires_at
+        return User(f"system:serviceaccount:{namespace}:{account}", _account_groups(namespace))
 
 
 class Authorizer:
@@ -99,11 +89,10 @@ class Authorizer:
 
     def check(self, user: User, info: RequestInfo) -> None:
         """Raises: ApiError 403 when the user may not."""
-        if not self.allows(user, info):
+        if not self._allows(user, info):
             raise _forbidden(user, info)
 
-    def allows(self, user: User, info: RequestInfo) -> bool:
-        """Whether the user may."""
+    def _allows(self, user: User, info: RequestInfo) -> bool:
         return any(_covers(rule, info) for rule in self._rules(user, info.namespace))
 
     def acting(self, user: User, headers: CIMultiDictProxy[str]) -> User:
@@ -121,20 +110,16 @@ class Authorizer:
             groups = _account_groups(namespace)
         return User(name, tuple({*groups, _AUTHENTICATED}))
 
-    def review_access(self, user: User, spec: Object) -> Object:
-        """The status of a SelfSubjectAccessReview."""
-        asked = spec.get("nonResourceAttributes") or spec.get("resourceAttributes") or {}
-        known = {field.name for field in fields(RequestInfo)}
-        return {"allowed": self.allows(user, RequestInfo(**{n: v for n, v in asked.items() if n in known}))}
-
-    def review_rules(self, user: User, spec: Object) -> Object:
-        """The status of a SelfSubjectRulesReview: everything that the user may in a namespace."""
+    def review(self, kind: str, user: User, spec: Object) -> Object:
+        """The status of a SelfSubjectAccessReview, or of a SelfSubjectRulesReview for all that the user may."""
+        if kind == "SelfSubjectAccessReview":
+            asked = spec.get("nonResourceAttributes") or spec.get("resourceAttributes") or {}
+            known = {field.name for field in fields(RequestInfo)}
+            return {"allowed": self._allows(user, RequestInfo(**{n: v for n, v in asked.items() if n in known}))}
         rules = list(self._rules(user, spec.get("namespace", "")))
-        return {
-            "resourceRules": [rule for rule in rules if "nonResourceURLs" not in rule],
-            "nonResourceRules": [rule for rule in rules if "nonResourceURLs" in rule],
-            "incomplete": False,
-        }
+        paths = [rule for rule in rules if "nonResourceURLs" in rule]
+        others = [rule for rule in rules if "nonResourceURLs" not in rule]
+        return {"resourceRules": others, "nonResourceRules": paths, "incomplete": False}
 
     def _rules(self, user: User, namespace: str) -> Iterator[Object]:
         """Every rule that holds for the user in the namespace."""
@@ -145,24 +130,14 @@ class Authorizer:
         if namespace:
             bindings = bindings + self._store.listed((_GROUP, "rolebindings"), namespace)
         for binding in bindings:
-            own = binding["metadata"].get("namespace", "")
+            own, ref = binding["metadata"].get("namespace", ""), binding["roleRef"]
             if any(_is_subject(user, subject, own) for subject in binding.get("subjects", ())):
-                yield from self._rules_of(binding["roleRef"], own)
-
-    def _rules_of(self, ref: Object, namespace: str) -> list[Object]:
-        if ref["kind"] == "ClusterRole":
-            role = self._store.get((_GROUP, "clusterroles"), ("", ref["name"]))
-        else:
-            role = self._store.get((_GROUP, "roles"), (namespace, ref["name"]))
-        return (role or {}).get("rules") or []
+                place = ("clusterroles", "") if ref["kind"] == "ClusterRole" else ("roles", own)
+                yield from (self._store.get((_GROUP, place[0]), (place[1], ref["name"])) or {}).get("rules") or []
 
 
 def _account_groups(namespace: str) -> tuple[str, ...]:
     return "system:serviceaccounts", f"system:serviceaccounts:{namespace}", _AUTHENTICATED
-
-
-def _path_fits(pattern: str, path: str) -> bool:
-    return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern
 
 
 def _is_subject(user: User, subject: Object, namespace: str) -> bool:
@@ -173,21 +148,16 @@ def _is_subject(user: User, subject: Object, namespace: str) -> bool:
 
 
 def _covers(rule: Object, info: RequestInfo) -> bool:
+    if not {"*", info.verb} & set(rule.get("verbs") or ()):
+        return False
     if not info.resource:
         paths = rule.get("nonResourceURLs", ())
-        return _has(rule.get("verbs"), info.verb) and any(_path_fits(pattern, info.path) for pattern in paths)
-    if not (_has(rule.get("verbs"), info.verb) and _has(rule.get("apiGroups"), info.group)):
-        return False
-    resources = rule.get("resources") or ()
+        return any(info.path.startswith(p[:-1]) if p.endswith("*") else info.path == p for p in paths)
     wildcard = f"*/{info.subresource}" if info.subresource else "*"
-    if not ({"*", info.full_resource, wildcard} & set(resources)):
+    if not {"*", info.full_resource, wildcard} & set(rule.get("resources") or ()):
         return False
     names = rule.get("resourceNames")
-    return not names or info.name in names
-
-
-def _has(allowed: list[str] | None, wanted: str) -> bool:
-    return bool(allowed) and ("*" in (allowed or ()) or wanted in (allowed or ()))
+    return bool({"*", info.group} & set(rule.get("apiGroups") or ())) and (not names or info.name in names)
 
 
 def _forbidden(user: User, info: RequestInfo) -> ApiError:

@@ -9,11 +9,10 @@ from typing import Final
 from videofleet_devcluster.apiserver.checks import built_in_faults, metadata_faults
 from videofleet_devcluster.apiserver.defaults import fill_built_in
 from videofleet_devcluster.apiserver.definitions import go_field
-from videofleet_devcluster.apiserver.errors import Cause, bad_request, invalid
-from videofleet_devcluster.apiserver.objects import Object
-from videofleet_devcluster.apiserver.pruning import drop_nulls, fill_defaults, prune
+from videofleet_devcluster.apiserver.errors import ApiError, Cause, bad_request, invalid
 from videofleet_devcluster.apiserver.resources import Resource
-from videofleet_devcluster.apiserver.validation import TYPE_INVALID, faults
+from videofleet_devcluster.apiserver.structure import TYPE_INVALID, drop_nulls, faults, fill_defaults, prune
+from videofleet_devcluster.objects import Object
 
 _UNCHECKED: Final = Cause(
     "FieldValueInvalid",
@@ -35,15 +34,14 @@ def decode(resource: Resource, obj: Object, field_validation: str, live: Object 
     """
     if not isinstance(obj.get("metadata") or {}, dict):
         raise bad_request("metadata must be an object")
-    if obj.get("apiVersion", resource.group_version) != resource.group_version:
-        raise bad_request(
-            f"the API version in the data ({obj['apiVersion']}) does not match the expected API version "
-            f"({resource.group_version})"
-        )
-    if obj.get("kind", resource.kind) != resource.kind:
-        raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({resource.kind})")
-    obj |= {"apiVersion": resource.group_version, "kind": resource.kind}
-    obj["metadata"] = obj.get("metadata") or {}
+    for field, label, expected in (
+        ("apiVersion", "API version", resource.group_version),
+        ("kind", "kind", resource.kind),
+    ):
+        if obj.get(field, expected) != expected:
+            what = f"the {label} in the data ({obj[field]}) does not match the expected {label} ({expected})"
+            raise bad_request(what)
+    obj |= {"apiVersion": resource.group_version, "kind": resource.kind, "metadata": obj.get("metadata") or {}}
     fresh = {name: value for name, value in obj.items() if live is None or name not in live or live[name] != value}
     names = set(fresh)
     if not resource.is_custom:
@@ -53,23 +51,20 @@ def decode(resource: Resource, obj: Object, field_validation: str, live: Object 
         del obj[name]
     unknown = [f'unknown field "{path}"' for path in sorted(paths)]
     if unknown and field_validation == "Strict":
-        raise bad_request(f"{_unhandled(resource)}: strict decoding error: {', '.join(unknown)}")
+        raise _unhandled(resource, f"strict decoding error: {', '.join(unknown)}")
     return [] if field_validation == "Ignore" else unknown
 
 
 def complete(resource: Resource, obj: Object, old: Object | None) -> None:
     """Fills defaults and validates. Raises: ApiError 400, 422."""
-    if resource.is_custom:
-        fill_defaults(obj, resource.schema)
-        found = _custom_faults(resource, obj, old)
-    else:
-        found = _built_in_faults(resource, obj, old)
+    found = _custom_faults(resource, obj, old) if resource.is_custom else _built_in_faults(resource, obj, old)
     if found:
-        raise invalid(resource.kind, resource.group, obj["metadata"]["name"], found)
+        raise invalid(resource.kind, resource.group, obj["metadata"]["name"], *found)
 
 
 def _custom_faults(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
-    found = list(metadata_faults(resource.kind, obj["metadata"])) + faults(obj, resource.schema)
+    fill_defaults(obj, resource.schema)
+    found = [*metadata_faults(resource.kind, obj["metadata"]), *faults(obj, resource.schema)]
     if resource.rules is None:
         return found
     if any(cause.reason in _BLOCKING for cause in found):
@@ -78,6 +73,7 @@ def _custom_faults(resource: Resource, obj: Object, old: Object | None) -> list[
 
 
 def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
+    found: list[Cause] = []
     if old is None or any(obj.get(name) != old.get(name) for name in obj if name not in ("metadata", "status")):
         spec = {name: value for name, value in obj.items() if name != "status"}
         found = [cause for cause in faults(spec, resource.schema) if cause.field not in _MAY_BE_NULL]
@@ -87,9 +83,7 @@ def _built_in_faults(resource: Resource, obj: Object, old: Object | None) -> lis
         fill_defaults(obj, resource.schema)
         fill_built_in(resource.kind, obj)
         found = list(built_in_faults(resource.kind, obj, old))
-    else:
-        found = []
-    return list(metadata_faults(resource.kind, obj["metadata"])) + found
+    return [*metadata_faults(resource.kind, obj["metadata"]), *found]
 
 
 def _refuse_wrong_types(resource: Resource, found: list[Cause]) -> None:
@@ -97,11 +91,11 @@ def _refuse_wrong_types(resource: Resource, found: list[Cause]) -> None:
     for cause in found:
         if cause.reason == TYPE_INVALID:
             actual, (struct, expected) = cause.message.split('"')[1], go_field(resource.definition, cause.field)
-            actual = _GO_NAMES.get(actual, actual)
             field = re.sub(r"\[\d+\]", "", cause.field)
             where = f"Go struct field {struct}.{field} of type {expected}"
-            raise bad_request(f"{_unhandled(resource)}: json: cannot unmarshal {actual} into {where}")
+            raise _unhandled(resource, f"json: cannot unmarshal {_GO_NAMES.get(actual, actual)} into {where}")
 
 
-def _unhandled(resource: Resource) -> str:
-    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+def _unhandled(resource: Resource, why: str) -> ApiError:
+    kind = resource.kind
+    return bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {why}')

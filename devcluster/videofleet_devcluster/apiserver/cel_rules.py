@@ -14,59 +14,50 @@ import cel
 
 from videofleet_devcluster.apiserver import structure
 from videofleet_devcluster.apiserver.errors import Cause
-from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.structure import Schema
+from videofleet_devcluster.objects import Object
 
-
-def _is_sorted(values: list[Any]) -> bool:
-    return all(operator.le(a, b) for a, b in pairwise(values))
-
-
-_FUNCTIONS = {"isSorted": _is_sorted}  # of Kubernetes' CEL libraries, what this library lacks and we use
+# Of Kubernetes' CEL libraries, what this library lacks and we use.
+_FUNCTIONS = {"isSorted": lambda values: all(operator.le(a, b) for a, b in pairwise(values))}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule as the schema states it."""
+    """One rule as the schema states it. Compiling raises ValueError."""
 
     source: Object
 
     @cached_property
     def program(self) -> cel.Program:
-        """The compiled rule. Raises: ValueError."""
         return cel.compile(self.source["rule"])
 
     @cached_property
-    def is_transition(self) -> bool:
-        """Whether it compares with the old value."""
-        return "oldSelf" in self.program.variables()
-
-    @cached_property
     def message_program(self) -> cel.Program | None:
-        """The compiled messageExpression."""
         text = self.source.get("messageExpression")
         return cel.compile(text) if text else None
+
+    @cached_property
+    def is_transition(self) -> bool:
+        return "oldSelf" in self.program.variables()
 
     def fault(self, value: Any, old: Any, path: str) -> Cause | None:
         """What the value does wrong; None when the rule holds."""
         if self.is_transition and old is None:
             return None
         context = cel.Context({"self": value, "oldSelf": old}, _FUNCTIONS)
-        where = path + self.source.get("fieldPath", "")
         try:
             if self.program.execute(context) is True:
                 return None
             text = self._message(context)
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
             text = f'"object": rule evaluation error: {error}'
-        reason = self.source.get("reason", "FieldValueInvalid")
-        return Cause(reason, f"Invalid value: {text}", where.lstrip(".") or "<nil>")
+        where = (path + self.source.get("fieldPath", "")).lstrip(".") or "<nil>"
+        return Cause(self.source.get("reason", "FieldValueInvalid"), f"Invalid value: {text}", where)
 
     def _message(self, context: cel.Context) -> str:
-        if self.message_program is not None:
-            text = self.message_program.execute(context)
-            if isinstance(text, str) and text.strip():
-                return text
+        text = self.message_program.execute(context) if self.message_program is not None else None
+        if isinstance(text, str) and text.strip():
+            return text
         return str(self.source.get("message") or f"failed rule: {self.source['rule'].strip()}")
 
 
@@ -82,27 +73,19 @@ class RuleTree:
 
     def faults(self, value: Any, old: Any, path: str = "") -> Iterator[Cause]:
         """Every rule that the value breaks."""
-        for rule in self.rules:
-            fault = rule.fault(value, old, path)
-            if fault is not None:
-                yield fault
+        yield from filter(None, (rule.fault(value, old, path) for rule in self.rules))
         if isinstance(value, dict):
             before = old if isinstance(old, dict) else {}
             for name, item in value.items():
-                tree = self.properties.get(name, self.values)
-                if tree is not None:
+                if tree := self.properties.get(name, self.values):
                     yield from tree.faults(item, before.get(name), f"{path}.{name}" if path else name)
         elif isinstance(value, list) and self.items is not None:
-            before = self._old_items(old)
+            # Old items can be told apart in keyed lists only; those of atomic lists and sets have no counterpart.
+            is_keyed = isinstance(old, list) and structure.list_type(self.schema) == "map"
+            before = structure.keyed(self.schema, old) if is_keyed else {}
             for index, item in enumerate(value):
                 was = before.get(structure.item_key(self.schema, item)) if before else None
                 yield from self.items.faults(item, was, f"{path}[{index}]")
-
-    def _old_items(self, old: Any) -> Object:
-        """Old items that can be told apart; those of atomic lists and sets have no counterpart."""
-        if isinstance(old, list) and structure.list_type(self.schema) == "map":
-            return structure.keyed(self.schema, old)
-        return {}
 
 
 def rule_tree(schema: Schema) -> RuleTree | None:
@@ -115,9 +98,7 @@ def rule_tree(schema: Schema) -> RuleTree | None:
     extra = schema.get("additionalProperties")
     values = rule_tree(extra) if isinstance(extra, dict) else None
     items = rule_tree(schema.get("items"))
-    if not (rules or properties or values or items):
-        return None
-    return RuleTree(schema, rules, properties, values, items)
+    return RuleTree(schema, rules, properties, values, items) if rules or properties or values or items else None
 
 
 def compile_faults(schema: Schema, path: str) -> Iterator[Cause]:

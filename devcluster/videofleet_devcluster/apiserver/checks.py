@@ -1,5 +1,4 @@
-"""Rules of built-in kinds and of metadata that no schema states: names, immutability, selectors that must
-match.
+"""Rules of built-in kinds and of metadata that no schema states: names, immutability, selectors that must match.
 
 Only those whose breach would pass here and fail on Kubernetes for what this product writes.
 """
@@ -12,17 +11,15 @@ from typing import Any, Final
 from videofleet_devcluster.apiserver import structure
 from videofleet_devcluster.apiserver.cel_rules import compile_faults
 from videofleet_devcluster.apiserver.errors import Cause
-from videofleet_devcluster.apiserver.objects import Object
-from videofleet_devcluster.apiserver.structure import Schema
+from videofleet_devcluster.objects import Object
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_DNS_LABEL: Final = re.compile(_LABEL)
-_LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
+_LABEL_VALUE: Final = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 _ENDS: Final = "and must start and end with an alphanumeric character (e.g. "
 _SUBDOMAIN_TEXT: Final = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
-    f"{_ENDS}'example.com', regex used for validation is '{_SUBDOMAIN.pattern}')"
+    f"{_ENDS}'example.com', regex used for validation is '{_SUBDOMAIN}')"
 )
 _LABEL_TEXT: Final = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
@@ -30,34 +27,38 @@ _LABEL_TEXT: Final = (
 )
 _LABEL_VALUE_TEXT: Final = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
-    f"{_ENDS}'MyValue',  or 'my_value',  or '12345', regex used for validation is '{_LABEL_VALUE.pattern}')"
+    f"{_ENDS}'MyValue',  or 'my_value',  or '12345', regex used for validation is '{_LABEL_VALUE}')"
 )
 _LABEL_KINDS: Final = ("Namespace", "Service")  # their names are single DNS labels
 _FREE_KINDS: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")  # path segments, e.g. system:node
+_FREE_POD_FIELDS: Final = frozenset(
+    {"tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates", "nodeName"}
+)
+_POD_TEXT: Final = (
+    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+    "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+    "previously negative)"
+)
 
 
 def metadata_faults(kind: str, metadata: Object) -> Iterator[Cause]:
     """Names and labels that Kubernetes would not take."""
-    name = metadata["name"]
-    pattern, text, longest = (
-        (_DNS_LABEL, _LABEL_TEXT, 63) if kind in _LABEL_KINDS else (_SUBDOMAIN, _SUBDOMAIN_TEXT, 253)
-    )
-    if kind not in _FREE_KINDS and not pattern.fullmatch(name):
+    name, is_label = metadata["name"], kind in _LABEL_KINDS
+    pattern, text, longest = (_LABEL, _LABEL_TEXT, 63) if is_label else (_SUBDOMAIN, _SUBDOMAIN_TEXT, 253)
+    if kind not in _FREE_KINDS and not re.fullmatch(pattern, name):
         yield _invalid("metadata.name", name, text)
     if len(name) > longest:
         yield _invalid("metadata.name", name, f"must be no more than {longest} bytes")
     for value in (metadata.get("labels") or {}).values():
-        if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
+        if not isinstance(value, str) or not re.fullmatch(_LABEL_VALUE, value):
             yield _invalid("metadata.labels", value, _LABEL_VALUE_TEXT)
         elif len(value) > 63:
             yield _invalid("metadata.labels", value, "must be no more than 63 bytes")
 
 
 def built_in_faults(kind: str, obj: Object, old: Object | None) -> Iterator[Cause]:
-    """What the kind's own validation would say."""
-    check = _BY_KIND.get(kind)
-    if check is not None:
-        yield from check(obj, old)
+    yield from _BY_KIND[kind](obj, old) if kind in _BY_KIND else ()
 
 
 def _workload(obj: Object, old: Object | None) -> Iterator[Cause]:
@@ -74,21 +75,14 @@ def _workload(obj: Object, old: Object | None) -> Iterator[Cause]:
 
 
 def _pod(obj: Object, old: Object | None) -> Iterator[Cause]:
+    def fixed(pod: Object) -> Object:
+        """What may not change any more."""
+        spec = {name: value for name, value in pod["spec"].items() if name not in _FREE_POD_FIELDS}
+        return spec | {"containers": [container | {"image": ""} for container in spec["containers"]]}
+
     yield from _pod_spec(obj["spec"], "spec")
-    if old is None:
-        return
-    free = ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates", "nodeName")
-    before, after = ({k: v for k, v in o["spec"].items() if k not in free} for o in (old, obj))
-    for spec in (before, after):
-        spec["containers"] = [{**container, "image": ""} for container in spec["containers"]]
-    if before != after:
-        text = (
-            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
-            "previously negative)"
-        )
-        yield Cause("FieldValueForbidden", text, "spec")
+    if old is not None and fixed(old) != fixed(obj):
+        yield Cause("FieldValueForbidden", _POD_TEXT, "spec")
 
 
 def _pod_spec(spec: Object, path: str) -> Iterator[Cause]:
@@ -109,20 +103,9 @@ def _pod_spec(spec: Object, path: str) -> Iterator[Cause]:
 def _immutable_data(obj: Object, old: Object | None) -> Iterator[Cause]:
     if old is None or not old.get("immutable"):
         return
-    text = "Forbidden: field is immutable when `immutable` is set"
     for field in ("immutable", "data", "binaryData"):
         if obj.get(field) != old.get(field):
-            yield Cause("FieldValueForbidden", text, field)
-
-
-def _revision(obj: Object, old: Object | None) -> Iterator[Cause]:
-    if old is not None and obj.get("data") != old.get("data"):
-        yield _invalid("data", obj.get("data"), "field is immutable")
-
-
-def _binding(obj: Object, old: Object | None) -> Iterator[Cause]:
-    if old is not None and obj["roleRef"] != old["roleRef"]:
-        yield _invalid("roleRef", obj["roleRef"], "cannot change roleRef")
+            yield Cause("FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", field)
 
 
 def _service(obj: Object, old: Object | None) -> Iterator[Cause]:
@@ -131,22 +114,10 @@ def _service(obj: Object, old: Object | None) -> Iterator[Cause]:
         yield _invalid("spec.clusterIPs[0]", [after], "may not change once set")
 
 
-def _structural_faults(schema: Schema, path: str) -> Iterator[Cause]:
-    """Every value of a structural schema has a type, unless it may be anything."""
-    anything = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"
-    for where, part, what in structure.parts(schema, path):
-        if not part.get("type") and not any(part.get(name) for name in anything):
-            yield Cause(
-                "FieldValueRequired", f"Required value: must not be empty for specified {what}", f"{where}.type"
-            )
-
-
 def _definition(obj: Object, old: Object | None) -> Iterator[Cause]:
-    spec = obj["spec"]
-    expected = f"{spec['names']['plural']}.{spec['group']}"
-    if obj["metadata"]["name"] != expected:
-        text = 'must be spec.names.plural+"."+spec.group'
-        yield _invalid("metadata.name", obj["metadata"]["name"], text)
+    spec, name = obj["spec"], obj["metadata"]["name"]
+    if name != f"{spec['names']['plural']}.{spec['group']}":
+        yield _invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     if sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
         yield _invalid("spec.versions", None, "must have exactly one version marked as storage version")
     for index, version in enumerate(spec["versions"]):
@@ -154,8 +125,20 @@ def _definition(obj: Object, old: Object | None) -> Iterator[Cause]:
         where = f"spec.versions[{index}].schema.openAPIV3Schema"
         if schema is None:
             yield Cause("FieldValueRequired", "Required value: schemas are required", where)
-        yield from _structural_faults(schema, where)
+        for place, part, what in structure.parts(schema, where):  # every value has a type, unless it may be anything
+            free = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"
+            if not part.get("type") and not any(part.get(name) for name in free):
+                text = f"Required value: must not be empty for specified {what}"
+                yield Cause("FieldValueRequired", text, f"{place}.type")
         yield from compile_faults(schema, where)
+
+
+def _immutable(field: str, text: str) -> Callable[[Object, Object | None], Iterator[Cause]]:
+    def check(obj: Object, old: Object | None) -> Iterator[Cause]:
+        if old is not None and obj.get(field) != old.get(field):
+            yield _invalid(field, obj.get(field), text)
+
+    return check
 
 
 def _invalid(path: str, value: Any, what: str) -> Cause:
@@ -163,10 +146,11 @@ def _invalid(path: str, value: Any, what: str) -> Cause:
     return Cause("FieldValueInvalid", f"Invalid value: {told}: {what}", path)
 
 
+_binding: Final = _immutable("roleRef", "cannot change roleRef")
 _BY_KIND: Final[dict[str, Callable[[Object, Object | None], Iterator[Cause]]]] = {
     "ClusterRoleBinding": _binding,
     "ConfigMap": _immutable_data,
-    "ControllerRevision": _revision,
+    "ControllerRevision": _immutable("data", "field is immutable"),
     "CustomResourceDefinition": _definition,
     "Deployment": _workload,
     "Pod": _pod,

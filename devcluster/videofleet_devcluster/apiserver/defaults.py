@@ -1,13 +1,16 @@
-"""What Kubernetes fills in on built-in kinds: by type, wherever the type occurs, and by kind.
+"""What Kubernetes fills in on built-in kinds: by type, wherever the type occurs, by kind, and addresses of Services.
 
 Only defaults that somebody here reads or that make a second apply a change. Changes the object it is given.
 """
 
 import base64
-from collections.abc import Callable
+import ipaddress
+import secrets
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.errors import Cause, invalid
+from videofleet_devcluster.objects import Object
 
 _CONTAINER: Final[Object] = {
     "resources": {},
@@ -17,6 +20,7 @@ _CONTAINER: Final[Object] = {
 _SPREAD: Final = {"maxUnavailable": "25%", "maxSurge": "25%"}
 _VOLUME_FILES: Final[Object] = {"defaultMode": 0o644}
 _SUBJECTS: Final[Object] = {"apiGroup": "rbac.authorization.k8s.io"}
+_ADDRESSES: Final = ipaddress.ip_network("127.10.0.0/16")  # of Services
 
 BY_TYPE: Final[dict[str, Object]] = {  # name of a definition's type → field → default
     "ConfigMapVolumeSource": _VOLUME_FILES,
@@ -62,19 +66,19 @@ _INITIAL_STATUS: Final[dict[str, Object]] = {
 
 def initial_status(obj: Object) -> Object:
     """The status that a new object of a built-in kind with a status begins with."""
-    status = _INITIAL_STATUS.get(obj["kind"], {})
-    return status | {"qosClass": _qos_class(obj["spec"])} if obj["kind"] == "Pod" else dict(status)
+    more = {"qosClass": _qos_class(obj["spec"])} if obj["kind"] == "Pod" else {}
+    return _INITIAL_STATUS.get(obj["kind"], {}) | more
 
 
 def _qos_class(spec: Object) -> str:
     """Guaranteed: every container limits cpu and memory, and asks for as much. BestEffort: none asks for any."""
     told = [container["resources"] for container in [*spec["containers"], *spec.get("initContainers", ())]]
-    asked = [{name: part.get(name) or {} for name in ("limits", "requests")} for part in told]
-    kinds = ("cpu", "memory")
-    if not any(kind in amounts for part in asked for amounts in part.values() for kind in kinds):
-        return "BestEffort"
-    equal = all(part["limits"].get(kind) == part["requests"].get(kind) for part in asked for kind in kinds)
-    return "Guaranteed" if equal and all(kind in part["limits"] for part in asked for kind in kinds) else "Burstable"
+    kinds = [
+        (part.get("limits", {}).get(k), part.get("requests", {}).get(k)) for part in told for k in ("cpu", "memory")
+    ]
+    if all(limit and limit == request for limit, request in kinds):
+        return "Guaranteed"
+    return "Burstable" if any(map(any, kinds)) else "BestEffort"
 
 
 def fill_built_in(kind: str, obj: Object) -> None:
@@ -92,15 +96,11 @@ def _pod(obj: Object) -> None:
     _fill(spec, serviceAccountName="default", enableServiceLinks=True, priority=0)
     _fill(spec, preemptionPolicy="PreemptLowerPriority")
     _pod_spec(spec)
-    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-        _tolerate(spec, key)
-
-
-def _tolerate(spec: Object, key: str) -> None:
-    """Pods stay on a lost node for five minutes, as the admission plugin DefaultTolerationSeconds has it."""
     said = spec.setdefault("tolerations", [])
-    if not any(t.get("key", key) in ("", key) and t.get("effect", "NoExecute") in ("", "NoExecute") for t in said):
-        said.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        # Pods stay on a lost node for five minutes, as the admission plugin DefaultTolerationSeconds has it.
+        if not any(t.get("key", key) in ("", key) and t.get("effect", "NoExecute") in ("", "NoExecute") for t in said):
+            said.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
 
 
 def _pod_spec(spec: Object) -> None:
@@ -162,3 +162,38 @@ _BY_KIND: Final[dict[str, Callable[[Object], None]]] = {
     "Secret": _secret,
     "Service": _service,
 }
+
+
+def assign_address(service: Object, others: Iterable[Object]) -> None:
+    """Writes clusterIP and clusterIPs into a new Service. Raises: ApiError 422 when one is taken."""
+    spec = service["spec"]
+    if spec["type"] == "ExternalName":
+        return
+    taken = {other["spec"].get("clusterIP") for other in others} - {"None"}
+    wanted = spec.get("clusterIP") or _free_address(taken)
+    if wanted in taken or not (wanted == "None" or _is_ours(wanted)):
+        why = "provided IP is already allocated" if wanted in taken else f"the provided IP is not in {_ADDRESSES}"
+        text = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
+        cause = Cause("FieldValueInvalid", text, "spec.clusterIPs")
+        raise invalid("Service", "", service["metadata"]["name"], cause)
+    spec |= {"clusterIP": wanted, "clusterIPs": [wanted]}
+
+
+def keep_address(service: Object, live: Object) -> None:
+    """A replaced Service keeps the address that the new state does not mention."""
+    _fill(service["spec"], **{name: live["spec"][name] for name in ("clusterIP", "clusterIPs") if name in live["spec"]})
+
+
+def _free_address(taken: set[str | None]) -> str:
+    """Any free one; a random one, because the clusters of one machine share its loopback."""
+    while True:
+        address = str(_ADDRESSES[1 + secrets.randbelow(_ADDRESSES.num_addresses - 2)])
+        if address not in taken:
+            return address
+
+
+def _is_ours(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in _ADDRESSES
+    except ValueError:
+        return False

@@ -1,11 +1,11 @@
 """Schemas of the built-in kinds, from the definitions that kubernetes-validate ships.
 
-They say which fields exist, how lists merge and what belongs together; nothing here is typed in by hand.
-Loaded once.
+They say which fields exist, how lists merge and what belongs together; nothing here is typed in by hand. Loaded once.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 import kubernetes_validate
 
 from videofleet_devcluster.apiserver.defaults import BY_TYPE
-from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.objects import Object
 
 _FILE: Final = "kubernetes-json-schema/v1.36.0-local/_definitions.json"
 _REF: Final = "#/components/schemas/"
@@ -46,7 +46,6 @@ def _resolved() -> dict[str, Object]:
         if name.rsplit(".", 1)[1] in _OPEN_ENDED:
             schema.clear()
             schema["x-kubernetes-preserve-unknown-fields"] = True
-
     for schema in schemas.values():
         _link(schema, schemas)
     for name, schema in schemas.items():
@@ -73,15 +72,18 @@ def schema_named(name: str) -> Object:
     return _resolved()[name]
 
 
+def metadata_schema() -> Object:
+    return _resolved()[_META + "ObjectMeta"]
+
+
 @cache
 def kinds() -> dict[tuple[str, str], str]:
     """The definition of every kind: apiVersion and kind → name."""
-    found = {}
-    for name, schema in documents().items():
-        for gvk in schema.get(_GVK, ()):
-            group_version = f"{gvk['group']}/{gvk['version']}" if gvk["group"] else gvk["version"]
-            found[group_version, gvk["kind"]] = name
-    return found
+    return {
+        (f"{gvk['group']}/{gvk['version']}".removeprefix("/"), gvk["kind"]): name
+        for name, schema in documents().items()
+        for gvk in schema.get(_GVK, ())
+    }
 
 
 def go_field(definition: str, path: str) -> tuple[str, str]:
@@ -101,11 +103,6 @@ def go_field(definition: str, path: str) -> tuple[str, str]:
     return struct.rsplit(".", 1)[1], str(types.get(schema.get("type", ""), schema.get("type", "object")))
 
 
-def metadata_schema() -> Object:
-    """The schema of ObjectMeta."""
-    return _resolved()[_META + "ObjectMeta"]
-
-
 def reachable(names: list[str]) -> dict[str, Object]:
     """The components that these definitions need, themselves included, with references."""
     found: dict[str, Object] = {}
@@ -118,10 +115,8 @@ def reachable(names: list[str]) -> dict[str, Object]:
     return found
 
 
-def _references(node: Any) -> list[str]:
-    if isinstance(node, dict):
-        here = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
-        return here + [ref for value in node.values() for ref in _references(value)]
-    if isinstance(node, list):
-        return [ref for item in node for ref in _references(item)]
-    return []
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+        yield node["$ref"]
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _references(item)

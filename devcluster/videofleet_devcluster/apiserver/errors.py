@@ -1,13 +1,12 @@
 """Every refusal this server knows, as the Status that Kubernetes would send.
 
-The wording is Kubernetes'; clients and people match on it. Raised anywhere, turned into a response once, in
-the server.
+The wording is Kubernetes'; clients and people match on it. Raised anywhere, turned into a response once, in the server.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.objects import Object
 
 
 class ApiError(Exception):
@@ -17,18 +16,12 @@ class ApiError(Exception):
         self, code: int, reason: str, message: str, details: Object | None = None, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.details = details
-        self.headers = headers or {}
+        self.code, self.reason, self.details, self.headers = code, reason, details, headers or {}
 
     def status(self) -> Object:
-        """The v1 Status for the body."""
-        body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        body |= {"message": str(self), "reason": self.reason}
-        if self.details is not None:
-            body["details"] = self.details
-        return body | {"code": self.code}
+        told = {"message": str(self), "reason": self.reason}
+        details = {} if self.details is None else {"details": self.details}
+        return outcome("Failure") | told | details | {"code": self.code}
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,11 @@ class Cause:
         return f"{self.field}: {self.message}"
 
     def to_json(self) -> Object:
-        """As it stands in details.causes."""
-        return {"reason": self.reason, "message": self.message, "field": self.field}
+        return asdict(self)
+
+
+def outcome(verdict: str, **more: Any) -> Object:
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": verdict} | more
 
 
 def details_of(plural: str, group: str, name: str = "", **more: Any) -> Object:
@@ -58,7 +54,6 @@ def qualified(plural: str, group: str) -> str:
 
 
 def not_found(plural: str, group: str, name: str) -> ApiError:
-    """404 for an object."""
     return ApiError(404, "NotFound", f'{qualified(plural, group)} "{name}" not found', details_of(plural, group, name))
 
 
@@ -68,34 +63,31 @@ def no_such_path() -> ApiError:
 
 
 def already_exists(plural: str, group: str, name: str) -> ApiError:
-    """409 on create."""
     message = f'{qualified(plural, group)} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, details_of(plural, group, name))
 
 
 def conflict(plural: str, group: str, name: str, why: str = "") -> ApiError:
     """409 on a stale resourceVersion or another precondition."""
-    why = why or ("the object has been modified; please apply your changes to the latest version and try again")
+    why = why or "the object has been modified; please apply your changes to the latest version and try again"
     message = f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}'
     return ApiError(409, "Conflict", message, details_of(plural, group, name))
 
 
-def forbidden(plural: str, group: str, name: str, why: str, causes: list[Cause] | None = None) -> ApiError:
+def forbidden(plural: str, group: str, name: str, why: str, *causes: Cause) -> ApiError:
     """403 by admission."""
     details = details_of(plural, group, name, **({"causes": [cause.to_json() for cause in causes]} if causes else {}))
     return ApiError(403, "Forbidden", f'{qualified(plural, group)} "{name}" is forbidden: {why}', details)
 
 
-def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
+def invalid(kind: str, group: str, name: str, *causes: Cause) -> ApiError:
     """422 with one cause per wrong field."""
     told = str(causes[0]) if len(causes) == 1 else "[" + ", ".join(map(str, causes)) + "]"
     message = f'{qualified(kind, group)} "{name}" is invalid: {told}'
-    details = details_of(kind, group, name, causes=[cause.to_json() for cause in causes])
-    return ApiError(422, "Invalid", message, details)
+    return ApiError(422, "Invalid", message, details_of(kind, group, name, causes=[c.to_json() for c in causes]))
 
 
 def bad_request(message: str) -> ApiError:
-    """400."""
     return ApiError(400, "BadRequest", message)
 
 
@@ -112,17 +104,14 @@ def too_large_version(version: int, current: int) -> ApiError:
 
 
 def method_not_allowed() -> ApiError:
-    """405."""
     message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message, {})
 
 
 def unsupported_media_type(accepted: str) -> ApiError:
-    """415."""
     message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
     return ApiError(415, "UnsupportedMediaType", message, {})
 
 
 def unauthorized() -> ApiError:
-    """401."""
     return ApiError(401, "Unauthorized", "Unauthorized")

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from videofleet_devcluster.apiserver.errors import ApiError, bad_request
-from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.requests import RequestInfo
+from videofleet_devcluster.objects import Object
 
 FAULTS_PATH: Final = "/devcluster/faults"
 _REASONS: Final = {
@@ -80,10 +80,12 @@ class FaultRule:
         elif self.action is FaultAction.ERROR:
             raise self._error()
         elif self.action is FaultAction.THROTTLE:
-            message = "the server has received too many requests and has asked us to try again later"
-            after_s = self.retry_after_s
-            headers = {"Retry-After": str(after_s)}
-            raise ApiError(429, "TooManyRequests", message, {"retryAfterSeconds": after_s}, headers)
+            message, after_s = (
+                "the server has received too many requests and has asked us to try again later",
+                self.retry_after_s,
+            )
+            details, headers = {"retryAfterSeconds": after_s}, {"Retry-After": str(after_s)}
+            raise ApiError(429, "TooManyRequests", message, details, headers)
 
     def after(self) -> None:
         """What the fault does once the request is applied. Raises: ApiError, Dropped."""
@@ -93,8 +95,7 @@ class FaultRule:
             raise Dropped
 
     def _error(self) -> ApiError:
-        reason = _REASONS.get(self.status, "InternalError")
-        return ApiError(self.status, reason, "a fault was injected on purpose")
+        return ApiError(self.status, _REASONS.get(self.status, "InternalError"), "a fault was injected on purpose")
 
 
 class Faults:
@@ -109,21 +110,18 @@ class Faults:
         return rule
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
         self._rules.clear()
 
     @property
     def are_set(self) -> bool:
-        """Whether anything can go wrong at all."""
         return bool(self._rules)
 
     def on_request(self, info: RequestInfo) -> FaultRule | None:
         """The first rule for this request, counted as used; a watch is delayed event by event."""
         spared = (FaultAction.DELAY,) if info.verb == "watch" else ()
         asked = info.verb, info.full_resource, info.namespace, info.name
-        return next(
-            (r for r in self._rules if r.action in _ON_REQUESTS and r.action not in spared and r.takes(*asked)), None
-        )
+        fitting = (rule for rule in self._rules if rule.action in _ON_REQUESTS and rule.action not in spared)
+        return next((rule for rule in fitting if rule.takes(*asked)), None)
 
     def on_event(self, resource: str, obj: Object) -> FaultRule | None:
         """The first rule for this event of a watch, counted as used."""

@@ -1,19 +1,22 @@
 """metadata.managedFields: who owns which field, after ordinary writes and after server-side apply.
 
-An update takes what it changed away from everybody else. An apply owns what it says, conflicts with others
-about values it would change, and removes what it said last time and nobody else owns.
+Sets of fields are FieldsV1 tries, `{"f:spec": {"f:replicas": {}}}`: a node is a member when it is empty or holds ".".
+An update takes what it changed away from everybody else. An apply owns what it says, conflicts with others about values
+it would change, and removes what it said last time and nobody else owns.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from videofleet_devcluster.apiserver import structure
 from videofleet_devcluster.apiserver.errors import ApiError, Cause
-from videofleet_devcluster.apiserver.fields import Path, Trie, cut, difference, fields_of, graft, holds
-from videofleet_devcluster.apiserver.objects import Object, clone, timestamp
 from videofleet_devcluster.apiserver.structure import Schema
+from videofleet_devcluster.objects import Object, clone, timestamp
 
+Trie = dict[str, Any]
+Path = tuple[str, ...]
 _SYSTEM: Final = frozenset(
     {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
      "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"}
@@ -29,35 +32,22 @@ class Manager:
     subresource: str = ""
 
     def entry(self, operation: str) -> Object:
-        """A new managedFields entry without fields."""
         entry: Object = {"manager": self.name, "operation": operation, "apiVersion": self.group_version}
         entry |= {"time": timestamp(), "fieldsType": "FieldsV1", "fieldsV1": {}}
         return entry | ({"subresource": self.subresource} if self.subresource else {})
 
-    def wrote(self, entry: Object, operation: str) -> bool:
-        """Whether the entry is this manager's for the operation."""
-        return (entry["manager"], entry["operation"], entry.get("subresource", "")) == (
-            self.name,
-            operation,
-            self.subresource,
-        )
-
-
-def without_system_fields(obj: Object) -> Object:
-    """The part of an object that can be owned."""
-    metadata = {name: value for name, value in obj.get("metadata", {}).items() if name not in _SYSTEM}
-    rest = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
-    return rest | ({"metadata": metadata} if metadata else {})
+    def entry_of(self, entries: list[Object], operation: str) -> Object | None:
+        own = self.name, operation, self.subresource
+        return next((e for e in entries if (e["manager"], e["operation"], e.get("subresource", "")) == own), None)
 
 
 def after_update(old: Object | None, new: Object, schema: Schema, manager: Manager) -> list[Object]:
     """managedFields after an ordinary create or update turned `old` into `new`."""
     entries = [dict(entry) for entry in new["metadata"].get("managedFields", ())]
-    before = without_system_fields(old) if old else {}
-    changes = list(difference(before, without_system_fields(new), schema))
+    changes = list(difference(_ownable(old) if old else {}, _ownable(new), schema))
     if not changes:
         return entries
-    own = next((entry for entry in entries if manager.wrote(entry, "Update")), None)
+    own = manager.entry_of(entries, "Update")
     if own is None:
         own = manager.entry("Update")
         entries.append(own)
@@ -65,20 +55,10 @@ def after_update(old: Object | None, new: Object, schema: Schema, manager: Manag
         _take(entry, [path for path, added in changes if added is None or entry is not own])
     gained = [(path, added) for path, added in changes if added is not None]
     if gained:
-        own["fieldsV1"] = clone(own["fieldsV1"])
-        own["time"] = timestamp()
+        own |= {"fieldsV1": clone(own["fieldsV1"]), "time": timestamp()}
         for path, added in gained:
-            graft(own["fieldsV1"], path, added or {})
+            graft(own["fieldsV1"], path, added)
     return _ordered(entries)
-
-
-def _take(entry: Object, paths: list[Path]) -> None:
-    """Removes paths from an entry of its own list; the trie is copied before it is changed."""
-    paths = [path for path in paths if holds(entry["fieldsV1"], path)]
-    if paths:
-        entry["fieldsV1"] = clone(entry["fieldsV1"])
-        for path in paths:
-            cut(entry["fieldsV1"], path)
 
 
 def apply(live: Object | None, config: Object, schema: Schema, manager: Manager, *, force: bool) -> Object:
@@ -87,19 +67,17 @@ def apply(live: Object | None, config: Object, schema: Schema, manager: Manager,
     `live` None is a create. System fields of `live` are kept; defaults are the caller's business.
     """
     config = _without_nulls(config)
-    wanted = fields_of(without_system_fields(config), schema)
+    wanted = fields_of(_ownable(config), schema)
     base = live or {"apiVersion": config["apiVersion"], "kind": config["kind"], "metadata": {}}
-    ownable = {name: value for name, value in without_system_fields(config).items() if name != "metadata"}
-    ownable["metadata"] = config.get("metadata", {})
-    merged: Object = merge(base, ownable, schema)
+    merged: Object = merge(base, _ownable(config) | {"metadata": config.get("metadata", {})}, schema)
     entries = [dict(entry) for entry in base["metadata"].get("managedFields", ())]
-    own = next((entry for entry in entries if manager.wrote(entry, "Apply")), None)
+    own = manager.entry_of(entries, "Apply")
     others = [entry for entry in entries if entry is not own]
     if live:
         _settle_conflicts(live, merged, schema, wanted, others, force=force)
     if own is not None:
         remove_dropped(merged, own["fieldsV1"], wanted, [entry["fieldsV1"] for entry in others], schema)
-    if own is None:
+    else:
         own = manager.entry("Apply")
         entries.append(own)
     if own["fieldsV1"] != wanted:
@@ -108,14 +86,27 @@ def apply(live: Object | None, config: Object, schema: Schema, manager: Manager,
     return merged
 
 
+def _ownable(obj: Object) -> Object:
+    """The part of an object that can be owned."""
+    metadata = {name: value for name, value in obj.get("metadata", {}).items() if name not in _SYSTEM}
+    rest = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
+    return rest | ({"metadata": metadata} if metadata else {})
+
+
+def _take(entry: Object, paths: list[Path]) -> None:
+    """Removes paths from an entry of its own list; the trie is copied before it is changed."""
+    paths = [path for path in paths if _holds(entry["fieldsV1"], path)]
+    if paths:
+        entry["fieldsV1"] = clone(entry["fieldsV1"])
+        for path in paths:
+            _cut(entry["fieldsV1"], path)
+
+
 def _settle_conflicts(
     live: Object, merged: Object, schema: Schema, wanted: Trie, others: list[Object], *, force: bool
 ) -> None:
-    changed = [
-        path for path, _ in difference(without_system_fields(live), without_system_fields(merged), schema)
-        if holds(wanted, path)
-    ]  # fmt: skip
-    clashes = [(entry, path) for entry in others for path in changed if holds(entry["fieldsV1"], path)]
+    changed = [path for path, _ in difference(_ownable(live), _ownable(merged), schema) if _holds(wanted, path)]
+    clashes = [(entry, path) for entry in others for path in changed if _holds(entry["fieldsV1"], path)]
     if clashes and not force:
         raise _conflict(clashes)
     for entry in others:
@@ -141,23 +132,21 @@ def _described(entry: Object) -> str:
     """The manager as Kubernetes names it: an applier by name, an updater with the way it wrote."""
     if entry["operation"] == "Apply":
         return f'"{entry["manager"]}"'
-    through = f" with subresource {entry['subresource']!r}".replace("'", '"') if entry.get("subresource") else ""
+    through = f' with subresource "{entry["subresource"]}"' if entry.get("subresource") else ""
     return f'"{entry["manager"]}"{through} using {entry["apiVersion"]}'
 
 
 def _readable(path: Path) -> str:
     """`.spec.containers[name="c"].image`."""
-    text = ""
-    for element in path:
-        kind, name = element[:2], element[2:]
+
+    def step(kind: str, name: str) -> str:
         if kind == "f:":
-            text += f".{name}"
-        elif kind == "k:":
-            keys = (f"{key}={json.dumps(value)}" for key, value in json.loads(name).items())
-            text += f"[{','.join(keys)}]"
-        else:
-            text += f"[={name}]"
-    return text
+            return f".{name}"
+        if kind == "v:":
+            return f"[={name}]"
+        return f"[{','.join(f'{key}={json.dumps(value)}' for key, value in json.loads(name).items())}]"
+
+    return "".join(step(element[:2], element[2:]) for element in path)
 
 
 def merge(live: Any, config: Any, schema: Schema) -> Any:
@@ -178,8 +167,7 @@ def _merge_lists(live: dict[str, Any], config: dict[str, Any], schema: Schema) -
     for key, value in config.items():
         while rest and rest[0] not in config:
             merged.append(live[rest.pop(0)])
-        if rest:
-            rest.pop(0)
+        del rest[:1]
         merged.append(merge(live[key], value, schema) if key in live else value)
     return merged + [live[key] for key in rest if key not in config]
 
@@ -187,21 +175,17 @@ def _merge_lists(live: dict[str, Any], config: dict[str, Any], schema: Schema) -
 def remove_dropped(value: Any, before: Trie, now: Trie, others: list[Trie], schema: Schema) -> None:
     """Removes what was applied before and is owned no more; containers on the way are copied, not changed."""
     for element in [element for element in before if element != "."]:
-        below = before[element]
-        theirs = [trie[element] for trie in others if element in trie]
+        below, theirs = before[element], [trie[element] for trie in others if element in trie]
         gone = element not in now and not theirs
         found, inner = _at(value, element, schema)
         if found is None:
             continue
         if gone and (not below or "." in below):
-            _delete(value, element, schema)
+            _replace(value, element, schema, None)
             continue
         fresh = found.copy() if isinstance(found, dict | list) else found
         remove_dropped(fresh, below, now.get(element, {}), theirs, inner)
-        if gone and not fresh:
-            _delete(value, element, schema)
-        else:
-            _replace(value, element, schema, fresh)
+        _replace(value, element, schema, None if gone and not fresh else fresh)
 
 
 def _at(value: Any, element: str, schema: Schema) -> tuple[Any, Schema]:
@@ -213,18 +197,15 @@ def _at(value: Any, element: str, schema: Schema) -> tuple[Any, Schema]:
     return structure.keyed(schema, value).get(element), structure.items(schema)
 
 
-def _delete(value: Any, element: str, schema: Schema) -> None:
-    if element.startswith("f:"):
+def _replace(value: Any, element: str, schema: Schema, fresh: Any) -> None:
+    """Puts something in the place of a field or an item, or removes it."""
+    if not element.startswith("f:"):
+        keyed = ((structure.item_key(schema, item), item) for item in value)
+        value[:] = [fresh if key == element else item for key, item in keyed if key != element or fresh is not None]
+    elif fresh is None:
         del value[element[2:]]
     else:
-        value[:] = [item for item in value if structure.item_key(schema, item) != element]
-
-
-def _replace(value: Any, element: str, schema: Schema, fresh: Any) -> None:
-    if element.startswith("f:"):
         value[element[2:]] = fresh
-    else:
-        value[:] = [fresh if structure.item_key(schema, item) == element else item for item in value]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -235,5 +216,79 @@ def _without_nulls(value: Any) -> Any:
 
 def _ordered(entries: list[Object]) -> list[Object]:
     """Without the entries that own nothing; appliers first."""
-    kept = [entry for entry in entries if entry["fieldsV1"]]
-    return sorted(kept, key=lambda entry: entry["operation"] != "Apply")
+    return sorted((e for e in entries if e["fieldsV1"]), key=lambda entry: entry["operation"] != "Apply")
+
+
+def fields_of(value: Any, schema: Schema, *, containers: bool = False) -> Trie:
+    """The set of all leaves of a value. With `containers`, maps and lists themselves are members, too."""
+    dot: Trie = {".": {}} if containers and value else {}
+    if isinstance(value, dict) and not structure.is_atomic_map(schema):
+        return dot | {
+            f"f:{name}": fields_of(item, structure.child(schema, name), containers=containers)
+            for name, item in value.items()
+        }
+    if not isinstance(value, list) or structure.list_type(schema) == "atomic":
+        return {}
+    keyed, inner = structure.keyed(schema, value), structure.items(schema)
+    if structure.list_type(schema) == "set":
+        return dot | {key: {} for key in keyed}
+    return dot | {key: {".": {}} | fields_of(item, inner, containers=containers) for key, item in keyed.items()}
+
+
+def difference(old: Any, new: Any, schema: Schema, path: Path = ()) -> Iterator[tuple[Path, Trie | None]]:
+    """What changed: a path with the set of new fields under it, or with None where something is gone."""
+    if old == new:
+        return
+    if isinstance(old, dict) and isinstance(new, dict) and not structure.is_atomic_map(schema):
+        for name in old | new:
+            yield from _step(old, new, name, structure.child(schema, name), (*path, f"f:{name}"))
+    elif isinstance(old, list) and isinstance(new, list) and structure.list_type(schema) != "atomic":
+        was, now = structure.keyed(schema, old), structure.keyed(schema, new)
+        for key in was | now:
+            yield from _step(was, now, key, structure.items(schema), (*path, key))
+    else:
+        yield path, fields_of(new, schema, containers=True)
+
+
+def _step(old: Object, new: Object, name: str, schema: Schema, path: Path) -> Iterator[tuple[Path, Trie | None]]:
+    if name not in new:
+        yield path, None
+    elif name not in old:
+        added = fields_of(new[name], schema, containers=True)
+        yield path, ({".": {}} | added if path[-1].startswith("k:") else added)
+    else:
+        yield from difference(old[name], new[name], schema, path)
+
+
+def _holds(trie: Trie, path: Path) -> bool:
+    """Whether the node at the path, or anything under it, is in the set."""
+    for element in path:
+        if element not in trie:
+            return False
+        trie = trie[element]
+    return True
+
+
+def graft(trie: Trie, path: Path, subset: Trie) -> None:
+    """Adds the fields under a path."""
+    for element in reversed(path):
+        subset = {element: subset}
+    _union(trie, subset)
+
+
+def _union(trie: Trie, other: Trie) -> None:
+    for element, below in other.items():
+        if element not in trie:
+            trie[element] = clone(below)
+            continue
+        if not trie[element] and below:
+            trie[element]["."] = {}
+        _union(trie[element], below)
+
+
+def _cut(trie: Trie, path: Path) -> None:
+    """Removes a path that is there and all under it, and ways that lead nowhere then."""
+    if len(path) > 1:
+        _cut(trie[path[0]], path[1:])
+    if len(path) == 1 or not trie[path[0]]:
+        del trie[path[0]]

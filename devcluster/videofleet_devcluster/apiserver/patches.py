@@ -11,10 +11,10 @@ import jsonpointer
 
 from videofleet_devcluster.apiserver import structure
 from videofleet_devcluster.apiserver.errors import ApiError, bad_request, unsupported_media_type
-from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.requests import JSON_PATCH, MERGE_PATCH, PATCHES, STRATEGIC_PATCH, an_object
 from videofleet_devcluster.apiserver.resources import Resource
 from videofleet_devcluster.apiserver.structure import Schema
+from videofleet_devcluster.objects import Object
 
 _DIRECTIVE: Final = "$patch"
 _DELETE_FROM_LIST: Final = "$deleteFromPrimitiveList/"
@@ -26,10 +26,10 @@ def change_of(content_type: str, body: Any, resource: Resource | None) -> Callab
     """What a patch does to an object, or to a Scale when the resource is None. Raises: ApiError 400, 415."""
     if content_type == JSON_PATCH:
         return lambda obj: json_patch(obj, body)
-    patch = an_object(body)
-    if content_type == MERGE_PATCH or (content_type == STRATEGIC_PATCH and resource is None):
+    patch, is_strategic = an_object(body), content_type == STRATEGIC_PATCH
+    if content_type == MERGE_PATCH or (is_strategic and resource is None):
         return lambda obj: merge_patch(obj, patch)
-    if content_type == STRATEGIC_PATCH and resource is not None and not resource.is_custom:
+    if is_strategic and resource is not None and not resource.is_custom:
         return lambda obj: strategic_merge(obj, patch, resource.schema)
     accepted = [name for name in PATCHES if resource is None or not resource.is_custom or name != STRATEGIC_PATCH]
     raise unsupported_media_type(", ".join(accepted))
@@ -53,8 +53,7 @@ def json_patch(target: Object, patch: Any) -> Any:
     try:
         return jsonpatch.JsonPatch(patch).apply(target, in_place=True)
     except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPatchTestFailed, jsonpointer.JsonPointerException):
-        message = "the server rejected our request due to an error in our request"
-        raise ApiError(422, "Invalid", message, {}) from None
+        raise ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {}) from None
     except (jsonpatch.JsonPatchException, TypeError, KeyError, AttributeError) as error:
         raise bad_request(f"error decoding patch: {type(error).__name__}; send a list of RFC 6902 operations") from None
 
@@ -72,12 +71,12 @@ def strategic_merge(target: Any, patch: Any, schema: Schema) -> Any:
         target = {name: value for name, value in target.items() if name in patch[_RETAIN]}
     for name, value in patch.items():
         if name.startswith(_DELETE_FROM_LIST):
-            _delete_from_list(target, name.removeprefix(_DELETE_FROM_LIST), value)
-        elif name.startswith("$"):
-            continue  # read beside the field that they speak about
+            name = name.removeprefix(_DELETE_FROM_LIST)
+            if isinstance(target.get(name), list):
+                target[name] = [item for item in target[name] if item not in value]
         elif value is None:
             target.pop(name, None)
-        else:
+        elif not name.startswith("$"):  # other directives are read beside the field that they speak about
             order = patch.get(_ORDER + name)
             target[name] = _merge_field(target.get(name), value, structure.child(schema, name), order)
     return target
@@ -91,8 +90,7 @@ def _merge_field(old: Any, value: Any, schema: Schema, order: list[Any] | None) 
     key = (schema or {}).get("x-kubernetes-patch-merge-key")
     old = old if isinstance(old, list) else []
     if key is None:
-        merged = old + [item for item in value if item not in old]
-        return _sorted_by(merged, order, lambda item: item)
+        return _sorted_by(old + [item for item in value if item not in old], order, lambda item: item)
     return _sorted_by(_merge_items(old, value, schema, key), order, lambda item: item.get(key))
 
 
@@ -101,8 +99,7 @@ def _merge_items(old: list[Any], patch: list[Any], schema: Schema, key: str) -> 
         return [item for item in patch if item.get(_DIRECTIVE) != "replace"]
     deleted = {item.get(key) for item in patch if item.get(_DIRECTIVE) == "delete"}
     changes = {item.get(key): item for item in patch if _DIRECTIVE not in item}
-    inner = structure.items(schema)
-    existing = {item.get(key) for item in old}
+    inner, existing = structure.items(schema), {item.get(key) for item in old}
     added = [strategic_merge({}, item, inner) for name, item in changes.items() if name not in existing]
     kept = [
         strategic_merge(item, changes[item.get(key)], inner) if item.get(key) in changes else item
@@ -112,14 +109,7 @@ def _merge_items(old: list[Any], patch: list[Any], schema: Schema, key: str) -> 
     return added + kept  # Kubernetes puts new items first unless $setElementOrder says otherwise
 
 
-def _sorted_by(merged: list[Any], order: list[Any] | None, key: Any) -> list[Any]:
+def _sorted_by(merged: list[Any], order: list[Any] | None, key: Callable[[Any], Any]) -> list[Any]:
     """As $setElementOrder says; items that it does not name come last."""
-    if not order:
-        return merged
-    wanted = [key(item) for item in order]
+    wanted = [key(item) for item in order or ()]
     return sorted(merged, key=lambda item: wanted.index(key(item)) if key(item) in wanted else len(wanted))
-
-
-def _delete_from_list(target: Object, name: str, values: list[Any]) -> None:
-    if isinstance(target.get(name), list):
-        target[name] = [item for item in target[name] if item not in values]

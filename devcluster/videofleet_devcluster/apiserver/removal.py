@@ -13,23 +13,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from videofleet_devcluster.apiserver.errors import ApiError, Cause, conflict, invalid, not_found
-from videofleet_devcluster.apiserver.objects import Key, Object, is_deleting, key_of, timestamp
 from videofleet_devcluster.apiserver.requests import number
 from videofleet_devcluster.apiserver.resources import Registry, Resource
 from videofleet_devcluster.apiserver.store import ResourceId, Store
+from videofleet_devcluster.objects import Key, Object, is_deleting, key_of, timestamp
 
 NAMESPACES: Final = ("", "namespaces")
 DEFINITIONS: Final = ("apiextensions.k8s.io", "customresourcedefinitions")
-_PODS: Final = ("", "pods")
 _CRD_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
 _FOREGROUND: Final = "foregroundDeletion"
-_FINISHED: Final = ("Succeeded", "Failed")
+_NOTHING: Final[tuple[ResourceId, Object | None]] = (("", ""), None)
 
 
 @dataclass(frozen=True)
 class DeleteOptions:
-    """What a client may ask for when it deletes."""
-
     grace_period_s: int | None = None
     orphan: bool = False
     foreground: bool = False
@@ -38,11 +35,10 @@ class DeleteOptions:
 
     @classmethod
     def from_json(cls, body: Object) -> "DeleteOptions":
-        """Reads v1 DeleteOptions."""
         conditions, policy = body.get("preconditions") or {}, body.get("propagationPolicy")
         if policy not in (None, "Orphan", "Background", "Foreground"):
             text = f'Invalid value: "{policy}": valid values are "Foreground", "Background", "Orphan" or nil'
-            raise invalid("DeleteOptions", "meta.k8s.io", "", [Cause("FieldValueInvalid", text, "propagationPolicy")])
+            raise invalid("DeleteOptions", "meta.k8s.io", "", Cause("FieldValueInvalid", text, "propagationPolicy"))
         return cls(
             grace_period_s=number(body, "gracePeriodSeconds") if body.get("gracePeriodSeconds") is not None else None,
             orphan=policy == "Orphan" or body.get("orphanDependents") is True,
@@ -56,27 +52,26 @@ class Removal:
     """Deletes objects and what hangs on them."""
 
     def __init__(self, store: Store, registry: Registry) -> None:
-        self._store = store
-        self._registry = registry
+        self._store, self._registry = store, registry
 
     def delete(self, resource: ResourceId, key: Key, options: DeleteOptions, *, dry_run: bool = False) -> Object:
         """Deletes, or marks for deletion, and returns the object as it is then. Raises: ApiError 404, 409."""
         obj = self._store.get(resource, key)
         if obj is None:
             raise not_found(resource[1], resource[0], key[1])
-        self._check_preconditions(resource, obj, options)
+        _check_preconditions(resource, obj, options)
         if dry_run:
             return obj
-        if options.orphan:
-            for child, found in self._store.dependents(obj["metadata"]["uid"]):
-                self._disown(child, found, {obj["metadata"]["uid"]})
+        uid = obj["metadata"]["uid"]
+        for child, found in self._store.dependents(uid) if options.orphan else ():
+            self._disown(child, found, {uid})
         if resource in (NAMESPACES, DEFINITIONS):
             return self._delete_container(resource, obj)
         grace_s = _grace_s(resource, obj, options)
         finalizers = obj["metadata"].get("finalizers") or []
         if options.foreground and _FOREGROUND not in finalizers:
             finalizers = [*finalizers, _FOREGROUND]
-            self._soon(self._delete_dependents_first, obj["metadata"]["uid"])
+            self._soon(self._delete_dependents_first, uid)
         if finalizers or grace_s:
             return self._mark(resource, obj, finalizers, grace_s)
         return self.remove(resource, key)
@@ -97,18 +92,8 @@ class Removal:
     def written(self, obj: Object) -> None:
         """Looks after an object that was just stored: owners that do not exist take it with them."""
         owners = obj["metadata"].get("ownerReferences", ())
-        if any(not self._store.has_uid(owner["uid"]) for owner in owners):
+        if any(self._store.find(owner["uid"]) is None for owner in owners):
             self._soon(self._check_owners, obj["metadata"]["uid"])
-
-    def _check_preconditions(self, resource: ResourceId, obj: Object, options: DeleteOptions) -> None:
-        metadata = obj["metadata"]
-        pairs = ("UID", options.uid, metadata["uid"]), (
-            "ResourceVersion", options.resource_version, metadata["resourceVersion"],
-        )  # fmt: skip
-        for label, wanted, actual in pairs:
-            if wanted is not None and wanted != actual:
-                found = f"{label} in precondition: {wanted}, {label} in object meta: {actual}"
-                raise conflict(resource[1], resource[0], metadata["name"], f"Precondition failed: {found}")
 
     def _put(self, resource: ResourceId, obj: Object, **metadata: Any) -> Object:
         """Stores the object with other metadata; a list that became empty goes."""
@@ -129,7 +114,7 @@ class Removal:
 
     def _delete_dependents_first(self, uid: str) -> None:
         """Goes on with a deletion in the foreground: what blocks the owner goes, and when it is gone the owner may."""
-        resource, owner = self._store.find(uid) or (("", ""), None)
+        resource, owner = self._store.find(uid) or _NOTHING
         if owner is None or _FOREGROUND not in owner["metadata"].get("finalizers", ()):
             return
         is_blocked = False
@@ -137,7 +122,7 @@ class Removal:
             owners = obj["metadata"]["ownerReferences"]
             if not any(ref["uid"] == uid and ref.get("blockOwnerDeletion") for ref in owners):
                 continue
-            if any(ref["uid"] != uid and self._store.has_uid(ref["uid"]) for ref in owners):
+            if any(ref["uid"] != uid and self._store.find(ref["uid"]) for ref in owners):
                 self._disown(child, obj, {uid})
                 continue
             is_blocked = True
@@ -150,11 +135,10 @@ class Removal:
     def _let_go(self, resource: ResourceId, obj: Object, finalizer: str) -> bool:
         """Takes a finalizer away; removes the object, and says so, when that was the last thing that held it."""
         left = [name for name in obj["metadata"].get("finalizers", ()) if name != finalizer]
-        freed = self._put(resource, obj, finalizers=left)
-        if self.released(resource, freed):
+        is_free = self.released(resource, self._put(resource, obj, finalizers=left))
+        if is_free:
             self.remove(resource, key_of(obj))
-            return True
-        return False
+        return is_free
 
     def _after_removal(self, resource: ResourceId, obj: Object) -> None:
         for _, child in self._store.dependents(obj["metadata"]["uid"]):
@@ -166,15 +150,14 @@ class Removal:
 
     def _check_owners(self, uid: str) -> None:
         """Deletes an object all of whose owners are gone; one with an owner left loses dead references."""
-        resource, obj = self._store.find(uid) or (("", ""), None)
+        resource, obj = self._store.find(uid) or _NOTHING
         owners = {owner["uid"] for owner in (obj or {"metadata": {}})["metadata"].get("ownerReferences", ())}
-        gone = {owner for owner in owners if not self._store.has_uid(owner)}
-        if obj is None or not gone:
-            return
-        if gone == owners:
-            self._delete_quietly(resource, obj)
-        else:
-            self._disown(resource, obj, gone)
+        gone = {owner for owner in owners if self._store.find(owner) is None}
+        if obj is not None and gone:
+            if gone == owners:
+                self._delete_quietly(resource, obj)
+            else:
+                self._disown(resource, obj, gone)
 
     def _disown(self, resource: ResourceId, obj: Object, owners: set[str]) -> None:
         kept = [owner for owner in obj["metadata"]["ownerReferences"] if owner["uid"] not in owners]
@@ -223,9 +206,21 @@ class Removal:
         asyncio.get_running_loop().call_soon(step, *args)
 
 
+def _check_preconditions(resource: ResourceId, obj: Object, options: DeleteOptions) -> None:
+    metadata, wanted = (
+        obj["metadata"],
+        (("UID", "uid", options.uid), ("ResourceVersion", "resourceVersion", options.resource_version)),
+    )
+    for label, field, value in wanted:
+        if value is not None and value != metadata[field]:
+            found = f"{label} in precondition: {value}, {label} in object meta: {metadata[field]}"
+            raise conflict(resource[1], resource[0], metadata["name"], f"Precondition failed: {found}")
+
+
 def _grace_s(resource: ResourceId, obj: Object, options: DeleteOptions) -> int:
     """Pods on a node get their grace period; the node deletes them again, with 0, when they have ended."""
-    if resource != _PODS or not obj["spec"].get("nodeName") or obj["status"].get("phase") in _FINISHED:
+    is_running = resource == ("", "pods") and obj["status"].get("phase") not in ("Succeeded", "Failed")
+    if not is_running or not obj["spec"].get("nodeName"):
         return 0
     if options.grace_period_s is not None:
         return options.grace_period_s

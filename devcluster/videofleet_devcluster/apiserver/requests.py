@@ -12,8 +12,8 @@ import yaml
 from aiohttp import web
 
 from videofleet_devcluster.apiserver.errors import ApiError, bad_request, unsupported_media_type
-from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.protobuf import MEDIA_TYPE, decode_protobuf
+from videofleet_devcluster.objects import Object
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -66,9 +66,7 @@ def request_info(method: str, path: str, query: Mapping[str, str]) -> RequestInf
 
 def _verb(method: str, name: str, query: Mapping[str, str]) -> str:
     if method in ("GET", "HEAD"):
-        if is_true(query, "watch"):
-            return "watch"
-        return "get" if name else "list"
+        return "watch" if is_true(query, "watch") else "get" if name else "list"
     if method == "DELETE":
         return "delete" if name else "deletecollection"
     return _BY_METHOD.get(method, method.lower())
@@ -89,8 +87,7 @@ def number(query: Mapping[str, Any], name: str) -> int:
     try:
         return int(query.get(name) or 0)
     except ValueError:
-        text = query[name]
-        raise bad_request(f"invalid value {text!r} for the parameter {name}: write a whole number") from None
+        raise bad_request(f"invalid value {query[name]!r} for the parameter {name}: write a whole number") from None
 
 
 class _JsonLikeLoader(yaml.CSafeLoader):
@@ -135,12 +132,10 @@ def wants_table(accept: str) -> bool:
     """Whether the client prefers a Table to the objects. Raises: ApiError 406 when neither will do."""
     for media_type in [part.strip() for part in accept.split(",") if part.strip()] or ["*/*"]:
         name, *parameters = (part.strip() for part in media_type.split(";"))
-        if name not in _JSON:
-            continue
         chosen = dict(part.partition("=")[::2] for part in parameters)
-        if chosen.get("as") == "Table" and chosen.get("v") == "v1":
-            return True
-        if "as" not in chosen:
+        if name in _JSON and "as" not in chosen:
             return False
+        if name in _JSON and (chosen["as"], chosen.get("v")) == ("Table", "v1"):
+            return True
     message = "only the following media types are accepted: application/json, application/yaml"
     raise ApiError(406, "NotAcceptable", message, {})

@@ -1,7 +1,6 @@
 """Which kinds this server serves, and what each of them can do.
 
-The built-in ones are a table; CustomResourceDefinitions add theirs while the server runs. What is not here is
-404.
+The built-in ones are a table; CustomResourceDefinitions add theirs while the server runs. What is not here is 404.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Final
 
 from videofleet_devcluster.apiserver.cel_rules import RuleTree, rule_tree
 from videofleet_devcluster.apiserver.definitions import kinds, metadata_schema, schema_named
-from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.objects import Object
 
 Subresource = tuple[str, str, str, tuple[str, ...]]  # group, version, kind and verbs
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -17,8 +16,6 @@ VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", 
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """One served kind in one version."""
-
     group: str
     version: str
     plural: str
@@ -55,22 +52,19 @@ class Resource:
 
     @property
     def singular_name(self) -> str:
-        """`deployment`."""
         return self.singular or self.kind.lower()
 
     @property
     def list_name(self) -> str:
-        """`DeploymentList`."""
         return self.list_kind or f"{self.kind}List"
 
     @property
     def schema(self) -> Object:
         """The resolved schema of the whole object, metadata included."""
-        if self.definition:
-            return schema_named(self.definition)
-        return self.custom_schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        return schema_named(self.definition) if self.definition else self.custom_schema or _ANYTHING
 
 
+_ANYTHING: Final[Object] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 # apiVersion, plural, kind, short names, and what is special: cluster(-scoped), all (the category), status, scale,
 # generation, review (is only ever created).
 _TABLE: Final = """
@@ -141,24 +135,21 @@ class Registry:
         """The resource at a path; None when it is not served."""
         return self._served.get((group, version, plural))
 
-    def all(self) -> list[Resource]:
-        """Everything served, sorted by group, version and plural."""
-        return [self._served[key] for key in sorted(self._served)]
+    def known(self, plural: str) -> Resource:
+        return next(resource for resource in BUILT_IN if resource.plural == plural)
 
     def groups(self) -> dict[str, dict[str, list[Resource]]]:
-        """Group → version → resources."""
+        """Group → version → resources, all of them sorted."""
         found: dict[str, dict[str, list[Resource]]] = {}
-        for resource in self.all():
-            found.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
+        for key in sorted(self._served):
+            found.setdefault(key[0], {}).setdefault(key[1], []).append(self._served[key])
         return found
 
-    def install(self, crd: Object) -> list[Resource]:
+    def install(self, crd: Object) -> None:
         """Serves every served version of a CustomResourceDefinition, replacing what it brought before."""
         self.remove(crd)
-        added = [custom_resource(crd, v) for v in crd["spec"]["versions"] if v.get("served", True)]
+        added = [_custom_resource(crd, version) for version in crd["spec"]["versions"] if version.get("served", True)]
         self._served |= {(r.group, r.version, r.plural): r for r in added}
-        self.epoch += 1
-        return added
 
     def remove(self, crd: Object) -> None:
         """Stops serving what the CustomResourceDefinition brought."""
@@ -168,10 +159,11 @@ class Registry:
         self.epoch += 1
 
 
-def custom_resource(crd: Object, version: Object) -> Resource:
-    """The resource of one version of a CustomResourceDefinition."""
+def _custom_resource(crd: Object, version: Object) -> Resource:
     spec, names = crd["spec"], crd["spec"]["names"]
-    schema = _whole_object(version.get("schema", {}).get("openAPIV3Schema", {}))
+    schema, text = version.get("schema", {}).get("openAPIV3Schema", {}), {"type": "string"}
+    properties = schema.get("properties", {}) | {"apiVersion": text, "kind": text, "metadata": metadata_schema()}
+    schema = schema | {"type": "object", "properties": properties}
     return Resource(
         group=spec["group"],
         version=version["name"],
@@ -188,10 +180,3 @@ def custom_resource(crd: Object, version: Object) -> Resource:
         singular=names.get("singular", ""),
         list_kind=names.get("listKind", ""),
     )
-
-
-def _whole_object(schema: Object) -> Object:
-    """The structural schema with the three fields that every object has."""
-    text = {"type": "string"}
-    properties = schema.get("properties", {}) | {"apiVersion": text, "kind": text, "metadata": metadata_schema()}
-    return schema | {"type": "object", "properties": properties}

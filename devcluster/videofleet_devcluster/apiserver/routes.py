@@ -1,7 +1,7 @@
 """From a request on a served resource to an answer: reads, lists, watches, writes, and what lies below an object."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,12 +11,9 @@ from aiohttp import web
 from videofleet_devcluster.apiserver import errors, subresources
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
 from videofleet_devcluster.apiserver.discovery import encoded, subresources_of
-from videofleet_devcluster.apiserver.eviction import evict
 from videofleet_devcluster.apiserver.faults import Faults
-from videofleet_devcluster.apiserver.objects import Key, Object, key_of, timestamp
-from videofleet_devcluster.apiserver.pages import Pages
+from videofleet_devcluster.apiserver.lists import Pages, Selector, selector
 from videofleet_devcluster.apiserver.patches import change_of
-from videofleet_devcluster.apiserver.pod_logs import stream_logs
 from videofleet_devcluster.apiserver.removal import DeleteOptions, returns_object
 from videofleet_devcluster.apiserver.requests import (
     APPLY_PATCH,
@@ -28,13 +25,12 @@ from videofleet_devcluster.apiserver.requests import (
     wants_table,
 )
 from videofleet_devcluster.apiserver.resources import Registry, Resource
-from videofleet_devcluster.apiserver.selectors import Selector, selector
 from videofleet_devcluster.apiserver.store import Store, watch_line
 from videofleet_devcluster.apiserver.tables import table
 from videofleet_devcluster.apiserver.watching import Watch, WatchOptions
 from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
+from videofleet_devcluster.objects import Key, Object, key_of, timestamp
 
-_READS: Final = ("get", "list", "watch")
 _ON_COLLECTIONS: Final = ("create", "deletecollection")
 
 
@@ -49,7 +45,6 @@ class Call:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The parameters."""
         return self.request.query
 
     @property
@@ -57,14 +52,21 @@ class Call:
         """Namespace and name in the path."""
         return (self.info.namespace if self.resource.namespaced else ""), self.info.name
 
+    def wants_table(self) -> bool:
+        """Whether to answer with a Table. Raises: ApiError 406."""
+        return wants_table(self.request.headers.get("Accept", ""))
+
     def selector(self) -> Selector | None:
         """The objects that are meant; a named watch means one. Raises: ApiError 400."""
         fields = f"metadata.name={self.info.name}" if self.info.name else self.query.get("fieldSelector", "")
         return selector(self.resource, self.query.get("labelSelector", ""), fields)
 
     def table(self, objects: list[Object], metadata: Object) -> Object:
-        """The objects as a Table."""
         return table(self.resource, objects, metadata, self.query.get("includeObject", "Metadata"))
+
+    def row(self, obj: Object) -> Object:
+        """A Table of one object."""
+        return self.table([obj], {"resourceVersion": obj["metadata"]["resourceVersion"]})
 
     def seen(self, obj: Object) -> Object:
         """The object in the version it was asked in; versions differ in nothing but the name here."""
@@ -72,7 +74,6 @@ class Call:
         return obj if obj["apiVersion"] == version else obj | {"apiVersion": version}
 
     def list_of(self, metadata: Object, objects: list[Object]) -> Object:
-        """The objects as a list of their kind."""
         head = {"kind": self.resource.list_name, "apiVersion": self.resource.group_version}
         return head | {"metadata": metadata, "items": [self.seen(obj) for obj in objects]}
 
@@ -92,8 +93,6 @@ class Call:
 
 
 class Routes:
-    """Answers requests that were let in."""
-
     def __init__(
         self, store: Store, registry: Registry, writes: Writes, tokens: Tokens, authorizer: Authorizer, faults: Faults
     ) -> None:
@@ -115,37 +114,33 @@ class Routes:
             raise errors.no_such_path()
         if info.verb not in resource.verbs:
             raise errors.method_not_allowed()
-        if info.verb == "watch":
-            return await self._watch(call)
-        if info.verb in _READS:
-            return self._get(call) if info.name else self._list(call)
+        match info.verb:
+            case "watch":
+                return await self._watch(call)
+            case "list":
+                return self._list(call)
+            case "get":
+                obj = self._writes.live(resource, call.key)
+                return _json(call.row(obj) if call.wants_table() else call.seen(obj))
         if bool(info.name) == (info.verb in _ON_COLLECTIONS):
             raise errors.method_not_allowed()
         return self._write(call, await read_body(request))
 
-    # Reading.
-
-    def _get(self, call: Call) -> web.Response:
-        obj = self._live(call)
-        if wants_table(call.request.headers.get("Accept", "")):
-            return _json(call.table([obj], {"resourceVersion": obj["metadata"]["resourceVersion"]}))
-        return _json(call.seen(obj))
-
-    def _live(self, call: Call) -> Object:
-        return self._writes.live(call.resource, call.key)
-
     def _list(self, call: Call) -> web.Response:
-        as_table = wants_table(call.request.headers.get("Accept", ""))
-        limit, token = number(call.query, "limit"), call.query.get("continue", "")
-        chosen, version = call.selector(), number(call.query, "resourceVersion")
+        as_table, limit, version = (
+            call.wants_table(),
+            number(call.query, "limit"),
+            number(call.query, "resourceVersion"),
+        )
+        chosen = call.selector()
         if version > self._store.version:
             raise errors.too_large_version(version, self._store.version)
-        if token:
-            page = self._pages.following(token, limit)
+        if token := call.query.get("continue", ""):
+            metadata, objects = self._pages.following(token, limit, counted=chosen is None)
         else:
-            page = self._pages.first(call.resource.id, self._chosen(call, chosen), limit)
-        metadata = page.metadata(counted=chosen is None)
-        return _json(call.table(page.objects, metadata) if as_table else call.list_of(metadata, page.objects))
+            found = self._chosen(call, chosen)
+            metadata, objects = self._pages.first(call.resource.id, found, limit, counted=chosen is None)
+        return _json(call.table(objects, metadata) if as_table else call.list_of(metadata, objects))
 
     def _chosen(self, call: Call, chosen: Selector | None) -> list[Object]:
         found = self._store.listed(call.resource.id, call.key[0])
@@ -153,12 +148,11 @@ class Routes:
 
     async def _watch(self, call: Call) -> web.StreamResponse:
         def as_row(event_type: str, obj: Object) -> bytes:
-            return watch_line(event_type, call.table([obj], {"resourceVersion": obj["metadata"]["resourceVersion"]}))
+            return watch_line(event_type, call.row(obj))
 
-        as_table = wants_table(call.request.headers.get("Accept", ""))
         watch = Watch(
             self._store, self._faults, call.resource, call.key[0], call.selector(),
-            WatchOptions.from_query(call.query), as_row if as_table else None,
+            WatchOptions.from_query(call.query), as_row if call.wants_table() else None,
         )  # fmt: skip
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(call.request)
@@ -166,13 +160,14 @@ class Routes:
             await response.write(chunk)
         return response
 
-    # Writing.
-
     def _write(self, call: Call, body: Any) -> web.Response:
         resource, key, options = call.resource, call.key, call.write_options()
         match call.info.verb:
             case "create" if resource.plural.startswith("selfsubject"):
-                return _json(self._review(call, an_object(body)), 201)
+                spec = an_object(body).get("spec") or {}
+                head = {"kind": resource.kind, "apiVersion": resource.group_version, "spec": spec}
+                status = self._authorizer.review(resource.kind, call.user, spec)
+                return _json(head | {"metadata": {"creationTimestamp": timestamp()}, "status": status}, 201)
             case "create":
                 created = self._writes.create(resource, key[0], an_object(body), options)
                 return _json(created, 201, options.warnings)
@@ -190,13 +185,6 @@ class Routes:
         deleted = [self._writes.delete(resource, key_of(obj), delete, options) for obj in found]
         return _json(call.list_of({"resourceVersion": str(self._store.version)}, deleted))
 
-    def _review(self, call: Call, body: Object) -> Object:
-        spec: Object = body.get("spec") or {}
-        is_rules = call.resource.kind == "SelfSubjectRulesReview"
-        answer = self._authorizer.review_rules if is_rules else self._authorizer.review_access
-        head = {"kind": call.resource.kind, "apiVersion": call.resource.group_version}
-        return head | {"metadata": {"creationTimestamp": timestamp()}, "spec": spec, "status": answer(call.user, spec)}
-
     def _apply(self, call: Call, config: Object, options: WriteOptions) -> web.Response:
         if self._store.get(call.resource.id, call.key) is None and not call.info.subresource:
             self._authorizer.check(call.user, replace(call.info, verb="create"))  # who applies a new object creates it
@@ -204,38 +192,35 @@ class Routes:
         return _json(obj, 201 if is_new else 200, options.warnings)
 
     def _delete(self, call: Call, delete: DeleteOptions, options: WriteOptions) -> web.Response:
-        resource, name = call.resource, call.info.name
+        resource = call.resource
         obj = self._writes.delete(resource, call.key, delete, options)
         is_gone = options.dry_run or self._store.get(resource.id, call.key) is None
         if not is_gone or returns_object(resource):
             return _json(obj)
-        details = errors.details_of(resource.plural, resource.group, name, uid=obj["metadata"]["uid"])
-        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
-
-    # Subresources.
+        details = errors.details_of(resource.plural, resource.group, call.info.name, uid=obj["metadata"]["uid"])
+        return _json(errors.outcome("Success", details=details))
 
     async def _below(self, call: Call, client: aiohttp.ClientSession) -> web.StreamResponse:
-        name, resource, key = call.info.subresource, call.resource, call.key
-        found = subresources_of(resource).get(name)
+        resource, key, verb = call.resource, call.key, call.info.verb
+        found = subresources_of(resource).get(call.info.subresource)
         if found is None:
             raise errors.no_such_path()
-        if call.info.verb not in found[3]:
+        if verb not in found[3]:
             raise errors.method_not_allowed()
-        if name == "log":
-            return await stream_logs(call.request, client, self._store, key)
-        if call.info.verb == "get":
-            return _json(subresources.scale_of(self._live(call)))
+        if call.info.subresource == "log":
+            return await subresources.stream_logs(call.request, client, self._store, key)
+        if verb == "get":
+            return _json(subresources.scale_of(self._writes.live(resource, key)))
         body, options = await read_body(call.request), call.write_options()
-        if name == "token":
-            return _json(subresources.request_token(self._tokens, key, an_object(body)), 201)
-        if name == "binding":
-            return _json(subresources.bind(self._writes, resource, key, an_object(body), options), 201)
-        if name == "eviction":
-            return _json(evict(self._writes, resource, key, an_object(body), options), 201)
-        is_put = call.info.verb == "update"
-        change: Callable[[Object], Object] = (
-            (lambda _: an_object(body)) if is_put else change_of(call.request.content_type, body, None)
-        )
+        match call.info.subresource:
+            case "token":
+                return _json(subresources.request_token(self._tokens, key, an_object(body)), 201)
+            case "binding":
+                return _json(subresources.bind(self._writes, resource, key, an_object(body), options), 201)
+            case "eviction":
+                return _json(subresources.evict(self._writes, resource, key, an_object(body), options), 201)
+        replaced = (lambda _: an_object(body)) if verb == "update" else None
+        change = replaced or change_of(call.request.content_type, body, None)
         return _json(subresources.write_scale(self._writes, resource, key, change, options))
 
 

@@ -1,12 +1,9 @@
-"""The server itself: TLS with a throw-away CA, and the way of every request through authentication, faults
-and routes.
+"""The server itself: TLS with a throw-away CA, and the way of every request through authentication, faults and routes.
 
-State lives in memory and ends with the process. Invariant: whatever happens to a request, the client gets a
-Status.
+State lives in memory and ends with the process. Invariant: whatever happens to a request, the client gets a Status.
 """
 
 import asyncio
-import json
 import logging
 import os
 import ssl
@@ -19,16 +16,15 @@ import yaml
 from aiohttp import web
 
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
-from videofleet_devcluster.apiserver.discovery import Documents
+from videofleet_devcluster.apiserver.discovery import Documents, encoded
 from videofleet_devcluster.apiserver.errors import ApiError, method_not_allowed
 from videofleet_devcluster.apiserver.faults import FAULTS_PATH, Dropped, Faults
-from videofleet_devcluster.apiserver.kubeconfig import kubeconfig
-from videofleet_devcluster.apiserver.removal import NAMESPACES
 from videofleet_devcluster.apiserver.requests import RequestInfo, read_body, request_info
 from videofleet_devcluster.apiserver.resources import Registry
 from videofleet_devcluster.apiserver.routes import Routes
 from videofleet_devcluster.apiserver.store import Store
 from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
+from videofleet_devcluster.client import kubeconfig
 
 _LARGEST_BODY_BYTES: Final = 3 << 20  # as etcd and the API server limit it
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -39,32 +35,28 @@ class ApiServer:
     """One embedded API server. `faults` is for tests; `store` is for looking, not for writing."""
 
     def __init__(self) -> None:
-        self.store = Store()
-        self.faults = Faults()
+        self.store, self.faults, self.url = Store(), Faults(), ""
         self._registry = Registry()
         self._writes = Writes(self.store, self._registry)
-        self._tokens = Tokens(self.store)
-        self._authorizer = Authorizer(self.store)
+        self._tokens, self._authorizer = Tokens(self.store), Authorizer(self.store)
         self._documents = Documents(self._registry)
         self._routes = Routes(self.store, self._registry, self._writes, self._tokens, self._authorizer, self.faults)
         self._authority = trustme.CA()
         self._runner: web.AppRunner | None = None
         self._client: aiohttp.ClientSession | None = None
-        self.url = ""
 
     @property
     def ca_pem(self) -> bytes:
-        """The CA certificate that clients have to trust."""
         return self._authority.cert_pem.bytes()
 
     @property
     def admin_token(self) -> str:
-        """A bearer token of system:masters."""
         return self._tokens.admin_token
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> Self:
         """Listens on host and port (0: any free one); `url` says where."""
-        self._create_namespaces()
+        for name in _NAMESPACES:
+            self._writes.create(self._registry.known("namespaces"), "", {"metadata": {"name": name}}, WriteOptions())
         application = web.Application(client_max_size=_LARGEST_BODY_BYTES)
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._client = aiohttp.ClientSession()
@@ -72,13 +64,11 @@ class ApiServer:
         await self._runner.setup()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(context)
-        site = web.TCPSite(self._runner, host, port, ssl_context=context)
-        await site.start()
+        await web.TCPSite(self._runner, host, port, ssl_context=context).start()
         self.url = f"https://{host}:{self._runner.addresses[0][1]}"
         return self
 
     async def stop(self) -> None:
-        """Closes every connection and forgets everything."""
         if self._runner is not None:
             handlers = self._runner.server.connections if self._runner.server else []
             transports = [handler.transport for handler in handlers if handler.transport is not None]
@@ -101,12 +91,6 @@ class ApiServer:
     def mint_token(self, namespace: str, service_account: str) -> str:
         """A token of a ServiceAccount, as TokenRequest gives it. Raises: ApiError 404."""
         return self._tokens.mint(namespace, service_account)
-
-    def _create_namespaces(self) -> None:
-        namespaces = self._registry.find("", "v1", "namespaces")
-        for name in _NAMESPACES if namespaces else ():
-            if namespaces and self.store.get(NAMESPACES, ("", name)) is None:
-                self._writes.create(namespaces, "", {"metadata": {"name": name}}, WriteOptions("kube-apiserver"))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -138,8 +122,7 @@ class ApiServer:
         return response
 
     async def _answer(self, request: web.Request, info: RequestInfo, user: User) -> web.StreamResponse:
-        if info.resource:
-            assert self._client is not None, "the server answers between start and stop only"  # noqa: S101 - for mypy
+        if info.resource and self._client is not None:
             return await self._routes.answer(request, info, user, self._client)
         if info.verb != "get":
             raise method_not_allowed()
@@ -147,6 +130,5 @@ class ApiServer:
 
 
 def _refusal(error: ApiError) -> web.Response:
-    body = json.dumps(error.status(), separators=(",", ":"))
     headers = {**error.headers, "Content-Type": "application/json"}
-    return web.Response(text=body, status=error.code, headers=headers)
+    return web.Response(body=encoded(error.status()), status=error.code, headers=headers)

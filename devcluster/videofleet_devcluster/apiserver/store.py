@@ -1,7 +1,7 @@
 """The objects, one resourceVersion sequence over all of them, and a log of what happened for watchers.
 
-It knows nothing of HTTP, schemas or policy. Invariants: versions only grow; an event's object is the object
-at that version; the log of a resource is gapless back to `oldest`, and whoever asks for more is told Expired.
+It knows nothing of HTTP, schemas or policy. Invariants: versions only grow; an event's object is the object at that
+version; the log of a resource is gapless back to `oldest`, and whoever asks for more is told Expired.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Final
 
 from videofleet_devcluster.apiserver.errors import expired
-from videofleet_devcluster.apiserver.objects import Key, Object, key_of
-from videofleet_devcluster.sharing import Shared
+from videofleet_devcluster.objects import Key, Object, Shared, key_of
 
 ResourceId = tuple[str, str]
+_FIRST_VERSION: Final = 1000  # so that small versions are too old, as in any cluster that has lived for a while
 _LINES_KEPT: Final = 256  # events whose line stays encoded; who is further behind encodes again
 _LOG_LENGTH: Final = 4096  # events kept per resource; a slower watcher has to list again
 
@@ -38,7 +38,6 @@ class Event:
 
 
 def watch_line(event_type: str, obj: Object) -> bytes:
-    """One line of a watch."""
     return json.dumps({"type": event_type, "object": obj}, separators=(",", ":")).encode() + b"\n"
 
 
@@ -46,13 +45,12 @@ class Log:
     """The last events of one resource, and who waits for the next."""
 
     def __init__(self) -> None:
-        self.oldest = 0  # whoever has seen everything up to this version may begin to watch
-        self._lost = 0  # the last version that is no longer here: whoever watches has to have seen it
+        self.oldest = _FIRST_VERSION  # whoever has seen everything up to this version may begin to watch
+        self._lost = _FIRST_VERSION  # the last version that is no longer here: whoever watches has to have seen it
         self._events: list[Event] = []
         self._wakers: set[asyncio.Event] = set()
 
     def append(self, event: Event) -> None:
-        """Adds the newest event and wakes the watchers."""
         self._events.append(event)
         if len(self._events) > _LINES_KEPT:
             self._events[-_LINES_KEPT].__dict__.pop("line", None)  # of the cached_property
@@ -62,10 +60,6 @@ class Log:
             del self._events[:_LOG_LENGTH]
         for waker in self._wakers:
             waker.set()
-
-    def compact(self, current: int) -> None:
-        """Refuses what begins before the current version; open watches go on, resumed ones are Expired."""
-        self.oldest = current
 
     def since(self, version: int) -> list[Event]:
         """The events after a version. Raises: ApiError 410 when the reader was too slow."""
@@ -88,7 +82,7 @@ class Store:
     """All objects of the cluster, by resource, namespace and name, by UID, and by their owners."""
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = _FIRST_VERSION
         self._shared = Shared()
         self._objects: dict[ResourceId, dict[Key, Object]] = {}
         self._logs: dict[ResourceId, Log] = {}
@@ -96,7 +90,6 @@ class Store:
         self._dependents: dict[str, set[str]] = {}
 
     def get(self, resource: ResourceId, key: Key) -> Object | None:
-        """The object; None when there is none."""
         return self._objects.get(resource, {}).get(key)
 
     def listed(self, resource: ResourceId, namespace: str = "") -> list[Object]:
@@ -105,7 +98,6 @@ class Store:
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
 
     def log(self, resource: ResourceId) -> Log:
-        """The event log of a resource."""
         return self._logs.setdefault(resource, Log())
 
     def put(self, resource: ResourceId, obj: Object) -> None:
@@ -116,18 +108,16 @@ class Store:
         obj["metadata"]["resourceVersion"] = str(self.version)
         if before is not None:
             self._unindex(before)
-        self._share(obj)
-        objects[key] = obj
-        self._index(resource, key, obj)
-        event_type = "ADDED" if before is None else "MODIFIED"
-        self.log(resource).append(Event(self.version, event_type, obj, before))
-
-    def _share(self, obj: Object) -> None:
-        """Most of an object is equal in its other versions, and in its sisters."""
-        if "spec" in obj:
+        if "spec" in obj:  # most of an object is equal in its other versions, and in its sisters
             obj["spec"] = self._shared.of(obj["spec"])
         for entry in obj["metadata"].get("managedFields", ()):
             entry["fieldsV1"] = self._shared.of(entry["fieldsV1"])
+        objects[key] = obj
+        self._by_uid[obj["metadata"]["uid"]] = resource, key
+        for owner in obj["metadata"].get("ownerReferences", ()):
+            self._dependents.setdefault(owner["uid"], set()).add(obj["metadata"]["uid"])
+        event_type = "ADDED" if before is None else "MODIFIED"
+        self.log(resource).append(Event(self.version, event_type, obj, before))
 
     def remove(self, resource: ResourceId, key: Key) -> Object:
         """Removes an object; returns its last state, with the version of the removal."""
@@ -138,10 +128,6 @@ class Store:
         self.log(resource).append(Event(self.version, "DELETED", last, before))
         return last
 
-    def has_uid(self, uid: str) -> bool:
-        """Whether an object with that UID exists."""
-        return uid in self._by_uid
-
     def find(self, uid: str) -> tuple[ResourceId, Object] | None:
         """The object with that UID, and of which resource it is."""
         if uid not in self._by_uid:
@@ -151,8 +137,7 @@ class Store:
 
     def dependents(self, uid: str) -> list[tuple[ResourceId, Object]]:
         """The objects that name this UID as an owner."""
-        children = (self.find(child) for child in sorted(self._dependents.get(uid, ())))
-        return [child for child in children if child is not None]
+        return list(filter(None, map(self.find, sorted(self._dependents.get(uid, ())))))
 
     def everything(self, namespace: str = "", of: ResourceId | None = None) -> Iterator[tuple[ResourceId, Object]]:
         """What is in a namespace, or of a resource, in no order; not to be changed meanwhile."""
@@ -162,15 +147,9 @@ class Store:
                     yield resource, obj
 
     def compact(self) -> None:
-        """Forgets the watch history, as etcd's compaction does: watches from earlier versions are Expired."""
+        """Forgets the watch history, as etcd's compaction does: open watches go on, earlier versions are Expired."""
         for resource in self._objects:
-            self.log(resource).compact(self.version)
-
-    def _index(self, resource: ResourceId, key: Key, obj: Object) -> None:
-        uid = obj["metadata"]["uid"]
-        self._by_uid[uid] = (resource, key)
-        for owner in obj["metadata"].get("ownerReferences", ()):
-            self._dependents.setdefault(owner["uid"], set()).add(uid)
+            self.log(resource).oldest = self.version
 
     def _unindex(self, obj: Object) -> None:
         uid = obj["metadata"]["uid"]

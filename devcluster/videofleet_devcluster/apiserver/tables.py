@@ -5,17 +5,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from videofleet_devcluster.apiserver.objects import Object
 from videofleet_devcluster.apiserver.resources import Resource
+from videofleet_devcluster.objects import Object, is_deleting
 
 Cell = Callable[[Object], Any]
+Column = tuple[str, str, int, Cell]  # name, type, priority
 _STEP: Final = re.compile(
     r"""\.(?P<field>(?:\\.|[^.\[\\])+)|\['(?P<quoted>[^']+)'\]|\[(?P<index>\d+|\*)\]"""
     r"""|\[\?\(@\.(?P<key>[\w.]+)\s*==\s*["'](?P<value>[^"']*)["']\)\]"""
 )
-
-
-Column = tuple[str, str, int, Cell]  # name, type, priority
 
 
 def table(resource: Resource, objects: list[Object], metadata: Object, include: str) -> Object:
@@ -32,19 +30,13 @@ def table(resource: Resource, objects: list[Object], metadata: Object, include: 
 
 def _row(obj: Object, columns: list[Column], include: str) -> Object:
     row: Object = {"cells": [cell(obj) for _, _, _, cell in columns]}
-    if include == "Object":
-        row["object"] = obj
-    elif include != "None":
-        head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
-        row["object"] = head | {"metadata": obj["metadata"]}
-    return row
+    head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return row if include == "None" else row | {"object": obj if include == "Object" else head}
 
 
 def _printer_column(column: Object) -> Column:
-    path = column["jsonPath"]
-
     def cell(obj: Object) -> Any:
-        found = json_path(obj, path)
+        found = json_path(obj, column["jsonPath"])
         if not found:
             return None
         if column["type"] == "date":
@@ -71,12 +63,10 @@ def _stepped(item: Any, step: re.Match[str]) -> list[Any]:
     if name is not None:
         name = name.replace("\\.", ".")
         return [item[name]] if isinstance(item, dict) and item.get(name) is not None else []
-    if not isinstance(item, list):
-        return []
+    if not isinstance(item, list) or step["index"] == "*":
+        return item if isinstance(item, list) else []
     if step["key"] is not None:
         return [entry for entry in item if json_path(entry, "." + step["key"]) == [step["value"]]]
-    if step["index"] == "*":
-        return item
     return item[int(step["index"]) :][:1]
 
 
@@ -84,21 +74,17 @@ def age(since: str | None) -> str:
     """How long ago, as kubectl writes it: 42s, 5m3s, 47m, 3h20m, 2d4h, 12d."""
     if not since:
         return "<unknown>"
-    seconds = int((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()))
     if seconds < 120:
-        return f"{max(seconds, 0)}s"
-    if minutes < 10:
-        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
-    return f"{days}d" if days < 730 else f"{days // 365}y"
+        return f"{seconds}s"
+    # (unit, its length in s, how many of it are told with a rest, how many at most, unit of the rest, its length)
+    for unit, length_s, with_rest, most, smaller, rest_s in (
+        ("m", 60, 10, 180, "s", 1), ("h", 3600, 8, 48, "m", 60), ("d", 86400, 8, 730, "h", 3600),
+    ):  # fmt: skip
+        whole, rest = seconds // length_s, seconds % length_s // rest_s
+        if whole < most:
+            return f"{whole}{unit}{rest}{smaller}" if rest and whole < with_rest else f"{whole}{unit}"
+    return f"{seconds // (365 * 86400)}y"
 
 
 def _at(obj: Object, path: str, default: Any) -> Any:
@@ -112,7 +98,7 @@ def _pod_ready(pod: Object) -> str:
 
 def _pod_status(pod: Object) -> str:
     status = pod.get("status", {})
-    if "deletionTimestamp" in pod["metadata"]:
+    if is_deleting(pod):
         return "Terminating"
     for container in status.get("containerStatuses", ()):
         state = container.get("state", {})
@@ -123,10 +109,6 @@ def _pod_status(pod: Object) -> str:
 
 def _restarts(pod: Object) -> str:
     return str(sum(c.get("restartCount", 0) for c in pod.get("status", {}).get("containerStatuses", ())))
-
-
-def _deployment_ready(obj: Object) -> str:
-    return f"{obj.get('status', {}).get('readyReplicas', 0)}/{obj['spec'].get('replicas', 0)}"
 
 
 def _ports(service: Object) -> str:
@@ -151,61 +133,56 @@ def _event_age(event: Object) -> str:
 
 
 def _column(name: str, cell: Cell | str, default: Any = "", priority: int = 0) -> Column:
-    """A column of what a function or a JSONPath gives."""
     return name, "string", priority, cell if callable(cell) else lambda obj: _at(obj, cell, default)
+
+
+def _columns(**paths: str | tuple[str, Any] | Cell) -> list[Column]:
+    """Columns called by their keywords, of JSONPaths, perhaps with a default, or of functions."""
+    cells = {name.replace("_", " "): value for name, value in paths.items()}
+    return [_column(name, *(value if isinstance(value, tuple) else (value,))) for name, value in cells.items()]
 
 
 _AGE: Final = _column("Age", lambda obj: age(obj["metadata"].get("creationTimestamp")))
 _NAME: Final = _column("Name", ".metadata.name")
 _NONE: Final = "<none>"
 _EVENTS: Final = [  # the one table that begins with another column than the name
-    _column("Last Seen", _event_age),
-    _column("Type", ".type"),
-    _column("Reason", ".reason"),
-    _column("Object", _event_object),
-    _column("Message", ".message"),
+    *_columns(Last_Seen=_event_age, Type=".type", Reason=".reason", Object=_event_object, Message=".message"),
     _column("Count", ".count", 1, 1),
     _column("Name", ".metadata.name", "", 1),
 ]
 _BUILT_IN: Final[dict[str, list[Column]]] = {
-    "configmaps": [_column("Data", lambda obj: len(obj.get("data") or ()) + len(obj.get("binaryData") or ()))],
+    "configmaps": _columns(Data=lambda obj: len(obj.get("data") or ()) + len(obj.get("binaryData") or ())),
     "deployments": [
-        _column("Ready", _deployment_ready),
+        _column("Ready", lambda obj: f"{_at(obj, '.status.readyReplicas', 0)}/{_at(obj, '.spec.replicas', 0)}"),
         _column("Up-to-date", ".status.updatedReplicas", 0),
         _column("Available", ".status.availableReplicas", 0),
     ],
-    "leases": [_column("Holder", ".spec.holderIdentity")],
-    "namespaces": [_column("Status", ".status.phase")],
-    "nodes": [_column("Status", _node_status), _column("Version", ".status.nodeInfo.kubeletVersion")],
-    "persistentvolumeclaims": [
-        _column("Status", ".status.phase"),
-        _column("Volume", ".spec.volumeName"),
-        _column("Capacity", ".status.capacity.storage"),
-        _column("StorageClass", ".spec.storageClassName"),
-    ],
-    "persistentvolumes": [
-        _column("Capacity", ".spec.capacity.storage"),
-        _column("Status", ".status.phase"),
-        _column("Claim", ".spec.claimRef.name"),
-    ],
-    "poddisruptionbudgets": [
-        _column("Min Available", ".spec.minAvailable", "N/A"),
-        _column("Max Unavailable", ".spec.maxUnavailable", "N/A"),
-        _column("Allowed Disruptions", ".status.disruptionsAllowed", 0),
-    ],
+    "leases": _columns(Holder=".spec.holderIdentity"),
+    "namespaces": _columns(Status=".status.phase"),
+    "nodes": _columns(Status=_node_status, Version=".status.nodeInfo.kubeletVersion"),
+    "persistentvolumeclaims": _columns(
+        Status=".status.phase",
+        Volume=".spec.volumeName",
+        Capacity=".status.capacity.storage",
+        StorageClass=".spec.storageClassName",
+    ),
+    "persistentvolumes": _columns(
+        Capacity=".spec.capacity.storage", Status=".status.phase", Claim=".spec.claimRef.name"
+    ),
+    "poddisruptionbudgets": _columns(
+        Min_Available=(".spec.minAvailable", "N/A"),
+        Max_Unavailable=(".spec.maxUnavailable", "N/A"),
+        Allowed_Disruptions=(".status.disruptionsAllowed", 0),
+    ),
     "pods": [
-        _column("Ready", _pod_ready),
-        _column("Status", _pod_status),
-        _column("Restarts", _restarts),
+        *_columns(Ready=_pod_ready, Status=_pod_status, Restarts=_restarts),
         _column("IP", ".status.podIP", _NONE, 1),
         _column("Node", ".spec.nodeName", _NONE, 1),
     ],
-    "replicasets": [
-        _column("Desired", ".spec.replicas", 0),
-        _column("Current", ".status.replicas", 0),
-        _column("Ready", ".status.readyReplicas", 0),
-    ],
-    "secrets": [_column("Type", ".type"), _column("Data", lambda obj: len(obj.get("data") or ()))],
+    "replicasets": _columns(
+        Desired=(".spec.replicas", 0), Current=(".status.replicas", 0), Ready=(".status.readyReplicas", 0)
+    ),
+    "secrets": _columns(Type=".type", Data=lambda obj: len(obj.get("data") or ())),
     "services": [
         _column("Type", ".spec.type"),
         _column("Cluster-IP", ".spec.clusterIP", _NONE),

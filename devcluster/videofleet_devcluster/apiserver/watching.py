@@ -1,7 +1,6 @@
 """Watches: from a version or from the current state, by selector, with bookmarks and streaming lists.
 
-A watcher sees every change once and in order. One that asks for a version that is no longer in the log gets
-410.
+A watcher sees every change once and in order. One that asks for a version that is no longer in the log gets 410.
 """
 
 import asyncio
@@ -12,11 +11,11 @@ from typing import Final
 
 from videofleet_devcluster.apiserver.errors import ApiError, Cause, expired, invalid, too_large_version
 from videofleet_devcluster.apiserver.faults import Dropped, FaultAction, FaultRule, Faults
-from videofleet_devcluster.apiserver.objects import Object
+from videofleet_devcluster.apiserver.lists import Selector
 from videofleet_devcluster.apiserver.requests import is_true, number
 from videofleet_devcluster.apiserver.resources import Resource
-from videofleet_devcluster.apiserver.selectors import Selector
 from videofleet_devcluster.apiserver.store import Event, Store, watch_line
+from videofleet_devcluster.objects import Object
 
 _BOOKMARK_EVERY_S: Final = 10.0
 _LONGEST_S: Final = 3600.0
@@ -25,8 +24,6 @@ Render = Callable[[str, Object], bytes]
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What a watch asks for."""
-
     since: int | None  # None: begin with the current state
     bookmarks: bool
     initial_events: bool
@@ -39,8 +36,7 @@ class WatchOptions:
         version = number(query, "resourceVersion")
         if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
             text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            cause = Cause("FieldValueForbidden", text, "resourceVersionMatch")
-            raise invalid("ListOptions", "meta.k8s.io", "", [cause])
+            raise invalid("ListOptions", "meta.k8s.io", "", Cause("FieldValueForbidden", text, "resourceVersionMatch"))
         return cls(
             since=None if initial else version or None,
             bookmarks=is_true(query, "allowWatchBookmarks"),
@@ -116,46 +112,35 @@ class Watch:
         found = self._store.listed(self._resource.id, self._namespace)
         lines = [self._encode("ADDED", obj) for obj in found if self._selector is None or self._selector(obj)]
         if self._options.initial_events and self._options.bookmarks:
-            lines.append(self._bookmark(version, {"k8s.io/initial-events-end": "true"}))
+            lines.append(self._bookmark(version, annotations={"k8s.io/initial-events-end": "true"}))
         return b"".join(lines)
 
     def _line(self, event: Event) -> bytes:
         """The event as this watcher sees it: what enters or leaves the selector is added or deleted."""
-        if self._namespace and event.object["metadata"].get("namespace") != self._namespace:
+        obj, before = event.object, event.before
+        if self._namespace and obj["metadata"].get("namespace") != self._namespace:
             return b""
-        if self._selector is None:
-            return self._shared(event)
-        is_in = event.type != "DELETED" and self._selector(event.object)
-        was_in = event.before is not None and self._selector(event.before)
+        is_in = self._selector is None or (event.type != "DELETED" and self._selector(obj))
+        was_in = self._selector is None or (before is not None and self._selector(before))
         if is_in and was_in:
-            return self._shared(event)
+            is_plain = self._render is None and obj["apiVersion"] == self._resource.group_version
+            return event.line if is_plain else self._encode(event.type, obj)
         if is_in:
-            return self._encode("ADDED", event.object)
-        return self._encode("DELETED", _as_it_was(event)) if was_in else b""
-
-    def _shared(self, event: Event) -> bytes:
-        if self._render is None and event.object["apiVersion"] == self._resource.group_version:
-            return event.line
-        return self._encode(event.type, event.object)
+            return self._encode("ADDED", obj)
+        if not was_in or before is None:
+            return b""
+        version = {"resourceVersion": obj["metadata"]["resourceVersion"]}  # the last state seen, as of the change
+        return self._encode("DELETED", before | {"metadata": before["metadata"] | version})
 
     def _encode(self, event_type: str, obj: Object) -> bytes:
         if self._render is not None:
             return self._render(event_type, obj)
         return watch_line(event_type, obj | {"apiVersion": self._resource.group_version})
 
-    def _bookmark(self, version: int, annotations: dict[str, str] | None = None) -> bytes:
-        metadata: Object = {"resourceVersion": str(version), "creationTimestamp": None}
-        if annotations:
-            metadata["annotations"] = annotations
-        bookmark = {"kind": self._resource.kind, "apiVersion": self._resource.group_version, "metadata": metadata}
-        return watch_line("BOOKMARK", bookmark)
-
-
-def _as_it_was(event: Event) -> Object:
-    """What the watcher loses: the last state it could see, in the version of the change."""
-    before = event.before if event.before is not None else event.object
-    version = event.object["metadata"]["resourceVersion"]
-    return before | {"metadata": before["metadata"] | {"resourceVersion": version}}
+    def _bookmark(self, version: int, **metadata: Object) -> bytes:
+        told: Object = {"resourceVersion": str(version), "creationTimestamp": None} | metadata
+        head = {"kind": self._resource.kind, "apiVersion": self._resource.group_version}
+        return watch_line("BOOKMARK", head | {"metadata": told})
 
 
 async def _woken(waker: asyncio.Event, timeout_s: float) -> bool:

@@ -1,7 +1,7 @@
 """Create, update, patch and delete: the way of every write from a decoded request to the store.
 
-Invariants: one write is one synchronous step, so nobody sees half of it; a write that changes nothing keeps
-the resourceVersion; `status` changes only through its subresource, `generation` only with the rest.
+Invariants: one write is one synchronous step, so nobody sees half of it; a write that changes nothing keeps the
+resourceVersion; `status` changes only through its subresource, `generation` only with the rest.
 """
 
 import secrets
@@ -11,31 +11,31 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from videofleet_devcluster.apiserver import admission, errors, managed
-from videofleet_devcluster.apiserver.addresses import assign_address, keep_address
-from videofleet_devcluster.apiserver.defaults import initial_status
+from videofleet_devcluster.apiserver.defaults import assign_address, initial_status, keep_address
+from videofleet_devcluster.apiserver.errors import Cause
 from videofleet_devcluster.apiserver.managed import Manager
-from videofleet_devcluster.apiserver.objects import Key, Object, clone, is_deleting, key_of, timestamp
 from videofleet_devcluster.apiserver.removal import DEFINITIONS, NAMESPACES, DeleteOptions, Removal
 from videofleet_devcluster.apiserver.resources import Registry, Resource
 from videofleet_devcluster.apiserver.store import Store
+from videofleet_devcluster.objects import NAME_LETTERS, Key, Object, clone, is_deleting, key_of, timestamp
 
-_SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
 _KEPT: Final = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _CREATED_WITH_STATUS: Final = ("Node",)  # the kubelet registers a node with its status
 _MUST_SAY_VERSION: Final = ("Lease",)
 _PERMANENT: Final = ("default", "kube-system", "kube-public")
+_SERVICES: Final = ("", "services")
+_ACCOUNTS: Final = ("", "serviceaccounts")
 _ESTABLISHED: Final = (
     ("NamesAccepted", "NoConflicts", "no conflicts found"),
     ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
 )
-_SERVICES: Final = ("", "services")
 
 
 @dataclass
 class WriteOptions:
     """Who writes and how; `warnings` is filled on the way."""
 
-    manager: str
+    manager: str = "kube-apiserver"
     dry_run: bool = False
     field_validation: str = "Warn"
     force: bool = False
@@ -43,16 +43,12 @@ class WriteOptions:
     warnings: list[str] = field(default_factory=list)
 
     def manager_of(self, resource: Resource) -> Manager:
-        """The manager as managedFields names it."""
         return Manager(self.manager, resource.group_version, self.subresource)
 
 
 class Writes:
-    """Everything that changes objects on behalf of a client."""
-
     def __init__(self, store: Store, registry: Registry) -> None:
-        self.store = store
-        self.registry = registry
+        self.store, self.registry = store, registry
         self.removal = Removal(store, registry)
 
     def create(self, resource: Resource, namespace: str, obj: Object, options: WriteOptions) -> Object:
@@ -70,14 +66,14 @@ class Writes:
     def apply(self, resource: Resource, key: Key, config: Object, options: WriteOptions) -> tuple[Object, bool]:
         """Server-side apply; returns the object and whether it is new. Raises: ApiError."""
         if not options.manager:
-            cause = errors.Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
-            raise errors.invalid("PatchOptions", "meta.k8s.io", "", [cause])
+            cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            raise errors.invalid("PatchOptions", "meta.k8s.io", "", cause)
         options.warnings += admission.decode(resource, config, options.field_validation)
         self._place(resource, key[0], config["metadata"], name=key[1])
         if config["metadata"].pop("managedFields", None):
             raise errors.bad_request("metadata.managedFields must be nil")
         wanted_version = config["metadata"].pop("resourceVersion", None)
-        config = self._applicable(resource, config, options.subresource)
+        config = _applicable(resource, config, options.subresource)
         live = self.store.get(resource.id, key)
         if live is None and options.subresource:
             raise errors.not_found(resource.plural, resource.group, key[1])
@@ -97,8 +93,8 @@ class Writes:
         version = obj["metadata"].get("resourceVersion")
         if not version and (resource.is_custom or resource.kind in _MUST_SAY_VERSION):
             text = "Invalid value: 0: must be specified for an update"
-            cause = errors.Cause("FieldValueInvalid", text, "metadata.resourceVersion")
-            raise errors.invalid(resource.kind, resource.group, key[1], [cause])
+            cause = Cause("FieldValueInvalid", text, "metadata.resourceVersion")
+            raise errors.invalid(resource.kind, resource.group, key[1], cause)
         return self._replace(resource, live, obj, options)
 
     def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions) -> Object:
@@ -127,29 +123,22 @@ class Writes:
     def _place(self, resource: Resource, namespace: str, metadata: Object, name: str = "") -> None:
         """Fits the object's name and namespace to the path, which has the last word."""
         if metadata.get("namespace", namespace) != namespace:
-            raise errors.bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
-        if namespace:
-            metadata["namespace"] = namespace
+            what = "the namespace of the provided object does not match the namespace sent on the request"
+            raise errors.bad_request(what)
         if name and metadata.get("name", name) != name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-            )
-        if name:
-            metadata["name"] = name
-        elif not metadata.get("name") and metadata.get("generateName"):
+            what = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            raise errors.bad_request(what)
+        metadata |= ({"namespace": namespace} if namespace else {}) | ({"name": name} if name else {})
+        if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = self._free_name(resource, namespace, metadata["generateName"])
         if not metadata.get("name"):
-            cause = errors.Cause(
-                "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
-            )
-            raise errors.invalid(resource.kind, resource.group, "", [cause])
+            cause = Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
+            raise errors.invalid(resource.kind, resource.group, "", cause)
 
     def _free_name(self, resource: Resource, namespace: str, prefix: str) -> str:
         """The prefix and five letters that no other object has."""
         while True:
-            name = prefix + "".join(secrets.choice(_SUFFIX) for _ in range(5))
+            name = prefix + "".join(secrets.choice(NAME_LETTERS) for _ in range(5))
             if self.store.get(resource.id, (namespace, name)) is None:
                 return name
 
@@ -166,72 +155,58 @@ class Writes:
         if resource.has_status and resource.kind not in _CREATED_WITH_STATUS:
             obj.pop("status", None)
         admission.complete(resource, obj, None)
-        self._admit(resource, obj)
+        self._check_account(resource, obj)
         if managed_fields is None:
             managed_fields = managed.after_update(None, obj, resource.schema, options.manager_of(resource))
         metadata["managedFields"] = managed_fields
         if resource.has_status and not resource.is_custom and "status" not in obj:
             obj["status"] = initial_status(obj)
-        self._finish_definition(resource, obj)
+        _establish(resource, obj)
         if options.dry_run:
             return obj
         if resource.id == _SERVICES:
             assign_address(obj, self.store.listed(_SERVICES))
-        self.store.put(resource.id, obj)
-        self._stored(resource, obj)
-        return obj
+        return self._store(resource, obj)
 
     def _check_room(self, resource: Resource, metadata: Object) -> None:
         """The namespace has to exist and to stay."""
         if not resource.namespaced:
             return
-        namespace = self.store.get(NAMESPACES, ("", metadata["namespace"]))
+        name = metadata["namespace"]
+        namespace = self.store.get(NAMESPACES, ("", name))
         if namespace is None:
-            raise errors.not_found("namespaces", "", metadata["namespace"])
+            raise errors.not_found("namespaces", "", name)
         if is_deleting(namespace):
-            name = metadata["namespace"]
-            cause = errors.Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
+            cause = Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
             why = f"unable to create new content in namespace {name} because it is being terminated"
-            raise errors.forbidden(resource.plural, resource.group, metadata["name"], why, [cause])
+            raise errors.forbidden(resource.plural, resource.group, metadata["name"], why, cause)
 
-    def _admit(self, resource: Resource, obj: Object) -> None:
+    def _check_account(self, resource: Resource, obj: Object) -> None:
         """Pods need their ServiceAccount, as the admission plugin has it."""
         if resource.id != ("", "pods"):
             return
         namespace, account = obj["metadata"]["namespace"], obj["spec"]["serviceAccountName"]
-        if self.store.get(("", "serviceaccounts"), (namespace, account)) is None:
+        if self.store.get(_ACCOUNTS, (namespace, account)) is None:
             why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
             raise errors.forbidden("pods", "", obj["metadata"]["name"], why)
-
-    def _applicable(self, resource: Resource, config: Object, subresource: str) -> Object:
-        """The part of an applied configuration that the path may change."""
-        if subresource:
-            identity = {name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]}
-            kept = {name: config[name] for name in ("apiVersion", "kind", "status") if name in config}
-            return kept | {"metadata": identity}
-        if resource.has_status and resource.kind not in _CREATED_WITH_STATUS:
-            return {name: value for name, value in config.items() if name != "status"}
-        return config
 
     def _replace(
         self, resource: Resource, live: Object, obj: Object, options: WriteOptions, *, applied: bool = False
     ) -> Object:
         """Puts a new state in the place of the live one; `obj` is ours to change."""
-        self._check_identity(resource, live, obj)
-        obj = self._split_status(resource, live, obj, options.subresource)
+        _check_identity(resource, live, obj)
+        obj = _split_status(resource, live, obj, options.subresource)
         metadata, before = obj["metadata"], live["metadata"]
         for name in _KEPT:
             metadata.pop(name, None)
-            if name in before:
-                metadata[name] = before[name]
-        metadata["resourceVersion"] = before["resourceVersion"]
+        metadata |= {name: before[name] for name in (*_KEPT, "resourceVersion") if name in before}
         if not metadata.get("managedFields"):
             metadata["managedFields"] = before.get("managedFields", [])
-        self._check_finalizers(resource, live, obj)
+        _check_finalizers(resource, live, obj)
         if resource.id == _SERVICES:
             keep_address(obj, live)
         admission.complete(resource, obj, live)
-        self._finish_definition(resource, obj)
+        _establish(resource, obj)
         if resource.has_generation and _spec_of(resource, obj) != _spec_of(resource, live):
             metadata["generation"] = before.get("generation", 0) + 1
         if not applied:
@@ -243,74 +218,80 @@ class Writes:
         if self.removal.released(resource.id, obj):
             self.store.put(resource.id, obj)
             return self.removal.remove(resource.id, key_of(obj))
+        return self._store(resource, obj)
+
+    def _store(self, resource: Resource, obj: Object) -> Object:
+        """Puts the object into the store, and does what follows for certain kinds."""
         self.store.put(resource.id, obj)
-        self._stored(resource, obj)
-        return obj
-
-    def _check_identity(self, resource: Resource, live: Object, obj: Object) -> None:
-        uid, version = obj["metadata"].get("uid"), obj["metadata"].get("resourceVersion")
-        actual = live["metadata"]["uid"]
-        if uid and uid != actual:
-            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
-            raise errors.conflict(resource.plural, resource.group, obj["metadata"]["name"], why)
-        if version and version != live["metadata"]["resourceVersion"]:
-            raise errors.conflict(resource.plural, resource.group, obj["metadata"]["name"])
-
-    def _split_status(self, resource: Resource, live: Object, obj: Object, subresource: str) -> Object:
-        """Through /status only the status changes, through the main path everything else."""
-        if subresource == "status":
-            split: Object = clone({name: value for name, value in live.items() if name != "status"})
-            split |= {"status": obj["status"]} if "status" in obj else {}
-            if managed_fields := obj["metadata"].get("managedFields"):
-                split["metadata"]["managedFields"] = managed_fields
-            return split
-        if resource.has_status:
-            obj.pop("status", None)
-            if "status" in live:
-                obj["status"] = clone(live["status"])
-        return obj
-
-    def _check_finalizers(self, resource: Resource, live: Object, obj: Object) -> None:
-        if not is_deleting(live):
-            return
-        before = live["metadata"].get("finalizers", ())
-        added = [name for name in obj["metadata"].get("finalizers") or () if name not in before]
-        if added:
-            told = ", ".join(f'"{name}"' for name in added)
-            text = "Forbidden: no new finalizers can be added if the object is being deleted, "
-            text += f"found new finalizers []string{{{told}}}"
-            cause = errors.Cause("FieldValueForbidden", text, "metadata.finalizers")
-            raise errors.invalid(resource.kind, resource.group, obj["metadata"]["name"], [cause])
-
-    def _finish_definition(self, resource: Resource, obj: Object) -> None:
-        """A CustomResourceDefinition is established at once."""
-        if resource.id != DEFINITIONS:
-            return
-        status = obj.setdefault("status", {})
-        if not status.get("conditions"):
-            status["conditions"] = [
-                {"type": kind, "status": "True", "lastTransitionTime": timestamp(), "reason": reason, "message": text}
-                for kind, reason, text in _ESTABLISHED
-            ]
-        status["acceptedNames"] = clone(obj["spec"]["names"])
-        stored = next(version["name"] for version in obj["spec"]["versions"] if version.get("storage"))
-        versions = status.setdefault("storedVersions", [])
-        if stored not in versions:
-            versions.append(stored)
-
-    def _stored(self, resource: Resource, obj: Object) -> None:
-        """What follows a write of certain kinds."""
         self.removal.written(obj)
         if resource.id == DEFINITIONS and not is_deleting(obj):
             self.registry.install(obj)
-        if resource.id == NAMESPACES:
-            self._ensure_default_account(obj["metadata"]["name"])
+        if resource.id == NAMESPACES and self.store.get(_ACCOUNTS, (obj["metadata"]["name"], "default")) is None:
+            account, options = self.registry.known("serviceaccounts"), WriteOptions("kube-controller-manager")
+            self.create(account, obj["metadata"]["name"], {"metadata": {"name": "default"}}, options)
+        return obj
 
-    def _ensure_default_account(self, namespace: str) -> None:
-        accounts = self.registry.find("", "v1", "serviceaccounts")
-        if accounts and self.store.get(accounts.id, (namespace, "default")) is None:
-            account: Object = {"metadata": {"name": "default"}}
-            self.create(accounts, namespace, account, WriteOptions("kube-controller-manager"))
+
+def _applicable(resource: Resource, config: Object, subresource: str) -> Object:
+    """The part of an applied configuration that the path may change."""
+    if subresource:
+        identity = {name: config["metadata"][name] for name in ("name", "namespace") if name in config["metadata"]}
+        kept = {name: config[name] for name in ("apiVersion", "kind", "status") if name in config}
+        return kept | {"metadata": identity}
+    if resource.has_status and resource.kind not in _CREATED_WITH_STATUS:
+        return {name: value for name, value in config.items() if name != "status"}
+    return config
+
+
+def _check_identity(resource: Resource, live: Object, obj: Object) -> None:
+    uid, version, name = (obj["metadata"].get(field) for field in ("uid", "resourceVersion", "name"))
+    actual = live["metadata"]["uid"]
+    if uid and uid != actual:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
+        raise errors.conflict(resource.plural, resource.group, str(name), why)
+    if version and version != live["metadata"]["resourceVersion"]:
+        raise errors.conflict(resource.plural, resource.group, str(name))
+
+
+def _split_status(resource: Resource, live: Object, obj: Object, subresource: str) -> Object:
+    """Through /status only the status changes, through the main path everything else."""
+    if subresource == "status":
+        split: Object = clone({name: value for name, value in live.items() if name != "status"})
+        split |= {"status": obj["status"]} if "status" in obj else {}
+        if managed_fields := obj["metadata"].get("managedFields"):
+            split["metadata"]["managedFields"] = managed_fields
+        return split
+    if resource.has_status:
+        obj.pop("status", None)
+        obj |= {"status": clone(live["status"])} if "status" in live else {}
+    return obj
+
+
+def _check_finalizers(resource: Resource, live: Object, obj: Object) -> None:
+    before, after = (o["metadata"].get("finalizers") or () for o in (live, obj))
+    added = [name for name in after if name not in before]
+    if is_deleting(live) and added:
+        told = ", ".join(f'"{name}"' for name in added)
+        text = "Forbidden: no new finalizers can be added if the object is being deleted, "
+        cause = Cause("FieldValueForbidden", text + f"found new finalizers []string{{{told}}}", "metadata.finalizers")
+        raise errors.invalid(resource.kind, resource.group, obj["metadata"]["name"], cause)
+
+
+def _establish(resource: Resource, obj: Object) -> None:
+    """A CustomResourceDefinition is established at once."""
+    if resource.id != DEFINITIONS:
+        return
+    status = obj.setdefault("status", {})
+    if not status.get("conditions"):
+        status["conditions"] = [
+            {"type": kind, "status": "True", "lastTransitionTime": timestamp(), "reason": reason, "message": text}
+            for kind, reason, text in _ESTABLISHED
+        ]
+    status["acceptedNames"] = clone(obj["spec"]["names"])
+    stored = next(version["name"] for version in obj["spec"]["versions"] if version.get("storage"))
+    versions = status.setdefault("storedVersions", [])
+    if stored not in versions:
+        versions.append(stored)
 
 
 def _spec_of(resource: Resource, obj: Object) -> Object:
@@ -321,10 +302,9 @@ def _spec_of(resource: Resource, obj: Object) -> Object:
 
 def _is_same(live: Object, obj: Object) -> bool:
     """Whether a write changes nothing; times in managedFields do not count."""
-    if {**live, "metadata": 0} != {**obj, "metadata": 0}:
-        return False
-    before, after = live["metadata"], obj["metadata"]
-    if {**before, "managedFields": 0} != {**after, "managedFields": 0}:
-        return False
-    strip = [[{**entry, "time": ""} for entry in metadata.get("managedFields", ())] for metadata in (before, after)]
-    return strip[0] == strip[1]
+
+    def timeless(obj: Object) -> Object:
+        fields = [{**entry, "time": ""} for entry in obj["metadata"].get("managedFields", ())]
+        return {**obj, "metadata": {**obj["metadata"], "managedFields": fields}}
+
+    return timeless(live) == timeless(obj)

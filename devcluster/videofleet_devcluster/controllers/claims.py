@@ -1,7 +1,7 @@
 """Which PersistentVolume a claim gets: one that is there and fits, else a fresh folder.
 
-The plan is pure; Claims performs it. A claim that names no class, or `standard`, is provisioned as a folder;
-class `""` binds to existing volumes only, as on a real cluster with a default class.
+The plan is pure; Claims performs it. A claim that names no class, or `standard`, is provisioned as a folder; class `""`
+binds to existing volumes only, as on a real cluster with a default class.
 """
 
 import asyncio
@@ -11,11 +11,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from videofleet_devcluster.client import CLAIMS, VOLUMES, ApiClient
+from videofleet_devcluster.client import VOLUMES, ApiClient
 from videofleet_devcluster.controllers.loop import Loop
-from videofleet_devcluster.controllers.replicaset import phase_of
 from videofleet_devcluster.informer import Informer
-from videofleet_devcluster.objects import Key, Object, annotations_of, is_deleting, key_of, labels_of, quantity, selects
+from videofleet_devcluster.objects import (
+    Key,
+    Object,
+    annotations_of,
+    is_deleting,
+    key_of,
+    labels_of,
+    phase_of,
+    quantity,
+    selects,
+    uid_of,
+)
 
 CLASS: Final = "standard"
 PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
@@ -35,46 +45,37 @@ class Claims:
     def __init__(self, client: ApiClient, claims: Informer, volumes: Informer, root: Path) -> None:
         self._client, self._claims, self._volumes, self._root = client, claims, volumes, root
         self.loop = Loop("claim", self.claim)
-        claims.listen(lambda claim, _: self.loop.add(key_of(claim)))
+        claims.listen(self.loop.hear)
         volumes.listen(lambda _obj, _before: self._try_again())
 
     def _try_again(self) -> None:
         for claim in self._claims.all():
-            self.loop.add(key_of(claim))
+            self.loop.hear(claim)
 
     async def claim(self, key: Key) -> float | None:
-        """Binds one claim, or lets it wait."""
         claim = self._claims.get(key)
         if claim is None:
             await self._release(key)
-            return None
-        if phase_of(claim) == "Bound" or is_deleting(claim):
-            return None
-        volume = await self._volume_for(claim)
-        if volume is not None:
-            await self._complete(claim, volume)
+        elif phase_of(claim) != "Bound" and not is_deleting(claim):
+            plan = plan_claim(claim, self._volumes.all(), self._root)
+            if plan is not None:
+                await self._bind(claim, plan)
         return None
 
-    async def _volume_for(self, claim: Object) -> Object | None:
-        plan = plan_claim(claim, self._volumes.all(), self._root)
-        if plan is None:
-            return None
+    async def _bind(self, claim: Object, plan: ClaimPlan) -> None:
         if plan.provision:
             volume = await self._client.create(VOLUMES, plan.volume)
+            self._volumes.observe(volume)
         else:  # changes nothing when an earlier attempt came this far
-            patch = {"spec": {"claimRef": plan.volume["spec"]["claimRef"]}}
-            volume = await self._client.patch(VOLUMES, "", plan.volume["metadata"]["name"], patch)
-        self._volumes.observe(volume)
-        return volume
-
-    async def _complete(self, claim: Object, volume: Object) -> None:
+            reference = {"spec": {"claimRef": plan.volume["spec"]["claimRef"]}}
+            volume = await self._volumes.patch(plan.volume, reference)
         spec = volume["spec"]
         status = {"phase": "Bound", "accessModes": spec["accessModes"], "capacity": spec["capacity"]}
         annotations = {"pv.kubernetes.io/bind-completed": "yes"}
         patch = {"metadata": {"annotations": annotations}, "spec": {"volumeName": volume["metadata"]["name"]}}
-        await self._client.patch(VOLUMES, "", volume["metadata"]["name"], {"status": {"phase": "Bound"}}, "status")
-        await self._client.patch(CLAIMS, *key_of(claim), patch)
-        self._claims.observe(await self._client.patch(CLAIMS, *key_of(claim), {"status": status}, "status"))
+        await self._volumes.patch(volume, {"status": {"phase": "Bound"}}, "status")
+        await self._claims.patch(claim, patch)
+        await self._claims.patch(claim, {"status": status}, "status")
 
     async def _release(self, key: Key) -> None:
         for volume in self._volumes.all():
@@ -85,8 +86,7 @@ class Claims:
                 await self._client.delete(VOLUMES, "", volume["metadata"]["name"])
                 await asyncio.to_thread(shutil.rmtree, volume["spec"]["hostPath"]["path"], ignore_errors=True)
             else:
-                patch = {"status": {"phase": "Released"}}
-                await self._client.patch(VOLUMES, "", volume["metadata"]["name"], patch, "status")
+                await self._volumes.patch(volume, {"status": {"phase": "Released"}}, "status")
 
 
 def plan_claim(claim: Object, volumes: list[Object], root: Path) -> ClaimPlan | None:
@@ -97,19 +97,19 @@ def plan_claim(claim: Object, volumes: list[Object], root: Path) -> ClaimPlan | 
     spec = claim["spec"]
     if spec.get("storageClassName", CLASS) != CLASS or spec.get("volumeName") or spec.get("selector"):
         return None
-    return ClaimPlan(_bound(folder_volume(claim, root), claim), provision=True)
+    return ClaimPlan(_bound(_folder_volume(claim, root), claim), provision=True)
 
 
-def folder_volume(claim: Object, root: Path) -> Object:
+def _folder_volume(claim: Object, root: Path) -> Object:
     """A volume that is a folder below `root`, deleted with its claim."""
-    uid, spec = claim["metadata"]["uid"], claim["spec"]
-    namespace, name = key_of(claim)
+    spec, folder = claim["spec"], root / "_".join((*key_of(claim), uid_of(claim)))
+    annotations = {PROVISIONED_BY: "videofleet.dev/folder"}
     return {
-        "metadata": {"name": f"pvc-{uid}", "annotations": {PROVISIONED_BY: "videofleet.dev/folder"}},
+        "metadata": {"name": f"pvc-{uid_of(claim)}", "annotations": annotations},
         "spec": {
             "accessModes": spec["accessModes"],
             "capacity": {"storage": spec["resources"]["requests"]["storage"]},
-            "hostPath": {"path": str(root / f"{namespace}_{name}_{uid}"), "type": "DirectoryOrCreate"},
+            "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
             "persistentVolumeReclaimPolicy": "Delete",
             "storageClassName": CLASS,
             "volumeMode": "Filesystem",
@@ -119,17 +119,15 @@ def folder_volume(claim: Object, root: Path) -> Object:
 
 def _fits(volume: Object, claim: Object) -> bool:
     spec, wanted = volume["spec"], claim["spec"]
-    reference = spec.get("claimRef")
-    if reference:
+    if reference := spec.get("claimRef"):
         named = (reference.get("namespace"), reference.get("name")) == key_of(claim)
-        return named and reference.get("uid") in (None, claim["metadata"]["uid"])
+        return named and reference.get("uid") in (None, uid_of(claim))
     if wanted.get("volumeName"):
         return bool(wanted["volumeName"] == volume["metadata"]["name"])
     same_class = spec.get("storageClassName", "") == wanted.get("storageClassName", CLASS)
     big_enough = quantity(spec["capacity"]["storage"]) >= quantity(wanted["resources"]["requests"]["storage"])
     modes = set(wanted["accessModes"]) <= set(spec["accessModes"])
-    selected = selects(wanted.get("selector"), labels_of(volume))
-    return same_class and big_enough and modes and selected
+    return same_class and big_enough and modes and selects(wanted.get("selector"), labels_of(volume))
 
 
 def _preference(volume: Object) -> tuple[bool, Fraction, str]:
@@ -141,4 +139,4 @@ def _preference(volume: Object) -> tuple[bool, Fraction, str]:
 def _bound(volume: Object, claim: Object) -> Object:
     namespace, name = key_of(claim)
     reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name}
-    return volume | {"spec": volume["spec"] | {"claimRef": reference | {"uid": claim["metadata"]["uid"]}}}
+    return volume | {"spec": volume["spec"] | {"claimRef": reference | {"uid": uid_of(claim)}}}

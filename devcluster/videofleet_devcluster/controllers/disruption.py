@@ -1,7 +1,7 @@
 """How many pods may be evicted now: the status of PodDisruptionBudgets.
 
-`plan_budget` is pure. The API server's eviction takes from `disruptionsAllowed` and notes the pod in
-`disruptedPods`; here that note is dropped when the pod is really leaving, or when two minutes later it is not.
+`plan_budget` is pure. The API server's eviction takes from `disruptionsAllowed` and notes the pod in `disruptedPods`;
+here that note is dropped when the pod is really leaving, or when two minutes later it is not.
 """
 
 import math
@@ -9,22 +9,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from videofleet_devcluster.client import BUDGETS, ApiClient
-from videofleet_devcluster.controllers.deployment_status import changed_status
 from videofleet_devcluster.controllers.loop import Loop
-from videofleet_devcluster.controllers.replicaset import is_active
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
     Key,
     Object,
     age_s,
-    condition_of,
     controller_of,
+    is_active,
     is_true,
     key_of,
     labels_of,
     selects,
-    transitioned,
+    status_of,
+    uid_of,
+    with_condition,
 )
 
 _FORGOTTEN_S: Final = 120.0
@@ -33,29 +32,29 @@ _FORGOTTEN_S: Final = 120.0
 class Budgets:
     """Keeps the status of every PodDisruptionBudget."""
 
-    def __init__(self, client: ApiClient, budgets: Informer, pods: Informer, replica_sets: Informer) -> None:
-        self._client, self._budgets, self._pods, self._replica_sets = client, budgets, pods, replica_sets
+    def __init__(self, budgets: Informer, pods: Informer, replica_sets: Informer) -> None:
+        self._budgets, self._pods, self._replica_sets = budgets, pods, replica_sets
         self.loop = Loop("disruption", self.budget)
-        budgets.listen(lambda budget, _: self.loop.add(key_of(budget)))
+        budgets.listen(self.loop.hear)
         for informer in (pods, replica_sets):
             informer.listen(lambda obj, _: self._count_again(key_of(obj)[0]))
 
     def _count_again(self, namespace: str) -> None:
         for budget in self._budgets.all(namespace):
-            self.loop.add(key_of(budget))
+            self.loop.hear(budget)
 
     async def budget(self, key: Key) -> float | None:
-        """Writes what changed for one budget."""
         budget = self._budgets.get(key)
         if budget is None:
             return None
-        sizes = {rs["metadata"]["uid"]: int(rs["spec"]["replicas"]) for rs in self._replica_sets.all(key[0])}
+        sizes = {uid_of(rs): int(rs["spec"]["replicas"]) for rs in self._replica_sets.all(key[0])}
         status = plan_budget(budget, self._pods.all(key[0]), sizes, datetime.now(UTC))
-        change = changed_status(budget.get("status"), status)
-        if change is not None:
+        known = status_of(budget)
+        if status != known:
+            gone = dict.fromkeys((known.get("disruptedPods") or {}).keys() - status["disruptedPods"].keys())
             version = {"resourceVersion": budget["metadata"]["resourceVersion"]}  # an eviction may have taken one since
-            patch = {"metadata": version, "status": change}
-            self._budgets.observe(await self._client.patch(BUDGETS, *key, patch, "status"))
+            change = status | {"disruptedPods": gone | status["disruptedPods"]}
+            await self._budgets.patch(budget, {"metadata": version, "status": change}, "status")
         return _FORGOTTEN_S if status["disruptedPods"] else None
 
 
@@ -68,26 +67,23 @@ def plan_budget(budget: Object, pods: list[Object], sizes: Mapping[str, int], no
         sizes: ReplicaSet uid → how many pods it wants.
         now: the clock.
     """
-    selector, old = budget["spec"].get("selector"), budget.get("status") or {}
+    selector, noted = budget["spec"].get("selector"), status_of(budget).get("disruptedPods") or {}
     mine = [pod for pod in pods if selector is not None and selects(selector, labels_of(pod)) and is_active(pod)]
     names = {key_of(pod)[1] for pod in mine}
-    noted: dict[str, str] = old.get("disruptedPods") or {}
     disrupted = {name: at for name, at in noted.items() if name in names and age_s(at, now) < _FORGOTTEN_S}
     healthy = sum(is_true(pod, "Ready") and key_of(pod)[1] not in disrupted for pod in mine)
     expected, desired = _wanted(budget["spec"], mine, sizes)
     allowed = max(0, healthy - desired) if expected else 0
-    word = "Sufficient" if allowed else "Insufficient"
-    condition = {"type": "DisruptionAllowed", "status": "True" if allowed else "False", "reason": f"{word}Pods"}
-    generation = budget["metadata"].get("generation", 1)
-    known = condition_of(budget, "DisruptionAllowed")
-    return {
-        "observedGeneration": generation,
+    generation = {"observedGeneration": budget["metadata"].get("generation", 1)}
+    verdict = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
+    condition = {"type": "DisruptionAllowed", "status": verdict[0], "reason": verdict[1], "message": ""}
+    return generation | {
         "expectedPods": expected,
         "desiredHealthy": desired,
         "currentHealthy": healthy,
         "disruptionsAllowed": allowed,
         "disruptedPods": disrupted,
-        "conditions": [transitioned(known, condition | {"message": "", "observedGeneration": generation}, now)],
+        "conditions": with_condition(budget, condition | generation, now),
     }
 
 

@@ -1,13 +1,14 @@
 """The Endpoints and EndpointSlice of a Service: who answers for it, and on which ports.
 
-The plan is pure; ServiceEndpoints writes what changed of it. A pod answers when it has an address, is Ready and
-is not leaving; `publishNotReadyAddresses` lets the unready in.
+The plan is pure; ServiceEndpoints writes what changed of it. A pod answers when it has an address, is Ready and is not
+leaving; `publishNotReadyAddresses` lets the unready in.
 """
 
 from videofleet_devcluster.client import ENDPOINT_SLICES, ENDPOINTS, ApiClient, ApiError, Resource
 from videofleet_devcluster.controllers.loop import Loop
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
+    ENDED,
     Key,
     Object,
     controller_reference,
@@ -16,7 +17,9 @@ from videofleet_devcluster.objects import (
     key_of,
     labels_of,
     name_hash,
+    phase_of,
     selects,
+    status_of,
 )
 
 Port = tuple[str, int, str]
@@ -30,17 +33,16 @@ class ServiceEndpoints:
         self._client, self._services, self._pods = client, services, pods
         self._written: dict[Key, tuple[Object, Object]] = {}
         self.loop = Loop("service", self.service)
-        services.listen(lambda service, _: self.loop.add(key_of(service)))
+        services.listen(self.loop.hear)
         pods.listen(self._pod_changed)
 
     def _pod_changed(self, pod: Object, before: Object | None) -> None:
-        states = (labels_of(pod), labels_of(before or pod))
         for service in self._services.all(key_of(pod)[0]):
-            if any(selects({"matchLabels": service["spec"].get("selector")}, labels) for labels in states):
-                self.loop.add(key_of(service))
+            selector = {"matchLabels": service["spec"].get("selector")}
+            if any(selects(selector, labels_of(state)) for state in (pod, before or pod)):
+                self.loop.hear(service)
 
     async def service(self, key: Key) -> float | None:
-        """Writes what changed for one Service."""
         service = self._services.get(key)
         if service is None:
             self._written.pop(key, None)
@@ -71,33 +73,22 @@ def plan_endpoints(service: Object, pods: list[Object]) -> tuple[Object, Object]
     selector = service["spec"].get("selector")
     if not selector:
         return None
-    mine = sorted(
-        (pod for pod in pods if selects({"matchLabels": selector}, labels_of(pod)) and _address(pod)),
-        key=lambda pod: str(pod["metadata"]["name"]),
-    )
+    chosen = (pod for pod in pods if selects({"matchLabels": selector}, labels_of(pod)))
+    mine = [pod for pod in chosen if phase_of(pod) not in ENDED and status_of(pod).get("podIP")]
+    mine.sort(key=lambda pod: key_of(pod)[1])
     return _endpoints(service, mine), _slice(service, mine)
 
 
-def _address(pod: Object) -> str:
-    status = pod.get("status") or {}
-    return str(status.get("podIP", "")) if status.get("phase") not in ("Succeeded", "Failed") else ""
-
-
-def answers(service: Object, pod: Object) -> bool:
+def _answers(service: Object, pod: Object) -> bool:
     """Whether traffic may go to the pod."""
-    if is_deleting(pod):
-        return False
-    return bool(service["spec"].get("publishNotReadyAddresses")) or is_true(pod, "Ready")
+    is_welcome = bool(service["spec"].get("publishNotReadyAddresses")) or is_true(pod, "Ready")
+    return is_welcome and not is_deleting(pod)
 
 
-def ports_at(service: Object, pod: Object) -> tuple[Port, ...]:
+def _ports_at(service: Object, pod: Object) -> tuple[Port, ...]:
     """The service's ports as this pod serves them; a named target that the pod lacks is left out."""
-    named = {
-        port["name"]: int(port["containerPort"])
-        for container in pod["spec"]["containers"]
-        for port in container.get("ports") or []
-        if "name" in port
-    }
+    ports = [port for container in pod["spec"]["containers"] for port in container.get("ports") or []]
+    named = {port["name"]: int(port["containerPort"]) for port in ports if "name" in port}
     found: list[Port] = []
     for port in service["spec"].get("ports") or []:
         target = port.get("targetPort", port["port"])
@@ -110,60 +101,47 @@ def ports_at(service: Object, pod: Object) -> tuple[Port, ...]:
 def _endpoints(service: Object, pods: list[Object]) -> Object:
     subsets: dict[tuple[Port, ...], Object] = {}
     for pod in pods:
-        ports = ports_at(service, pod)
-        if is_deleting(pod) or (service["spec"].get("ports") and not ports):
-            continue
-        subset = subsets.setdefault(ports, {})
-        field = "addresses" if answers(service, pod) else "notReadyAddresses"
-        subset.setdefault(field, []).append(
-            {"ip": _address(pod), "nodeName": pod["spec"].get("nodeName"), "targetRef": _reference(pod)}
-        )
-    for ports, subset in subsets.items():
-        if ports:
-            subset["ports"] = [_port(port) for port in ports]
-    meta = {"name": service["metadata"]["name"], "namespace": service["metadata"]["namespace"]}
-    return {"metadata": meta | {"labels": labels_of(service)}, "subsets": list(subsets.values())}
+        ports = _ports_at(service, pod)
+        if not is_deleting(pod) and (ports or not service["spec"].get("ports")):
+            subset = subsets.setdefault(ports, {"ports": _told(ports)} if ports else {})
+            field = "addresses" if _answers(service, pod) else "notReadyAddresses"
+            subset.setdefault(field, []).append({"ip": pod["status"]["podIP"]} | _origin(pod))
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    metadata = {"name": name, "namespace": namespace, "labels": labels_of(service)}
+    return {"metadata": metadata, "subsets": list(subsets.values())}
 
 
 def _slice(service: Object, pods: list[Object]) -> Object:
-    ports = next(filter(None, (ports_at(service, pod) for pod in pods)), ())
-    entries = [
-        {
-            "addresses": [_address(pod)],
-            "conditions": {
-                "ready": answers(service, pod),
-                "serving": is_true(pod, "Ready"),
-                "terminating": is_deleting(pod),
-            },
-            "nodeName": pod["spec"].get("nodeName"),
-            "targetRef": _reference(pod),
-        }
-        for pod in pods
-        if ports_at(service, pod) == ports
-    ]
-    name = service["metadata"]["name"]
+    ports = next(filter(None, (_ports_at(service, pod) for pod in pods)), ())
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    labels = {
+        "kubernetes.io/service-name": name,
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
     return {
         "metadata": {
             "name": f"{name}-{name_hash(name, 5)}",
-            "namespace": service["metadata"]["namespace"],
-            "labels": labels_of(service)
-            | {
-                "kubernetes.io/service-name": name,
-                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-            },
+            "namespace": namespace,
+            "labels": labels_of(service) | labels,
             "ownerReferences": [controller_reference(service, "v1", "Service")],
         },
         "addressType": "IPv4",
-        "endpoints": entries,
-        "ports": [_port(port) for port in ports],
+        "endpoints": [_endpoint(service, pod) for pod in pods if _ports_at(service, pod) == ports],
+        "ports": _told(ports),
     }
 
 
-def _port(port: Port) -> Object:
-    name, number, protocol = port
-    return {"name": name, "port": number, "protocol": protocol}
+def _endpoint(service: Object, pod: Object) -> Object:
+    is_ready, is_serving = _answers(service, pod), is_true(pod, "Ready")
+    conditions = {"ready": is_ready, "serving": is_serving, "terminating": is_deleting(pod)}
+    return {"addresses": [pod["status"]["podIP"]], "conditions": conditions} | _origin(pod)
 
 
-def _reference(pod: Object) -> Object:
-    meta = pod["metadata"]
-    return {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
+def _told(ports: tuple[Port, ...]) -> list[Object]:
+    return [{"name": name, "port": number, "protocol": protocol} for name, number, protocol in ports]
+
+
+def _origin(pod: Object) -> Object:
+    """Where an address comes from."""
+    reference = {"kind": "Pod"} | {field: pod["metadata"][field] for field in ("namespace", "name", "uid")}
+    return {"nodeName": pod["spec"].get("nodeName"), "targetRef": reference}

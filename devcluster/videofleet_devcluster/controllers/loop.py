@@ -1,7 +1,6 @@
 """A level-triggered work queue: keys in, one reconcile at a time, errors tried again with a growing pause.
 
-Invariant: a key that is queued ten times is reconciled once, and one that changes during its reconcile again
-after it.
+Invariant: a key that is queued ten times is reconciled once, and one that changes during its reconcile again after it.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ from typing import Final
 import aiohttp
 
 from videofleet_devcluster.client import ApiError
-from videofleet_devcluster.objects import Key
+from videofleet_devcluster.objects import Key, Object, key_of
 
 _log: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_S: Final = 0.05
@@ -27,40 +26,40 @@ class Loop:
     """Runs `reconcile` for every key that was added."""
 
     def __init__(self, name: str, reconcile: Reconcile) -> None:
-        self._name = name
-        self._reconcile = reconcile
+        self._name, self._reconcile = name, reconcile
         self._waiting: OrderedDict[Key, None] = OrderedDict()
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
 
     def add(self, key: Key) -> None:
-        """Asks for a reconcile of the key."""
         self._waiting[key] = None
         self._wake.set()
 
+    def hear(self, obj: Object, _before: Object | None = None) -> None:
+        """Asks for a reconcile of an object; a listener of informers."""
+        self.add(key_of(obj))
+
     async def run(self) -> None:
-        """Works until cancelled."""
         while True:
             await self._wake.wait()
             if not self._waiting:
                 self._wake.clear()
                 continue
             key, _ = self._waiting.popitem(last=False)
-            self._again(key, await self._attempt(key))
+            again_s = await self._attempt(key)
+            if again_s is not None:
+                asyncio.get_running_loop().call_later(again_s, self.add, key)
 
     async def _attempt(self, key: Key) -> float | None:
+        told = {"loop": self._name, "key": "/".join(key)}
         try:
             again_s = await self._reconcile(key)
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            _log.debug("reconcile failed", extra={"loop": self._name, "key": "/".join(key), "error": str(error)})
+            _log.debug("reconcile failed", extra=told | {"error": str(error)})
             return float(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S))
         except Exception:
-            _log.exception("a reconcile has a bug", extra={"loop": self._name, "key": "/".join(key)})
+            _log.exception("a reconcile has a bug", extra=told)
             return _LONGEST_PAUSE_S
         self._failures.pop(key, None)
         return again_s
-
-    def _again(self, key: Key, after_s: float | None) -> None:
-        if after_s is not None:
-            asyncio.get_running_loop().call_later(after_s, self.add, key)

@@ -1,29 +1,29 @@
 """Nodes that fall silent, are cordoned or tainted, and what becomes of their pods.
 
-A node whose Lease and status have not moved for the grace is Ready=Unknown and tainted as unreachable; a
-NoExecute taint deletes each pod once its toleration has run out; pods of a node that was deleted are removed for
-good. `taints_of` and `eviction_in_s` are pure. Times of beats are our own clock's: two machines may disagree.
+A node whose Lease and status have not moved for the grace is Ready=Unknown and tainted as unreachable; a NoExecute
+taint deletes each pod once its toleration has run out; pods of a node that was deleted are removed for good.
+`taints_of` and `eviction_in_s` are pure. Times of beats are our own clock's: two machines may disagree.
 """
 
 import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-from videofleet_devcluster.client import NODES, PODS, ApiClient
+from videofleet_devcluster.client import NODES, PODS, ApiClient, Recorder
 from videofleet_devcluster.controllers.loop import Loop
-from videofleet_devcluster.controllers.replicaset import is_active
 from videofleet_devcluster.controllers.scheduler import toleration_of
-from videofleet_devcluster.events import Recorder
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
     Key,
     Object,
     age_s,
     condition_of,
+    is_active,
     is_true,
     key_of,
     timestamp,
-    transitioned,
+    uid_of,
+    with_condition,
 )
 
 _PREFIX: Final = "node.kubernetes.io/"
@@ -58,7 +58,7 @@ class Nodes:
             self._heard.pop(name, None)  # its pods have the grace from now on
         elif before is None or _heartbeat(node) != _heartbeat(before):
             self._hear(name)
-        self.loop.add(("", name))
+        self.loop.hear(node)
 
     def _pod_changed(self, pod: Object, before: Object | None) -> None:
         name = pod["spec"].get("nodeName")
@@ -69,8 +69,8 @@ class Nodes:
 
     async def node(self, key: Key) -> float | None:
         """One look at one node; in how many seconds the next is due."""
-        node, name = self._nodes.get(key), key[1]
-        silent_s = asyncio.get_running_loop().time() - self._heard.setdefault(name, asyncio.get_running_loop().time())
+        node, name, now = self._nodes.get(key), key[1], asyncio.get_running_loop().time()
+        silent_s = now - self._heard.setdefault(name, now)
         if node is None:
             if silent_s < self._grace_s:
                 return self._grace_s - silent_s
@@ -81,8 +81,7 @@ class Nodes:
         wanted = taints_of(node, datetime.now(UTC))
         if wanted != (node["spec"].get("taints") or []):
             seen = {"resourceVersion": node["metadata"]["resourceVersion"]}  # taints that came since must not go
-            node = await self._client.patch(NODES, "", name, {"metadata": seen, "spec": {"taints": wanted}})
-            self._nodes.observe(node)
+            node = await self._nodes.patch(node, {"metadata": seen, "spec": {"taints": wanted}})
         due_s = await self._expel(node) if _expelling(node) else None
         rest_s = max(self._grace_s - silent_s, 0) + 0.05 if is_true(node, "Ready") else None
         return min((s for s in (due_s, rest_s) if s is not None), default=None)
@@ -92,13 +91,12 @@ class Nodes:
 
     async def _declare_lost(self, node: Object) -> Object:
         name, now = node["metadata"]["name"], datetime.now(UTC)
-        node = await self._client.patch(NODES, "", name, {"status": _with_condition(node, _SILENT, now)}, "status")
-        self._nodes.observe(node)
-        await self._events.record(node, NODES, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+        node = await self._nodes.patch(node, {"status": {"conditions": with_condition(node, _SILENT, now)}}, "status")
+        await self._events.record(node, NODES, "NodeNotReady", f"Node {name} status is now: NodeNotReady")
         for pod in self._on(name):
             if is_true(pod, "Ready"):
-                status = _with_condition(pod, {"type": "Ready", "status": "False"}, now)
-                self._pods.observe(await self._client.patch(PODS, *key_of(pod), {"status": status}, "status"))
+                conditions = with_condition(pod, {"type": "Ready", "status": "False"}, now)
+                await self._pods.patch(pod, {"status": {"conditions": conditions}}, "status")
         return node
 
     async def _expel(self, node: Object) -> float | None:
@@ -108,8 +106,8 @@ class Nodes:
             in_s = eviction_in_s(pod, node, datetime.now(UTC))
             if in_s is not None and in_s <= 0:
                 message = f"Marking for deletion Pod {'/'.join(key_of(pod))}"
-                await self._events.record(pod, PODS, "Normal", "TaintManagerEviction", message)
-                await self._client.delete(PODS, *key_of(pod), uid=pod["metadata"]["uid"])
+                await self._events.record(pod, PODS, "TaintManagerEviction", message)
+                await self._client.delete(PODS, *key_of(pod), uid=uid_of(pod))
             elif in_s is not None:
                 due.append(in_s)
         return min(due, default=None)
@@ -118,7 +116,7 @@ class Nodes:
         """The node is gone for good, and with it whatever ran there."""
         self._heard.pop(name, None)
         for pod in self._on(name):
-            await self._client.delete(PODS, *key_of(pod), uid=pod["metadata"]["uid"], grace_s=0)
+            await self._client.delete(PODS, *key_of(pod), uid=uid_of(pod), grace_s=0)
 
 
 def taints_of(node: Object, now: datetime) -> list[Object]:
@@ -161,10 +159,3 @@ def _expelling(node: Object) -> list[Object]:
 
 def _heartbeat(node: Object) -> str:
     return str((condition_of(node, "Ready") or {}).get("lastHeartbeatTime", ""))
-
-
-def _with_condition(obj: Object, new: Object, now: datetime) -> Object:
-    """A status with this condition in the place of the old one."""
-    old = condition_of(obj, new["type"])
-    others = [c for c in (obj.get("status") or {}).get("conditions") or [] if c is not old]
-    return {"conditions": [*others, transitioned(old, new, now)]}

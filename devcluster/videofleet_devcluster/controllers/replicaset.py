@@ -1,8 +1,8 @@
 """How many pods a ReplicaSet creates, which ones it removes, and its status. Pure.
 
-The order of victims is Kubernetes': unassigned, Pending, NotReady, cheaper `pod-deletion-cost`, more
-siblings on the same node, ready for a shorter time, more restarts, younger. Ages count by powers of two, and
-among equals chance decides (their uids), so that the youngest generation is not wiped out whole.
+The order of victims is Kubernetes': unassigned, Pending, NotReady, cheaper `pod-deletion-cost`, more siblings on the
+same node, ready for a shorter time, more restarts, younger. Ages count by powers of two, and among equals chance
+decides (their uids), so that the youngest generation is not wiped out whole.
 """
 
 from collections import Counter
@@ -17,23 +17,23 @@ from videofleet_devcluster.objects import (
     annotations_of,
     condition_of,
     controller_reference,
+    is_active,
     is_deleting,
     is_true,
     labels_of,
+    phase_of,
     selects,
+    status_of,
+    uid_of,
     without_zeros,
 )
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
-ENDED: Final = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
 class ReplicaSetPlan:
-    """What to write."""
-
     create: int
-    template: Object
     delete: tuple[Object, ...]
     status: Object
     requeue_after_s: float | None
@@ -62,45 +62,24 @@ def plan_replica_set(
     release = tuple(pod for pod in pods if not selects(selector, labels_of(pod)))
     active = [pod for pod in (*pods, *adopt) if pod not in release and is_active(pod)]
     difference = 0 if is_deleting(replica_set) else int(replica_set["spec"]["replicas"]) - len(active)
-    status, requeue_after_s = _status(replica_set, active, now)
-    return ReplicaSetPlan(
-        create=max(0, difference),
-        template=pod_from_template(replica_set),
-        delete=tuple(victims(active, now, related)[:-difference]) if difference < 0 else (),
-        status=status,
-        requeue_after_s=requeue_after_s,
-        adopt=adopt,
-        release=release,
-    )
-
-
-def is_active(pod: Object) -> bool:
-    """Whether the pod still counts: it has not ended and nobody asked it to."""
-    return not is_deleting(pod) and phase_of(pod) not in ENDED
-
-
-def phase_of(pod: Object) -> str:
-    """status.phase; a pod without a status is Pending."""
-    return str((pod.get("status") or {}).get("phase", "Pending"))
+    delete = tuple(victims(active, now, related)[:-difference]) if difference < 0 else ()
+    return ReplicaSetPlan(max(0, difference), delete, *_status(replica_set, active, now), adopt, release)
 
 
 def pod_from_template(replica_set: Object) -> Object:
     """A pod of this ReplicaSet, without a name of its own yet."""
     template, meta = replica_set["spec"]["template"], replica_set["metadata"]
-    return {
-        "metadata": {
-            "generateName": f"{meta['name']}-",
-            "namespace": meta["namespace"],
-            "labels": labels_of(template),
-            "annotations": annotations_of(template),
-            "ownerReferences": [owned_by(replica_set)],
-        },
-        "spec": template["spec"],
+    metadata = {
+        "generateName": f"{meta['name']}-",
+        "namespace": meta["namespace"],
+        "labels": labels_of(template),
+        "annotations": annotations_of(template),
+        "ownerReferences": [owned_by(replica_set)],
     }
+    return {"metadata": metadata, "spec": template["spec"]}
 
 
 def owned_by(replica_set: Object) -> Object:
-    """The owner reference that its pods carry."""
     return controller_reference(replica_set, "apps/v1", "ReplicaSet")
 
 
@@ -111,6 +90,7 @@ def victims(active: list[Object], now: datetime, related: Sequence[Object] = ())
     def order(pod: Object) -> tuple[Any, ...]:
         node, ready = pod["spec"].get("nodeName"), is_true(pod, "Ready")
         since = (condition_of(pod, "Ready") or {}).get("lastTransitionTime") if ready else None
+        statuses: list[Object] = status_of(pod).get("containerStatuses") or []
         return (
             bool(node),
             {"Pending": 0, "Unknown": 1}.get(phase_of(pod), 2),
@@ -118,9 +98,9 @@ def victims(active: list[Object], now: datetime, related: Sequence[Object] = ())
             int(annotations_of(pod).get(DELETION_COST, "0")),
             -crowd[node],
             _generation(since, now) if since else 0,
-            -_restarts(pod),
+            -max((int(status.get("restartCount", 0)) for status in statuses), default=0),
             _generation(pod["metadata"]["creationTimestamp"], now),
-            pod["metadata"]["uid"],
+            uid_of(pod),
         )
 
     return sorted(active, key=order)
@@ -131,11 +111,6 @@ def _generation(since: str, now: datetime) -> int:
     return max(0, int(age_s(since, now) * 10**9)).bit_length()
 
 
-def _restarts(pod: Object) -> int:
-    statuses: list[Object] = (pod.get("status") or {}).get("containerStatuses") or []
-    return max((int(status.get("restartCount", 0)) for status in statuses), default=0)
-
-
 def _status(replica_set: Object, active: list[Object], now: datetime) -> tuple[Object, float | None]:
     """The counts, and when the next pod becomes available by minReadySeconds."""
     wait_s = float(replica_set["spec"].get("minReadySeconds", 0))
@@ -144,7 +119,6 @@ def _status(replica_set: Object, active: list[Object], now: datetime) -> tuple[O
     waiting = [wait_s - age for age in ages_s if age < wait_s]
     labels = labels_of(replica_set["spec"]["template"])
     counts = {
-        "replicas": len(active),
         "fullyLabeledReplicas": sum(labels.items() <= labels_of(pod).items() for pod in active),
         "readyReplicas": len(ready),
         "availableReplicas": len(ready) - len(waiting),

@@ -1,7 +1,7 @@
 """Which node a pod goes to, or why none: node selector, taints, cpu, memory, pods and extended resources.
 
-`place` is pure; Scheduling keeps count of what the nodes carry and binds. The refusal reads as kube-scheduler's
-does, because people and tools search for its words. Preemption does not exist.
+`place` is pure; Scheduling keeps count of what the nodes carry and binds. The refusal reads as kube-scheduler's does,
+because people and tools search for its words. Preemption does not exist.
 """
 
 from collections import Counter, defaultdict
@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Final
 
-from videofleet_devcluster.client import PODS, ApiClient
+from videofleet_devcluster.client import PODS, ApiClient, Recorder
 from videofleet_devcluster.controllers.loop import Loop
-from videofleet_devcluster.controllers.replicaset import ENDED, phase_of
-from videofleet_devcluster.events import Recorder
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
+    ENDED,
     Key,
     Object,
     condition_of,
@@ -24,8 +23,11 @@ from videofleet_devcluster.objects import (
     is_true,
     key_of,
     labels_of,
+    phase_of,
     quantity,
-    transitioned,
+    status_of,
+    uid_of,
+    with_condition,
 )
 
 _FATAL_EFFECTS: Final = ("NoSchedule", "NoExecute")
@@ -38,7 +40,7 @@ class Placement:
     """A node's name, or the reason why there is none."""
 
     node: str | None
-    message: str
+    message: str = ""
 
 
 class Scheduling:
@@ -56,43 +58,40 @@ class Scheduling:
             informer.listen(lambda _obj, _before: self._try_again())
 
     def _pod_changed(self, pod: Object, _: Object | None) -> None:
-        key, uid = key_of(pod), pod["metadata"]["uid"]
-        known = self._pods.get(key)
-        node, ended = pod["spec"].get("nodeName"), phase_of(pod) in ENDED
+        key, node = key_of(pod), pod["spec"].get("nodeName")
         self._waiting.discard(key)
-        if known is None or known["metadata"]["uid"] != uid or ended:
-            if self._release(uid):
-                self._try_again()
+        if not self._pods.holds(pod) or phase_of(pod) in ENDED:
+            self._release(uid_of(pod))
         elif node:
-            self._hold(uid, node, pod)
+            self._hold(pod, node)
         else:
             self._waiting.add(key)
             self.loop.add(key)
 
-    def _hold(self, uid: str, node: str, pod: Object) -> None:
-        if uid not in self._held:
-            self._held[uid] = node, requests_of(pod)
-            self._used[node].update(self._held[uid][1])
+    def _hold(self, pod: Object, node: str) -> None:
+        if uid_of(pod) not in self._held:
+            self._held[uid_of(pod)] = node, requests_of(pod)
+            self._used[node].update(requests_of(pod))
 
-    def _release(self, uid: str) -> bool:
-        node, requests = self._held.pop(uid, ("", {}))
-        self._used[node].subtract(requests)
-        return node != ""
+    def _release(self, uid: str) -> None:
+        if uid in self._held:
+            node, requests = self._held.pop(uid)
+            self._used[node].subtract(requests)
+            self._try_again()
 
     def _try_again(self) -> None:
         for key in self._waiting:
             self.loop.add(key)
 
     async def pod(self, key: Key) -> float | None:
-        """Places one pod, or says why not."""
         pod = self._pods.get(key)
-        if pod is None or pod["spec"].get("nodeName") or is_deleting(pod) or pod["metadata"]["uid"] in self._held:
+        if pod is None or pod["spec"].get("nodeName") or is_deleting(pod) or uid_of(pod) in self._held:
             return None
         if pod["spec"].get("schedulerName") != "default-scheduler":
             return None  # somebody else's
         placement = place(pod, self._nodes.all(), self._used, self._claims.all(key[0]))
         if placement.node is None:
-            await self._refuse(pod, placement)
+            await self._refuse(pod, placement.message)
         else:
             await self._bind(pod, placement.node)
         return None
@@ -102,22 +101,17 @@ class Scheduling:
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
         await self._client.request("POST", PODS.path(namespace, name, "binding"), binding)
-        known = self._pods.get((namespace, name))
-        if known is not None and known["metadata"]["uid"] == pod["metadata"]["uid"]:
-            self._hold(pod["metadata"]["uid"], node, pod)
-        message = f"Successfully assigned {namespace}/{name} to {node}"
-        await self._events.record(pod, PODS, "Normal", "Scheduled", message)
+        if self._pods.holds(pod):
+            self._hold(pod, node)
+        await self._events.record(pod, PODS, "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")
 
-    async def _refuse(self, pod: Object, placement: Placement) -> None:
+    async def _refuse(self, pod: Object, why: str) -> None:
         old = condition_of(pod, "PodScheduled")
-        new = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": placement.message}
-        if old is not None and old | new == old:
-            return
-        others = [c for c in (pod.get("status") or {}).get("conditions") or [] if c is not old]
-        conditions = [*others, transitioned(old, new, datetime.now(UTC))]
-        patch = {"status": {"phase": "Pending", "conditions": conditions}}
-        self._pods.observe(await self._client.patch(PODS, *key_of(pod), patch, "status"))
-        await self._events.record(pod, PODS, "Warning", "FailedScheduling", placement.message)
+        new = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
+        if old is None or old | new != old:
+            status = {"phase": "Pending", "conditions": with_condition(pod, new, datetime.now(UTC))}
+            await self._pods.patch(pod, {"status": status}, "status")
+            await self._events.record(pod, PODS, "FailedScheduling", why, warning=True)
 
 
 def place(pod: Object, nodes: list[Object], used: Mapping[str, Counter[str]], claims: list[Object]) -> Placement:
@@ -131,31 +125,20 @@ def place(pod: Object, nodes: list[Object], used: Mapping[str, Counter[str]], cl
     """
     if not nodes:
         return Placement(None, "no nodes available to schedule pods")
-    blocked = _claim_problem(pod, claims)
-    if blocked:
+    if blocked := _claim_problem(pod, claims):
         return Placement(None, _refusal([blocked], 0, len(nodes)))
     wanted, fitting, refusals, full = requests_of(pod), list[tuple[Fraction, str]](), Counter[str](), 0
     for node in nodes:
-        name = node["metadata"]["name"]
-        carried = used.get(name) or Counter[str]()
+        carried = used.get(node["metadata"]["name"]) or Counter[str]()
         closed = _closed(pod, node)
         reasons = [closed] if closed else _shortages(wanted, node, carried)
         refusals.update(reasons)
         full += bool(reasons) and not closed
         if not reasons:
-            fitting.append((Fraction(carried["pods"]), name))
+            fitting.append((Fraction(carried["pods"]), node["metadata"]["name"]))
     if fitting:
-        return Placement(min(fitting)[1], "")
+        return Placement(min(fitting)[1])
     return Placement(None, _refusal(sorted(f"{n} {why}" for why, n in refusals.items()), full, len(nodes)))
-
-
-def used_by(pods: list[Object]) -> dict[str, Counter[str]]:
-    """Node → what these pods hold on it."""
-    used: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for pod in pods:
-        if pod["spec"].get("nodeName") and phase_of(pod) not in ENDED:
-            used[pod["spec"]["nodeName"]].update(requests_of(pod))
-    return used
 
 
 def requests_of(pod: Object) -> dict[str, Fraction]:
@@ -180,10 +163,7 @@ def _closed(pod: Object, node: Object) -> str:
     """Why the node would not take the pod even if it were empty, in the words that the scheduler counts."""
     if node["spec"].get("unschedulable") and not toleration_of(pod, _UNSCHEDULABLE):
         return "node(s) were unschedulable"
-    taints = list(node["spec"].get("taints") or [])
-    if not is_true(node, "Ready"):
-        taints.append(_UNREADY)
-    for taint in taints:
+    for taint in [*(node["spec"].get("taints") or []), *([] if is_true(node, "Ready") else [_UNREADY])]:
         if taint["effect"] in _FATAL_EFFECTS and not toleration_of(pod, taint):
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
     selector = pod["spec"].get("nodeSelector") or {}
@@ -191,7 +171,7 @@ def _closed(pod: Object, node: Object) -> str:
 
 
 def _shortages(wanted: dict[str, Fraction], node: Object, used: Counter[str]) -> list[str]:
-    room = {name: quantity(text) for name, text in ((node.get("status") or {}).get("allocatable") or {}).items()}
+    room = {name: quantity(text) for name, text in (status_of(node).get("allocatable") or {}).items()}
     return [
         "Too many pods" if name == "pods" else f"Insufficient {name}"
         for name, amount in wanted.items()
@@ -202,12 +182,10 @@ def _shortages(wanted: dict[str, Fraction], node: Object, used: Counter[str]) ->
 def toleration_of(pod: Object, taint: Object) -> Object | None:
     """The pod's first toleration of the taint."""
     for toleration in pod["spec"].get("tolerations") or []:
-        if toleration.get("effect") not in (None, "", taint["effect"]):
-            continue
-        if toleration.get("operator") == "Exists":
-            if toleration.get("key") in (None, "", taint["key"]):
-                return dict(toleration)
-        elif (toleration.get("key"), toleration.get("value", "")) == (taint["key"], taint.get("value", "")):
+        key, value = toleration.get("key"), toleration.get("value", "")
+        is_any = toleration.get("operator") == "Exists" and key in (None, "", taint["key"])
+        is_same = toleration.get("operator") != "Exists" and (key, value) == (taint["key"], taint.get("value", ""))
+        if (is_any or is_same) and toleration.get("effect") in (None, "", taint["effect"]):
             return dict(toleration)
     return None
 
@@ -216,11 +194,9 @@ def _claim_problem(pod: Object, claims: list[Object]) -> str:
     by_name = {key_of(claim)[1]: claim for claim in claims}
     for volume in pod["spec"].get("volumes") or []:
         name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        if name is None:
-            continue
-        if name not in by_name:
+        if name is not None and name not in by_name:
             return f'persistentvolumeclaim "{name}" not found'
-        if phase_of(by_name[name]) != "Bound":
+        if name is not None and phase_of(by_name[name]) != "Bound":
             return "pod has unbound immediate PersistentVolumeClaims"
     return ""
 
@@ -230,6 +206,5 @@ def _refusal(reasons: list[str], full: int, nodes: int) -> str:
     verdicts = [(full, "No preemption victims found for incoming pod")]
     verdicts.append((nodes - full, "Preemption is not helpful for scheduling"))
     preemption = ", ".join(f"{count} {verdict}" for count, verdict in verdicts if count)
-    return (
-        f"0/{nodes} nodes are available: {', '.join(reasons)}. preemption: 0/{nodes} nodes are available: {preemption}."
-    )
+    available = f"0/{nodes} nodes are available"
+    return f"{available}: {', '.join(reasons)}. preemption: {available}: {preemption}."

@@ -3,22 +3,24 @@
 import asyncio
 from datetime import UTC, datetime
 
-from videofleet_devcluster.client import DEPLOYMENTS, PODS, REPLICA_SETS, ApiClient, ApiError
+from videofleet_devcluster.client import DEPLOYMENTS, PODS, REPLICA_SETS, ApiClient, ApiError, Recorder
 from videofleet_devcluster.controllers.deployment import REVISION, DeploymentPlan, Scale, plan_deployment
-from videofleet_devcluster.controllers.deployment_status import changed_status
 from videofleet_devcluster.controllers.loop import Loop
-from videofleet_devcluster.controllers.replicaset import ENDED, owned_by, phase_of, plan_replica_set
-from videofleet_devcluster.events import Recorder
+from videofleet_devcluster.controllers.replicaset import owned_by, plan_replica_set, pod_from_template
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
+    ENDED,
     Key,
     Object,
     annotations_of,
+    changed_status,
     controller_of,
     is_deleting,
     key_of,
     labels_of,
+    phase_of,
     selects,
+    uid_of,
 )
 
 
@@ -32,24 +34,19 @@ class Workloads:
         self._replica_set_events = Recorder(client, "replicaset-controller")
         self.deployment_loop = Loop("deployment", self.deployment)
         self.replica_set_loop = Loop("replicaset", self.replica_set)
-        deployments.listen(lambda deployment, _: self.deployment_loop.add(key_of(deployment)))
+        deployments.listen(self.deployment_loop.hear)
         replica_sets.listen(lambda replica_set, _: self._replica_set_changed(replica_set))
         pods.listen(self._pod_changed)
 
     def _replica_set_changed(self, replica_set: Object) -> None:
-        self.replica_set_loop.add(key_of(replica_set))
-        self._wake_deployment(replica_set)
-
-    def _wake_deployment(self, replica_set: Object) -> None:
-        owner = controller_of(replica_set)
-        if owner is not None:
+        self.replica_set_loop.hear(replica_set)
+        if (owner := controller_of(replica_set)) is not None:
             self.deployment_loop.add((key_of(replica_set)[0], owner["name"]))
 
     def _pod_changed(self, pod: Object, before: Object | None) -> None:
         for state in (pod, before or pod):
             for replica_set in self._concerned(state):
-                self.replica_set_loop.add(key_of(replica_set))
-                self._wake_deployment(replica_set)  # Recreate waits for the last old pod to go
+                self._replica_set_changed(replica_set)  # and its Deployment: Recreate waits for the last old pod to go
 
     def _concerned(self, pod: Object) -> list[Object]:
         """The ReplicaSet that controls the pod, or those that may adopt it."""
@@ -61,50 +58,38 @@ class Workloads:
         return [replica_set] if replica_set is not None else []
 
     async def deployment(self, key: Key) -> float | None:
-        """One step of a Deployment."""
         deployment = self._deployments.get(key)
         if deployment is None or is_deleting(deployment):
             return None
         mine = self._replica_sets.controlled_by(deployment)
-        unended = {rs["metadata"]["uid"]: self._unended(rs) for rs in mine}
+        unended = {uid_of(rs): sum(phase_of(pod) not in ENDED for pod in self._pods.controlled_by(rs)) for rs in mine}
         plan = plan_deployment(deployment, mine, unended, datetime.now(UTC))
         await self._perform(deployment, plan)
         return plan.requeue_after_s
 
-    def _unended(self, replica_set: Object) -> int:
-        """Pods that have not ended, terminating ones included."""
-        return sum(phase_of(pod) not in ENDED for pod in self._pods.controlled_by(replica_set))
-
     async def _perform(self, deployment: Object, plan: DeploymentPlan) -> None:
-        namespace, name = key_of(deployment)
         if plan.create is not None:
             created = await self._client.create(REPLICA_SETS, plan.create)
             self._replica_sets.observe(created)
             await self._tell(deployment, Scale(created | {"spec": {"replicas": 0}}, created["spec"]["replicas"]))
         for scale in plan.scale:
-            patch: Object = {"spec": {"replicas": scale.replicas}}
-            self._replica_sets.observe(await self._client.patch(REPLICA_SETS, *key_of(scale.replica_set), patch))
+            await self._replica_sets.patch(scale.replica_set, {"spec": {"replicas": scale.replicas}})
             await self._tell(deployment, scale)
         for rs in plan.delete:
-            await self._client.delete(REPLICA_SETS, *key_of(rs), uid=rs["metadata"]["uid"])
+            await self._client.delete(REPLICA_SETS, *key_of(rs), uid=uid_of(rs))
+        revision = {"metadata": {"annotations": {REVISION: plan.revision}}}
         if plan.current is not None and annotations_of(plan.current).get(REVISION) != plan.revision:
-            patch = {"metadata": {"annotations": {REVISION: plan.revision}}}  # rolled back to it
-            self._replica_sets.observe(await self._client.patch(REPLICA_SETS, *key_of(plan.current), patch))
+            await self._replica_sets.patch(plan.current, revision)  # rolled back to it
         if annotations_of(deployment).get(REVISION) != plan.revision:
-            patch = {"metadata": {"annotations": {REVISION: plan.revision}}}
-            deployment = await self._client.patch(DEPLOYMENTS, namespace, name, patch)
-            self._deployments.observe(deployment)
+            deployment = await self._deployments.patch(deployment, revision)
         status = changed_status(deployment.get("status"), plan.status)
         if status is not None:
-            self._deployments.observe(
-                await self._client.patch(DEPLOYMENTS, namespace, name, {"status": status}, "status")
-            )
+            await self._deployments.patch(deployment, {"status": status}, "status")
 
     async def _tell(self, deployment: Object, scale: Scale) -> None:
-        await self._deployment_events.record(deployment, DEPLOYMENTS, "Normal", "ScalingReplicaSet", scale.why)
+        await self._deployment_events.record(deployment, DEPLOYMENTS, "ScalingReplicaSet", scale.why)
 
     async def replica_set(self, key: Key) -> float | None:
-        """One step of a ReplicaSet."""
         replica_set = self._replica_sets.get(key)
         if replica_set is None or is_deleting(replica_set):
             return None
@@ -113,13 +98,14 @@ class Workloads:
         for pod in plan.adopt:
             await self._own(pod, [owned_by(replica_set)])
         for pod in plan.release:
-            others = [o for o in pod["metadata"]["ownerReferences"] if o["uid"] != replica_set["metadata"]["uid"]]
+            others = [o for o in pod["metadata"]["ownerReferences"] if o["uid"] != uid_of(replica_set)]
             await self._own(pod, others)
-        await asyncio.gather(*(self._create(replica_set, plan.template) for _ in range(plan.create)))
+        template = pod_from_template(replica_set)
+        await asyncio.gather(*(self._create(replica_set, template) for _ in range(plan.create)))
         await asyncio.gather(*(self._delete(replica_set, pod) for pod in plan.delete))
         status = changed_status(replica_set.get("status"), plan.status)
         if status is not None:
-            self._replica_sets.observe(await self._client.patch(REPLICA_SETS, *key, {"status": status}, "status"))
+            await self._replica_sets.patch(replica_set, {"status": status}, "status")
         return plan.requeue_after_s
 
     def _related(self, replica_set: Object) -> list[Object]:
@@ -130,25 +116,23 @@ class Workloads:
         return [pod for sister in sisters if sister is not replica_set for pod in self._pods.controlled_by(sister)]
 
     async def _own(self, pod: Object, references: list[Object]) -> None:
-        patch = {"metadata": {"uid": pod["metadata"]["uid"], "ownerReferences": references}}
-        self._pods.observe(await self._client.patch(PODS, *key_of(pod), patch))
+        await self._pods.patch(pod, {"metadata": {"uid": uid_of(pod), "ownerReferences": references}})
 
     async def _create(self, replica_set: Object, template: Object) -> None:
+        tell = self._replica_set_events.record
         try:
             pod = await self._client.create(PODS, template)
         except ApiError as error:
-            message = f"Error creating: {error.message}"
-            await self._replica_set_events.record(replica_set, REPLICA_SETS, "Warning", "FailedCreate", message)
+            await tell(replica_set, REPLICA_SETS, "FailedCreate", f"Error creating: {error.message}", warning=True)
             raise
         self._pods.observe(pod)
-        message = f"Created pod: {pod['metadata']['name']}"
-        await self._replica_set_events.record(replica_set, REPLICA_SETS, "Normal", "SuccessfulCreate", message)
+        await tell(replica_set, REPLICA_SETS, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
 
     async def _delete(self, replica_set: Object, pod: Object) -> None:
-        answer = await self._client.delete(PODS, *key_of(pod), uid=pod["metadata"]["uid"])
+        answer = await self._client.delete(PODS, *key_of(pod), uid=uid_of(pod))
         if "deletionTimestamp" in answer.get("metadata", {}):
             self._pods.observe(answer)
         else:
             self._pods.forget(pod)
         message = f"Deleted pod: {pod['metadata']['name']}"
-        await self._replica_set_events.record(replica_set, REPLICA_SETS, "Normal", "SuccessfulDelete", message)
+        await self._replica_set_events.record(replica_set, REPLICA_SETS, "SuccessfulDelete", message)

@@ -1,5 +1,4 @@
-"""The node itself: registers, watches its pods, gives each an address and a runner, and ends what was
-deleted.
+"""The node itself: registers, watches its pods, gives each an address and a runner, and ends what was deleted.
 
 Invariant: one runner per pod uid, and when `run` ends no process of any pod is left.
 """
@@ -10,35 +9,24 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from videofleet_devcluster.client import (
-    CLAIMS,
-    CONFIG_MAPS,
-    ENDPOINT_SLICES,
-    NODES,
-    PODS,
-    SECRETS,
-    SERVICES,
-    VOLUMES,
-    ApiClient,
-    Resource,
-)
-from videofleet_devcluster.controllers.replicaset import ENDED, phase_of
+from videofleet_devcluster import client as kinds
+from videofleet_devcluster.client import ApiClient, Recorder, Resource, connected
 from videofleet_devcluster.controllers.scheduler import requests_of
-from videofleet_devcluster.events import Recorder
 from videofleet_devcluster.informer import Informer, run_synced
-from videofleet_devcluster.node.addresses import pod_addresses
+from videofleet_devcluster.node.container import ContainerRunner
 from videofleet_devcluster.node.environment import service_env
+from videofleet_devcluster.node.fake import FakeNode
 from videofleet_devcluster.node.logs import LogServer
-from videofleet_devcluster.node.pod import PodRunner
+from videofleet_devcluster.node.pod import PodRunner, Surroundings
 from videofleet_devcluster.node.proxy import ServiceProxy
-from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration, machine_capacity
-from videofleet_devcluster.objects import Object, is_deleting, key_of
-from videofleet_devcluster.processes import Processes
+from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration, machine_capacity, pod_addresses
+from videofleet_devcluster.objects import ENDED, Object, is_deleting, key_of, phase_of, uid_of
+from videofleet_devcluster.processes import Processes, until_signalled
 
 _INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "USER")
 _SHUTDOWN_GRACE_S: Final = 3.0
 _RETRY_S: Final = 1.0
-_REFERENCES: Final = (SECRETS, CONFIG_MAPS, CLAIMS, VOLUMES, NODES)
+_REFERENCES: Final = (kinds.SECRETS, kinds.CONFIG_MAPS, kinds.CLAIMS, kinds.VOLUMES, kinds.NODES)
 
 
 class Node:
@@ -55,23 +43,18 @@ class Node:
     """
 
     def __init__(
-        self,
-        client: ApiClient,
-        processes: Processes,
-        name: str,
-        home: Path,
-        gpus: int = 0,
-        first_back_off_s: float = 10.0,
-        beat_s: float = BEAT_S,
-    ) -> None:
-        self._client, self._processes, self._name, self._home = client, processes, name, home.absolute()
-        self._gpu_count, self._first_back_off_s, self._beat_s = gpus, first_back_off_s, beat_s
-        self._events = Recorder(client, "kubelet", name)
+        self, client: ApiClient, processes: Processes, name: str, home: Path, gpus: int = 0,
+        first_back_off_s: float = 10.0, beat_s: float = BEAT_S,
+    ) -> None:  # fmt: skip
+        self._client, self._name, self._home = client, name, home.absolute()
+        self._gpu_count, self._beat_s = gpus, beat_s
+        events = Recorder(client, "kubelet", name)
+        self._surroundings = Surroundings(self._home, client, processes, self._find, events, first_back_off_s)
         self._runners: dict[str, PodRunner] = {}
         self._gpus: dict[str, list[int]] = {}  # pod uid → device numbers
         self._addresses = pod_addresses()
-        self._pods = Informer(client, PODS, f"spec.nodeName={name}")
-        self._services, self._slices = Informer(client, SERVICES), Informer(client, ENDPOINT_SLICES)
+        self._pods = Informer(client, kinds.PODS, f"spec.nodeName={name}")
+        self._services, self._slices = Informer(client, kinds.SERVICES), Informer(client, kinds.ENDPOINT_SLICES)
         self._references = {kind.plural: Informer(client, kind) for kind in _REFERENCES}
         self._proxy, self._traffic_changed = ServiceProxy(), asyncio.Event()
         self._logs = LogServer(self._log_file, self._is_running)
@@ -125,67 +108,54 @@ class Node:
                 runner.nudge()
 
     def _pod_changed(self, pod: Object) -> None:
-        uid = pod["metadata"]["uid"]
-        known, runner = self._pods.get(key_of(pod)), self._runners.get(uid)
-        gone = known is None or known["metadata"]["uid"] != uid
-        ended = phase_of(pod) in ENDED
-        if runner is None and not gone and (is_deleting(pod) or not ended):
+        uid, gone = uid_of(pod), not self._pods.holds(pod)
+        runner = self._runners.get(uid)
+        if runner is None and not gone and (is_deleting(pod) or phase_of(pod) not in ENDED):
             runner = self._runners[uid] = self._runner(pod)
             if not is_deleting(pod):
                 runner.start()
-        if runner is not None and gone:
-            self._end(uid, runner, 0)
-        elif runner is not None and is_deleting(pod):
-            self._end(uid, runner, float(pod["metadata"].get("deletionGracePeriodSeconds", 30)))
-
-    def _end(self, uid: str, runner: PodRunner, grace_s: float) -> None:
-        runner.end(grace_s, delete=True).add_done_callback(lambda _: self._ended(uid))
+        if runner is not None and (gone or is_deleting(pod)):
+            grace_s = 0.0 if gone else float(pod["metadata"].get("deletionGracePeriodSeconds", 30))
+            runner.end(grace_s, delete=True).add_done_callback(lambda _: self._ended(uid))
 
     def _runner(self, pod: Object) -> PodRunner:
-        namespace = key_of(pod)[0]
         services = self._services.all() if pod["spec"].get("enableServiceLinks", True) else []
-        here = Path(sys.executable).parent
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        inherited["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self._take_gpus(pod)))
-        inherited["PATH"] = f"{here}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return PodRunner(
-            pod=pod,
-            address=next(self._addresses),
-            home=self._home,
-            client=self._client,
-            processes=self._processes,
-            find=self._find,
-            events=self._events,
-            inherited=inherited | service_env(services, namespace),
-            first_back_off_s=self._first_back_off_s,
-        )
+        env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self._take_gpus(pod)))
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        env |= service_env(services, key_of(pod)[0])
+        return PodRunner(pod, next(self._addresses), env, self._surroundings)
 
     def _take_gpus(self, pod: Object) -> list[int]:
         """Devices of the pod's own; the scheduler has counted, so there are enough."""
         using = (uid for uid, runner in self._runners.items() if phase_of(runner.pod) not in ENDED)
         taken = {number for uid in using for number in self._gpus[uid]}
         free = [number for number in range(self._gpu_count) if number not in taken]
-        mine = free[: int(requests_of(pod).get(GPU, 0))]
-        self._gpus[pod["metadata"]["uid"]] = mine
+        mine = self._gpus[uid_of(pod)] = free[: int(requests_of(pod).get(GPU, 0))]
         return mine
 
     def _ended(self, uid: str) -> None:
         self._runners.pop(uid, None)
         self._gpus.pop(uid, None)
 
+    def _container(self, namespace: str, pod: str, container: str) -> tuple[PodRunner, ContainerRunner] | None:
+        mine = (runner for runner in self._runners.values() if key_of(runner.pod) == (namespace, pod))
+        named = ((runner, each) for runner in mine for each in runner.all if each.status.name == container)
+        return next(named, None)
+
     def _log_file(self, namespace: str, pod: str, container: str, previous: bool) -> Path | None:
-        for runner in self._runners.values():
-            if key_of(runner.pod) == (namespace, pod):
-                for each in (*runner.inits, *runner.containers):
-                    if each.status.name == container:
-                        restart = each.status.restart_count - (1 if previous else 0)
-                        return runner.space.log_of(container, restart)
-        return None
+        found = self._container(namespace, pod, container)
+        return found and found[0].space.log_of(container, found[1].status.restart_count - previous)
 
     def _is_running(self, namespace: str, pod: str, container: str) -> bool:
-        return any(
-            each.status.name == container and "running" in each.status.state
-            for runner in self._runners.values()
-            if key_of(runner.pod) == (namespace, pod)
-            for each in (*runner.inits, *runner.containers)
-        )
+        found = self._container(namespace, pod, container)
+        return found is not None and "running" in found[1].status.state
+
+
+async def run_node(kubeconfig: Path, name: str, folder: Path, gpus: int, fake_ready_after_s: float | None) -> None:
+    """Runs a node alone until SIGTERM or SIGINT; then its pods' processes end and the pods stay in the API."""
+    async with Processes() as processes, connected(kubeconfig) as client:
+        if fake_ready_after_s is not None:
+            await until_signalled(FakeNode(client, name, gpus, fake_ready_after_s).run())
+        else:
+            await until_signalled(Node(client, processes, name, folder / "node", gpus).run())

@@ -1,7 +1,7 @@
 """One container as one supervised process: start, probe, restart with back-off, stop.
 
-Invariant: when `run` returns, no process of the container is left. Decisions (restart? how long to wait?)
-are the pure functions of status.py; what the container needs from its pod comes in as a `Workspace`.
+Invariant: when `run` returns, no process of the container is left. Decisions (restart? how long to wait?) are the pure
+functions of status.py; what the container needs from its pod comes in as a `Workspace`.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Protocol
 
 from videofleet_devcluster.node.environment import ConfigError, Find, container_env, expanded
 from videofleet_devcluster.node.logs import record, text_of
-from videofleet_devcluster.node.paths import rewriter
+from videofleet_devcluster.node.paths import rewriter, short_name
 from videofleet_devcluster.node.probes import Streak, attempt
 from videofleet_devcluster.node.status import (
     ContainerStatus,
@@ -27,8 +27,7 @@ from videofleet_devcluster.node.status import (
     terminated,
     waiting,
 )
-from videofleet_devcluster.node.temporary import short_name
-from videofleet_devcluster.objects import Object, key_of
+from videofleet_devcluster.objects import Object, key_of, uid_of
 from videofleet_devcluster.processes import Child, Processes, kill_group, stop
 
 _RESET_AFTER_S: Final = 600.0
@@ -38,12 +37,16 @@ _MESSAGE_BYTES: Final = 4096
 _LOG_TAIL_BYTES: Final = 2048
 _TERMINATION_LOG: Final = "/dev/termination-log"
 
-Tell = Callable[[Literal["Normal", "Warning"], str, str], None]
+
+class Tell(Protocol):
+    """Records an Event about the pod."""
+
+    def __call__(self, reason: str, message: str, *, warning: bool = False) -> None: ...
 
 
 @dataclass
 class Workspace:
-    """What a container gets from its pod."""
+    """What a container gets from its pod. `changed` publishes the pod's status."""
 
     pod: Object
     address: str
@@ -54,12 +57,9 @@ class Workspace:
     inherited: dict[str, str]
     first_back_off_s: float
     changed: Callable[[], None]
-    """Publishes the pod's status."""
     tell: Tell
-    """Records an Event about the pod: severity, reason, message."""
 
     def log_of(self, container: str, restart: int) -> Path:
-        """The log file of one run of a container."""
         return self.logs / container / f"{restart}.log"
 
 
@@ -67,7 +67,7 @@ class ContainerRunner:
     """Runs one container of a pod by its restart policy."""
 
     def __init__(self, container: Object, workspace: Workspace, policy: str, restart_count: int = 0) -> None:
-        self._container, self._space, self._policy = container, workspace, policy
+        self.container, self._space, self._policy = container, workspace, policy
         image = container.get("image", "")
         self.status = ContainerStatus(container["name"], image, restart_count=restart_count)
         self.root: Path = workspace.folder / "root" / container["name"]
@@ -75,28 +75,25 @@ class ContainerRunner:
         self._child: Child | None = None
         self._recording: asyncio.Future[None] = asyncio.Future()
         self._stopping = asyncio.Event()
-        self._message_path: str = container.get("terminationMessagePath", _TERMINATION_LOG)
+        message_path: str = container.get("terminationMessagePath", _TERMINATION_LOG)
+        self._message_file = self.root / message_path.strip("/")
         mounts = [entry["mountPath"] for entry in container.get("volumeMounts") or []]
-        self._rewrite = rewriter(self.root, [*mounts, self._message_path])
+        self._rewrite = rewriter(self.root, [*mounts, message_path])
 
     async def run(self) -> int:
         """Runs and restarts until the policy or `stop` says that it is over; the last exit code."""
-        with short_name(self._temporary) as self._temporary:
-            return await self._run_by_policy()
-
-    async def _run_by_policy(self) -> int:
         failures = 0
-        while not self._stopping.is_set():
-            began = datetime.now(UTC)
-            await self._run_once()
-            code = self.status.exit_code or 0
-            if self._stopping.is_set() or not restarts(self._policy, code):
-                return code
-            ran_s = (datetime.now(UTC) - began).total_seconds()
-            failures = 1 if ran_s > _RESET_AFTER_S else failures + 1
-            self.status.last_state = self.status.state
-            await self._back_off(back_off_s(failures, self._space.first_back_off_s))
-            self.status.restart_count += 1
+        with short_name(self._temporary) as self._temporary:
+            while not self._stopping.is_set():
+                began = datetime.now(UTC)
+                await self._run_once()
+                if self._stopping.is_set() or not restarts(self._policy, self.status.exit_code or 0):
+                    break
+                ran_s = (datetime.now(UTC) - began).total_seconds()
+                failures = 1 if ran_s > _RESET_AFTER_S else failures + 1
+                self.status.last_state = self.status.state
+                await self._back_off(back_off_s(failures, self._space.first_back_off_s))
+                self.status.restart_count += 1
         return self.status.exit_code or 0
 
     async def stop(self, grace_s: float) -> None:
@@ -106,22 +103,20 @@ class ContainerRunner:
         if self._child is None or self._child.returncode is not None:
             return
         if is_first:
-            self._space.tell("Normal", "Killing", f"Stopping container {self.status.name}")
-            await self._kill(grace_s)
+            self._space.tell("Killing", f"Stopping container {self.status.name}")
+            await self._kill(self._child, grace_s)
         else:
             await stop(self._child, grace_s)
 
-    async def _kill(self, grace_s: float) -> None:
-        if self._child is None:
-            return
+    async def _kill(self, child: Child, grace_s: float) -> None:
         clock = asyncio.get_running_loop()
         deadline = clock.time() + grace_s
-        hook = (self._container.get("lifecycle") or {}).get("preStop")
+        hook = (self.container.get("lifecycle") or {}).get("preStop")
         if hook and grace_s > 0:
-            failure = await attempt(hook, self._container, self._space.address, self._execute, grace_s)
+            failure = await attempt(hook, self.container, self._space.address, self._execute, grace_s)
             if failure:
-                self._space.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {failure}")
-        await stop(self._child, max(0.0, deadline - clock.time()))
+                self._space.tell("FailedPreStopHook", f"PreStopHook failed: {failure}", warning=True)
+        await stop(child, max(0.0, deadline - clock.time()))
 
     async def _run_once(self) -> None:
         launch = await self._launch()
@@ -129,31 +124,32 @@ class ContainerRunner:
             return
         began = datetime.now(UTC)
         try:
-            self._child = await self._spawn(*launch)
+            child = self._child = await self._spawn(*launch)
         except OSError as error:
             text = f'exec: "{launch[0][0]}": {error.strerror or error}'
-            self.status.state = terminated(128, "StartError", text, began, began, "")
-            self._space.tell("Warning", "Failed", f"Error: {text}")
-            self._space.changed()
+            self._space.tell("Failed", f"Error: {text}", warning=True)
+            self._show(terminated(128, "StartError", text, began, began, ""))
             return
-        self.status.container_id = f"process://{self._child.pid}"
-        self.status.state = running(began)
-        self._space.tell("Normal", "Started", f"Started container {self.status.name}")
-        self._space.changed()
-        probing = asyncio.create_task(self._probe())
+        self.status.container_id = f"process://{child.pid}"
+        self._space.tell("Started", f"Started container {self.status.name}")
+        self._show(running(began))
+        probing = asyncio.create_task(self._probe(child))
         try:
             if self._stopping.is_set():  # it was told to while the program started
-                await stop(self._child, 0)
-            code = await self._space.processes.finished(self._child)
+                await stop(child, 0)
+            code = await self._space.processes.finished(child)
         finally:
-            if self._child.returncode is None:
-                kill_group(self._child)
+            if child.returncode is None:
+                kill_group(child)
             probing.cancel()
             with contextlib.suppress(TimeoutError):  # somebody who left the group may hold the pipe for ever
                 await asyncio.wait_for(asyncio.gather(probing, self._recording, return_exceptions=True), _RETRY_S)
         self.status.ready = self.status.started = False
         message, identity = self._termination_message(code), self.status.container_id
-        self.status.state = terminated(code, "", message, began, datetime.now(UTC), identity)
+        self._show(terminated(code, "", message, began, datetime.now(UTC), identity))
+
+    def _show(self, state: Object) -> None:
+        self.status.state = state
         self._space.changed()
 
     async def _launch(self) -> tuple[list[str], dict[str, str]] | None:
@@ -162,36 +158,34 @@ class ContainerRunner:
             try:
                 return self._command()
             except ConfigError as error:
-                state = waiting(_reason(self._container), str(error))
+                missing = "CreateContainerConfigError" if self.container.get("command") else "CreateContainerError"
+                state = waiting(missing, str(error))
                 if state != self.status.state:
-                    self.status.state = state
-                    self._space.tell("Warning", "Failed", f"Error: {error}")
-                    self._space.changed()
+                    self._space.tell("Failed", f"Error: {error}", warning=True)
+                    self._show(state)
             await self._pause(_RETRY_S)
         return None
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
-        if not self._container.get("command"):
+        if not self.container.get("command"):
             raise ConfigError("no command specified; this node has no images, so the manifest must carry it")
-        env = container_env(self._container, self._space.pod, self._space.find, self._space.inherited)
-        words = [*self._container["command"], *(self._container.get("args") or [])]
-        # What the node itself gives are real paths already, perhaps below a mountPath's name: /tmp/state/…
         given = self._space.inherited
+        env = container_env(self.container, self._space.pod, self._space.find, given)
+        words = [*self.container["command"], *(self.container.get("args") or [])]
+        # What the node itself gives are real paths already, perhaps below a mountPath's name: /tmp/state/…
         env = {name: value if given.get(name) == value else self._rewrite(value) for name, value in env.items()}
         own = {"HOME": str(self.root), "TMPDIR": str(self._temporary)}
         return [self._rewrite(expanded(word, env)) for word in words], env | own
 
     async def _spawn(self, argv: list[str], env: dict[str, str]) -> Child:
-        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
-        message = self._file_of_message()
-        message.parent.mkdir(parents=True, exist_ok=True)
-        message.write_bytes(b"")
         log = self._space.log_of(self.status.name, self.status.restart_count)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        asked = self._container.get("workingDir")
-        folder = Path(self._rewrite(asked)) if asked else self.root
+        for folder in (self.root / "tmp", self._message_file.parent, log.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._message_file.write_bytes(b"")
+        asked = self.container.get("workingDir")
         reader, writer = os.pipe()
         try:
+            folder = Path(self._rewrite(asked)) if asked else self.root
             child = await self._space.processes.spawn(argv, env, folder, writer)
         except OSError:
             os.close(reader)
@@ -201,13 +195,10 @@ class ContainerRunner:
         self._recording = asyncio.create_task(record(reader, log))
         return child
 
-    def _file_of_message(self) -> Path:
-        return self.root / self._message_path.strip("/")
-
     def _termination_message(self, code: int) -> str:
-        file = self._file_of_message()
+        file = self._message_file
         text = file.read_bytes()[:_MESSAGE_BYTES] if file.is_file() else b""
-        by_log = self._container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        by_log = self.container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if not text and code != 0 and by_log:
             log = self._space.log_of(self.status.name, self.status.restart_count)
             text = text_of(log.read_bytes().splitlines(keepends=True))[-_LOG_TAIL_BYTES:]
@@ -216,14 +207,11 @@ class ContainerRunner:
     async def _back_off(self, seconds: float) -> None:
         if seconds == 0:
             return
-        namespace, name = key_of(self._space.pod)
-        subject = f"restarting failed container={self.status.name} pod={name}_{namespace}"
-        uid = self._space.pod["metadata"]["uid"]
-        message = f"back-off {go_duration(seconds)} {subject}({uid})"
-        self.status.state = waiting("CrashLoopBackOff", message)
-        where = f"{self.status.name} in pod {name}_{namespace}({uid})"
-        self._space.tell("Warning", "BackOff", f"Back-off restarting failed container {where}")
-        self._space.changed()
+        (namespace, name), uid, container = key_of(self._space.pod), uid_of(self._space.pod), self.status.name
+        where = f"{container} in pod {name}_{namespace}({uid})"
+        self._space.tell("BackOff", f"Back-off restarting failed container {where}", warning=True)
+        subject = f"restarting failed container={container} pod={name}_{namespace}({uid})"
+        self._show(waiting("CrashLoopBackOff", f"back-off {go_duration(seconds)} {subject}"))
         await self._pause(seconds)
 
     async def _pause(self, seconds: float) -> None:
@@ -247,27 +235,20 @@ class ContainerRunner:
             output.seek(0)
             return code, output.read(_MESSAGE_BYTES).decode(errors="replace")
 
-    async def _probe(self) -> None:
-        startup = self._container.get("startupProbe")
-        if startup and not await self._startup(startup):
+    async def _probe(self, child: Child) -> None:
+        startup, readiness, liveness = (
+            self.container.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness")
+        )
+        if startup and not await anext(self._verdicts("Startup", startup)):
+            await self._fail(child, "startup")
             return
-        self.status.started = True
-        readiness, liveness = self._container.get("readinessProbe"), self._container.get("livenessProbe")
-        if not readiness:
-            self.status.ready = True
+        self.status.started, self.status.ready = True, not readiness
         self._space.changed()
         async with asyncio.TaskGroup() as tasks:
             if readiness:
                 tasks.create_task(self._readiness(readiness))
             if liveness:
-                tasks.create_task(self._liveness(liveness))
-
-    async def _startup(self, probe: Object) -> bool:
-        async for passed in self._verdicts("Startup", probe):
-            if not passed:
-                await self._fail("startup")
-            return passed
-        return False
+                tasks.create_task(self._liveness(child, liveness))
 
     async def _readiness(self, probe: Object) -> None:
         async for ready in self._verdicts("Readiness", probe):
@@ -275,10 +256,10 @@ class ContainerRunner:
                 self.status.ready = ready
                 self._space.changed()
 
-    async def _liveness(self, probe: Object) -> None:
+    async def _liveness(self, child: Child, probe: Object) -> None:
         async for alive in self._verdicts("Liveness", probe):
             if not alive:
-                await self._fail("liveness")
+                await self._fail(child, "liveness")
                 return
 
     async def _verdicts(self, kind: str, probe: Object) -> AsyncIterator[bool]:
@@ -295,18 +276,13 @@ class ContainerRunner:
                 pause_s = period_s
             await asyncio.sleep(pause_s)
 
-    async def _fail(self, kind: str) -> None:
-        name = self.status.name
-        self._space.tell("Normal", "Killing", f"Container {name} failed {kind} probe, will be restarted")
-        await self._kill(float(self._space.pod["spec"].get("terminationGracePeriodSeconds", 30)))
+    async def _fail(self, child: Child, kind: str) -> None:
+        self._space.tell("Killing", f"Container {self.status.name} failed {kind} probe, will be restarted")
+        await self._kill(child, float(self._space.pod["spec"].get("terminationGracePeriodSeconds", 30)))
 
     async def _attempt(self, kind: str, probe: Object) -> bool:
         timeout_s = float(probe.get("timeoutSeconds", 1))
-        failure = await attempt(probe, self._container, self._space.address, self._execute, timeout_s)
+        failure = await attempt(probe, self.container, self._space.address, self._execute, timeout_s)
         if failure and not self._stopping.is_set():
-            self._space.tell("Warning", "Unhealthy", f"{kind} probe failed: {failure}")
+            self._space.tell("Unhealthy", f"{kind} probe failed: {failure}", warning=True)
         return failure == ""
-
-
-def _reason(container: Object) -> str:
-    return "CreateContainerConfigError" if container.get("command") else "CreateContainerError"

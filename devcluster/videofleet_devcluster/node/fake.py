@@ -10,12 +10,10 @@ from typing import Final
 
 from videofleet_devcluster.client import PODS, ApiClient, ApiError
 from videofleet_devcluster.controllers.loop import Loop
-from videofleet_devcluster.controllers.replicaset import ENDED, phase_of
 from videofleet_devcluster.informer import Informer, run_synced
-from videofleet_devcluster.node.addresses import pod_addresses
-from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration
+from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration, pod_addresses
 from videofleet_devcluster.node.status import ContainerStatus, pod_status, restarts, running, terminated, waiting
-from videofleet_devcluster.objects import Key, Object, annotations_of, is_deleting, key_of
+from videofleet_devcluster.objects import ENDED, Key, Object, annotations_of, is_deleting, phase_of, status_of, uid_of
 
 READY_AFTER: Final = "videofleet.dev/fake-ready-after"
 EXIT_CODE: Final = "videofleet.dev/fake-exit-code"
@@ -35,7 +33,6 @@ class FakeNode:
         self.registered = asyncio.Event()
 
     async def run(self) -> None:
-        """Runs until cancelled."""
         self._pods.listen(self._pod_changed)
         async with asyncio.TaskGroup() as tasks:
             await self._registration.register()
@@ -45,43 +42,35 @@ class FakeNode:
             self.registered.set()
 
     def _pod_changed(self, pod: Object, _: Object | None) -> None:
-        if self._pods.get(key_of(pod)) is None:
-            self._since.pop(pod["metadata"]["uid"], None)
-        elif is_deleting(pod) or not _is_settled(pod):
-            self._loop.add(key_of(pod))
+        if not self._pods.holds(pod):
+            self._since.pop(uid_of(pod), None)
+        elif is_deleting(pod) or phase_of(pod) not in ("Running", *ENDED):
+            self._loop.hear(pod)
 
     def _say_again(self) -> None:
         for pod in self._pods.all():
-            self._loop.add(key_of(pod))
+            self._loop.hear(pod)
 
     async def _pod(self, key: Key) -> float | None:
         pod = self._pods.get(key)
         if pod is None:
             return None
         if is_deleting(pod):
-            await self._remove(pod)
+            try:
+                await self._client.delete(PODS, *key, uid=uid_of(pod), grace_s=0)
+            except ApiError as error:
+                if error.code not in (404, 409):
+                    raise
             return None
-        clock, uid = asyncio.get_running_loop(), pod["metadata"]["uid"]
-        arrived, since = self._since.setdefault(uid, (clock.time(), datetime.now(UTC)))
-        delay_s = float(annotations_of(pod).get(READY_AFTER, self._ready_after_s))
-        left_s = arrived + delay_s - clock.time()
+        clock = asyncio.get_running_loop()
+        arrived, since = self._since.setdefault(uid_of(pod), (clock.time(), datetime.now(UTC)))
+        left_s = arrived + float(annotations_of(pod).get(READY_AFTER, self._ready_after_s)) - clock.time()
         if left_s > 0:
             return left_s
-        status = _status(pod, str(next(self._addresses)), since)
-        await self._client.patch(PODS, *key, {"metadata": {"uid": uid}, "status": status}, "status")
+        address = status_of(pod).get("podIP") or next(self._addresses)
+        body = {"metadata": {"uid": uid_of(pod)}, "status": _status(pod, address, since)}
+        await self._client.patch(PODS, *key, body, "status")
         return None
-
-    async def _remove(self, pod: Object) -> None:
-        try:
-            await self._client.delete(PODS, *key_of(pod), uid=pod["metadata"]["uid"], grace_s=0)
-        except ApiError as error:
-            if error.code not in (404, 409):
-                raise
-
-
-def _is_settled(pod: Object) -> bool:
-    """Whether the pod has become what it was to become."""
-    return phase_of(pod) in ("Running", *ENDED)
 
 
 def _status(pod: Object, address: str, since: datetime) -> Object:
@@ -89,7 +78,6 @@ def _status(pod: Object, address: str, since: datetime) -> Object:
     containers = [_container(c, annotations_of(pod), policy, now) for c in pod["spec"]["containers"]]
     done = terminated(0, "", "", since, now, "")
     inits = [ContainerStatus(c["name"], c.get("image", ""), done) for c in pod["spec"].get("initContainers") or []]
-    address = (pod.get("status") or {}).get("podIP") or address
     return pod_status(pod, address, inits, containers, since, now)
 
 

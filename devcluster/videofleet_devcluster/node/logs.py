@@ -121,7 +121,6 @@ class LogServer:
         self.port = int(self._runner.addresses[0][1])
 
     async def close(self) -> None:
-        """Stops listening and ends followed logs."""
         await self._runner.cleanup()
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,7 @@
-"""The life of one pod: volumes, init containers, containers, and an orderly end.
+"""The life of one pod: its token, volumes, init containers, containers, and an orderly end.
 
-Everything it does shows in the pod's status, which one publisher writes whenever something changed. The pod
-object is deleted for good only after its last process is gone.
+Everything it does shows in the pod's status, which one publisher writes whenever something changed. The pod object is
+deleted for good only after its last process is gone.
 """
 
 import asyncio
@@ -10,77 +10,77 @@ import logging
 import math
 import shutil
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import aiohttp
+import yaml
 
-from videofleet_devcluster.client import PODS, ApiClient, ApiError
-from videofleet_devcluster.events import Recorder
+from videofleet_devcluster.client import PODS, SERVICE_ACCOUNTS, ApiClient, ApiError, Recorder, kubeconfig
 from videofleet_devcluster.node.container import ContainerRunner, Workspace
-from videofleet_devcluster.node.credentials import pod_kubeconfig, pod_token
 from videofleet_devcluster.node.environment import Find
 from videofleet_devcluster.node.status import pod_status, waiting
 from videofleet_devcluster.node.volumes import MountError, mount, place_volume
-from videofleet_devcluster.objects import Object, key_of
+from videofleet_devcluster.objects import Object, key_of, status_of, uid_of
 from videofleet_devcluster.processes import Processes
 
 _log: Final = logging.getLogger(__name__)
 _RETRY_S: Final = 1.0
+_TOKEN_S: Final = 365 * 24 * 3600  # not renewed: a pod of a development cluster does not live for a year
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all pods of a node share."""
+
+    home: Path
+    client: ApiClient
+    processes: Processes
+    find: Find
+    events: Recorder
+    first_back_off_s: float
 
 
 class PodRunner:
-    """Runs one pod. `nudge` tells it that something it may refer to changed."""
+    """Runs one pod, its address its own. `nudge` tells it that something it may refer to changed."""
 
-    def __init__(
-        self,
-        pod: Object,
-        address: str,
-        home: Path,
-        client: ApiClient,
-        processes: Processes,
-        find: Find,
-        events: Recorder,
-        inherited: dict[str, str],
-        first_back_off_s: float,
-    ) -> None:
-        namespace, name = key_of(pod)
-        uid = pod["metadata"]["uid"]
-        self.pod = pod | {"status": (pod.get("status") or {}) | {"podIP": address, "hostIP": "127.0.0.1"}}
-        self.address, self._client, self._find, self._events = address, client, find, events
-        self._since = datetime.now(UTC)
-        self._token = ""
+    def __init__(self, pod: Object, address: str, inherited: dict[str, str], around: Surroundings) -> None:
+        self.pod = pod | {"status": status_of(pod) | {"podIP": address, "hostIP": "127.0.0.1"}}
+        self.address, self._client, self._around = address, around.client, around
+        self._since, self._token, self._grace_s = datetime.now(UTC), "", math.inf
         self._dirty, self._nudged = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
-        self._grace_s = math.inf
         self.space = Workspace(
             pod=self.pod,
             address=address,
-            folder=home / "pods" / uid,
-            logs=home.parent / "logs" / "pods" / f"{namespace}_{name}_{uid}",
-            processes=processes,
-            find=find,
+            folder=around.home / "pods" / uid_of(pod),
+            logs=around.home.parent / "logs" / "pods" / "_".join((*key_of(pod), uid_of(pod))),
+            processes=around.processes,
+            find=around.find,
             inherited=inherited | {"BIND_ADDRESS": address},
-            first_back_off_s=first_back_off_s,
+            first_back_off_s=around.first_back_off_s,
             changed=self._dirty.set,
             tell=self._tell,
         )
-        spec, earlier = pod["spec"], _earlier_starts(pod)
-        policy = spec.get("restartPolicy", "Always")
+        # An earlier node process may have run this pod: its restart counts go on.
+        earlier = {s["name"]: int(s["restartCount"]) + 1 for s in _statuses(pod) if s.get("containerID")}
+        policy, inits = pod["spec"].get("restartPolicy", "Always"), pod["spec"].get("initContainers") or []
         init_policy = "OnFailure" if policy == "Always" else policy
-        self.inits = [ContainerRunner(c, self.space, init_policy) for c in spec.get("initContainers") or []]
-        self.containers = [
-            ContainerRunner(c, self.space, policy, earlier.get(c["name"], 0)) for c in spec["containers"]
-        ]
-        if self.inits:
-            for container in self.containers:
-                container.status.state = waiting("PodInitializing")
+        self.inits = [ContainerRunner(c, self.space, init_policy) for c in inits]
+        mains = pod["spec"]["containers"]
+        self.containers = [ContainerRunner(c, self.space, policy, earlier.get(c["name"], 0)) for c in mains]
+        for container in self.containers if inits else ():
+            container.status.state = waiting("PodInitializing")
+
+    @property
+    def all(self) -> list[ContainerRunner]:
+        return self.inits + self.containers
 
     def start(self) -> None:
-        """Begins in the background."""
         self._dirty.set()
         self._spawn(self._publish())
         self._life = self._spawn(self._live())
@@ -102,7 +102,7 @@ class PodRunner:
         return self._end
 
     async def _stop(self, grace_s: float) -> None:
-        await asyncio.gather(*(runner.stop(grace_s) for runner in (*self.inits, *self.containers)))
+        await asyncio.gather(*(runner.stop(grace_s) for runner in self.all))
 
     async def _finish(self, grace_s: float, delete: bool) -> None:
         await self._stop(grace_s)
@@ -112,14 +112,12 @@ class PodRunner:
         if delete:
             await self._write_status()
             with contextlib.suppress(ApiError, aiohttp.ClientError):
-                uid = self.pod["metadata"]["uid"]
-                await self._client.delete(PODS, *key_of(self.pod), uid=uid, grace_s=0)
+                await self._client.delete(PODS, *key_of(self.pod), uid=uid_of(self.pod), grace_s=0)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(shutil.rmtree, self.space.folder, ignore_errors=True)
-        if delete:
-            await asyncio.to_thread(shutil.rmtree, self.space.logs, ignore_errors=True)
+        for folder in (self.space.folder, *((self.space.logs,) if delete else ())):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _live(self) -> None:
         if not await self._mounted():
@@ -137,13 +135,12 @@ class PodRunner:
         while self._end is None:
             self._nudged.clear()
             try:
-                if not self._token:
-                    self._token = await pod_token(self._client, self.pod)
+                self._token = self._token or await pod_token(self._client, self.pod)
                 self._mount()
             except MountError as error:
-                self._tell("Warning", "FailedMount", str(error))
+                self._tell("FailedMount", str(error), warning=True)
             except (OSError, aiohttp.ClientError) as error:
-                self._tell("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
+                self._tell("FailedMount", f"MountVolume.SetUp failed: {error}", warning=True)
             else:
                 return True
             with contextlib.suppress(TimeoutError):
@@ -159,18 +156,19 @@ class PodRunner:
                 self._mount()
 
     def _mount(self) -> None:
-        folder = self.space.folder
+        folder, find = self.space.folder, self._around.find
         folders = {
-            volume["name"]: place_volume(volume, self.pod, self._find, folder / "volumes" / volume["name"], self._token)
+            volume["name"]: place_volume(volume, self.pod, find, folder / "volumes" / volume["name"], self._token)
             for volume in self.pod["spec"].get("volumes") or []
         }
-        for runner, container in zip((*self.inits, *self.containers), _containers_of(self.pod), strict=True):
-            mount(container, runner.root, folders)
+        for runner in self.all:
+            mount(runner.container, runner.root, folders)
         if self._token:
+            access, path = self._client.access, folder / "kubeconfig"
+            config = kubeconfig(access.server, (access.ca_pem or "").encode(), self._token, key_of(self.pod)[0])
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = folder / "kubeconfig"
             path.touch(mode=0o600)
-            path.write_text(pod_kubeconfig(self._client.access, self._token, key_of(self.pod)[0]))
+            path.write_text(yaml.safe_dump(config, sort_keys=False))
             self.space.inherited["KUBECONFIG"] = str(path)
 
     async def _publish(self) -> None:
@@ -186,7 +184,7 @@ class PodRunner:
         inits, containers = ([r.status for r in runners] for runners in (self.inits, self.containers))
         status = pod_status(self.pod, self.address, inits, containers, self._since, datetime.now(UTC))
         try:
-            body = {"metadata": {"uid": self.pod["metadata"]["uid"]}, "status": status}
+            body = {"metadata": {"uid": uid_of(self.pod)}, "status": status}
             await self._client.patch(PODS, *key_of(self.pod), body, "status")
         except ApiError as error:
             return error.code in (404, 409)  # it is gone, or another pod took its name
@@ -195,8 +193,8 @@ class PodRunner:
         self.pod["status"] = status
         return True
 
-    def _tell(self, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        self._spawn(self._events.record(self.pod, PODS, severity, reason, message))
+    def _tell(self, reason: str, message: str, *, warning: bool = False) -> None:
+        self._spawn(self._around.events.record(self.pod, PODS, reason, message, warning=warning))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -210,11 +208,24 @@ class PodRunner:
             _log.error("pod task failed", extra={"pod": "/".join(key_of(self.pod))}, exc_info=task.exception())
 
 
-def _containers_of(pod: Object) -> list[Object]:
-    return [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
+def _statuses(pod: Object) -> list[Object]:
+    return status_of(pod).get("containerStatuses") or []
 
 
-def _earlier_starts(pod: Object) -> dict[str, int]:
-    """Restart counts to go on from when an earlier node process already ran this pod."""
-    statuses: list[Object] = (pod.get("status") or {}).get("containerStatuses") or []
-    return {s["name"]: int(s["restartCount"]) + 1 for s in statuses if s.get("containerID")}
+async def pod_token(client: ApiClient, pod: Object) -> str:
+    """A token bound to the pod; empty when it wants none. Raises MountError when there is no such account."""
+    namespace, name = key_of(pod)
+    account = pod["spec"].get("serviceAccountName") or "default"
+    try:
+        wanted = pod["spec"].get("automountServiceAccountToken")
+        if wanted is None:
+            wanted = (await client.get(SERVICE_ACCOUNTS, namespace, account)).get("automountServiceAccountToken", True)
+        if not wanted:
+            return ""
+        bound_to = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid_of(pod)}
+        spec = {"audiences": [], "expirationSeconds": _TOKEN_S, "boundObjectRef": bound_to}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = await client.request("POST", SERVICE_ACCOUNTS.path(namespace, account, "token"), body)
+    except ApiError as error:
+        raise MountError("kube-api-access", f"failed to fetch token: {error.message}") from error
+    return str(answer["status"]["token"])

@@ -64,7 +64,6 @@ class ServiceProxy:
         return self._servers.keys() == self._targets.keys()
 
     async def close(self) -> None:
-        """Stops listening and cuts what flows."""
         for server in self._servers.values():
             server.close()
         for pipe in self._pipes:

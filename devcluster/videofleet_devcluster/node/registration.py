@@ -1,21 +1,32 @@
-"""The Node object: what the node has, where its logs are, and its heartbeat."""
+"""The Node object: what the node has, where its logs are, its heartbeat, and the addresses of its pods."""
 
 import asyncio
+import itertools
 import os
 import platform
-from collections.abc import Callable
-from datetime import UTC, datetime
+import secrets
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import aiohttp
 
 from videofleet_devcluster.client import LEASES, NODES, ApiClient, ApiError
-from videofleet_devcluster.objects import Object, is_true, timestamp
+from videofleet_devcluster.objects import Object, is_true, micro_timestamp, timestamp
 
 GPU: Final = "nvidia.com/gpu"
 BEAT_S: Final = 10.0
 _LEASE_NAMESPACE: Final = "kube-node-lease"
 _LEASE_S: Final = 40
+
+
+def pod_addresses() -> Iterator[str]:
+    """Loopback addresses, one a pod, so that all may listen on the same ports; 127.10 is Services'.
+
+    Of a random block, so that nodes on one machine do not meet.
+    """
+    block, start = f"127.{64 + secrets.randbelow(128)}", secrets.randbelow(250)
+    for n in itertools.count():
+        yield f"{block}.{(start + n // 250) % 250 + 1}.{n % 250 + 1}"
 
 
 def machine_capacity(gpus: int) -> dict[str, str]:
@@ -35,7 +46,7 @@ class Registration:
         self._log_port, self._beat_s = log_port, beat_s
 
     async def register(self) -> None:
-        """Creates the Node, or takes over one of that name."""
+        """Creates the Node, or takes over one of that name, and says what it has."""
         labels = {"kubernetes.io/hostname": self._name, "kubernetes.io/os": "linux", "videofleet.dev/dev-node": "true"}
         try:
             await self._client.create(NODES, {"metadata": {"name": self._name, "labels": labels}, "spec": {}})
@@ -43,30 +54,34 @@ class Registration:
             if error.code != 409:
                 raise
         await self._beat()
-        await self._publish()
+        status = node_status(self._name, self._capacity, self._log_port)
+        await self._client.patch(NODES, "", self._name, {"status": status}, "status")
 
     async def keep_beating(self, returned: Callable[[], None]) -> None:
         """Renews the Lease until cancelled; a lost beat is made up by the next.
 
-        Calls `returned` when the cluster had given the node up, after saying that it is there.
+        Registers again when the cluster had given the node up or its Node was deleted, and calls `returned` then.
         """
         while True:
             await asyncio.sleep(self._beat_s)
             try:
                 await self._beat()
-                if not is_true(await self._client.get(NODES, "", self._name), "Ready"):
-                    await self._publish()
+                if not await self._is_known():
+                    await self.register()
                     returned()
             except (ApiError, aiohttp.ClientError, TimeoutError):
                 continue
 
-    async def _publish(self) -> None:
-        status = node_status(self._name, self._capacity, self._log_port, datetime.now(UTC))
-        await self._client.patch(NODES, "", self._name, {"status": status}, "status")
+    async def _is_known(self) -> bool:
+        try:
+            return is_true(await self._client.get(NODES, "", self._name), "Ready")
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return False
 
     async def _beat(self) -> None:
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        spec = {"holderIdentity": self._name, "leaseDurationSeconds": _LEASE_S, "renewTime": now}
+        spec = {"holderIdentity": self._name, "leaseDurationSeconds": _LEASE_S, "renewTime": micro_timestamp()}
         try:
             await self._client.patch(LEASES, _LEASE_NAMESPACE, self._name, {"spec": spec})
         except ApiError as error:
@@ -76,17 +91,9 @@ class Registration:
             await self._client.create(LEASES, {"metadata": metadata, "spec": spec})
 
 
-def node_status(name: str, capacity: dict[str, str], log_port: int, now: datetime) -> Object:
-    """What the node publishes of itself."""
-    ready = {
-        "type": "Ready",
-        "status": "True",
-        "reason": "KubeletReady",
-        "message": "the node runs pods as local processes",
-        "lastHeartbeatTime": timestamp(now),
-        "lastTransitionTime": timestamp(now),
-    }
-    addresses = [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}]
+def node_status(name: str, capacity: dict[str, str], log_port: int) -> Object:
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": timestamp()}
+    ready |= {"message": "the node runs pods as local processes", "lastTransitionTime": timestamp()}
     info = {
         "kubeletVersion": "v1.36.0+videofleet-dev",
         "containerRuntimeVersion": "process://1",
@@ -100,7 +107,7 @@ def node_status(name: str, capacity: dict[str, str], log_port: int, now: datetim
         "capacity": capacity,
         "allocatable": capacity,
         "conditions": [ready],
-        "addresses": addresses,
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": log_port}},
         "nodeInfo": info | unknown,
     }

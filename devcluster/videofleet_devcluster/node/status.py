@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from videofleet_devcluster.objects import Object, timestamp, transitioned
+from videofleet_devcluster.objects import Object, status_of, timestamp, transitioned
 
 
 @dataclass
@@ -20,7 +20,6 @@ class ContainerStatus:
     container_id: str = ""
 
     def as_json(self) -> Object:
-        """The entry of containerStatuses."""
         return {
             "name": self.name,
             "image": self.image,
@@ -35,28 +34,23 @@ class ContainerStatus:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, once it has ended."""
         code = self.state.get("terminated", {}).get("exitCode")
         return None if code is None else int(code)
 
 
 def waiting(reason: str, message: str = "") -> Object:
-    """A container that does not run yet."""
     return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
 
 
 def running(since: datetime) -> Object:
-    """A container that runs."""
     return {"running": {"startedAt": timestamp(since)}}
 
 
 def terminated(code: int, reason: str, message: str, since: datetime, now: datetime, identity: str) -> Object:
     """A container that has ended; the reason is Completed or Error unless one is given."""
-    ended = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error")}
-    if code > 128 and not reason:
-        ended["signal"] = code - 128
-    if message:
-        ended["message"] = message
+    ended: Object = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error")}
+    ended |= {"signal": code - 128} if code > 128 and not reason else {}
+    ended |= {"message": message} if message else {}
     times = {"startedAt": timestamp(since), "finishedAt": timestamp(now), "containerID": identity}
     return {"terminated": ended | times}
 
@@ -83,22 +77,17 @@ def go_duration(seconds: float) -> str:
 
 
 def pod_status(
-    pod: Object,
-    address: str,
-    inits: list[ContainerStatus],
-    containers: list[ContainerStatus],
-    since: datetime,
+    pod: Object, address: str, inits: list[ContainerStatus], containers: list[ContainerStatus], since: datetime,
     now: datetime,
-) -> Object:
+) -> Object:  # fmt: skip
     """The status to publish; conditions keep their transition times from the pod's present status."""
-    present = pod.get("status") or {}
+    present = status_of(pod)
     old = {condition["type"]: condition for condition in present.get("conditions") or []}
     phase = _phase(pod["spec"].get("restartPolicy", "Always"), inits, containers)
-    fresh = [transitioned(old.get(c["type"]), c, now) for c in _conditions(phase, inits, containers)]
-    kept = [condition for kind, condition in old.items() if kind not in {c["type"] for c in fresh}]
+    fresh = {c["type"]: transitioned(old.get(c["type"]), c, now) for c in _conditions(phase, inits, containers)}
     status = {
         "phase": phase,
-        "conditions": [*kept, *fresh],
+        "conditions": [condition for kind, condition in old.items() if kind not in fresh] + list(fresh.values()),
         "hostIP": "127.0.0.1",
         "podIP": address,
         "podIPs": [{"ip": address}],
@@ -121,23 +110,17 @@ def _phase(policy: str, inits: list[ContainerStatus], containers: list[Container
 
 
 def _conditions(phase: str, inits: list[ContainerStatus], containers: list[ContainerStatus]) -> list[Object]:
-    uninitialized = [init.name for init in inits if init.exit_code != 0]
-    unready = [container.name for container in containers if not container.ready]
-    scheduled = {"type": "PodScheduled", "status": "True"}  # else it would not be here
-    initialized = _condition(
-        *("Initialized", not uninitialized, "ContainersNotInitialized"),
-        f"containers with incomplete status: [{' '.join(uninitialized)}]",
-    )
+    uninitialized = " ".join(init.name for init in inits if init.exit_code != 0)
+    unready = " ".join(container.name for container in containers if not container.ready)
+    message = f"containers with incomplete status: [{uninitialized}]"
+    initialized = _condition("Initialized", not uninitialized, "ContainersNotInitialized", message)
     if phase == "Succeeded":
-        done = [_condition(kind, False, "PodCompleted", "") for kind in ("Ready", "ContainersReady")]
-        return [scheduled, initialized, *done]
-    reason = "PodFailed" if phase == "Failed" else "ContainersNotReady"
-    message = f"containers with unready status: [{' '.join(unready)}]"
-    return [
-        scheduled,
-        initialized,
-        *(_condition(kind, not unready, reason, message) for kind in ("Ready", "ContainersReady")),
-    ]
+        ready = False, "PodCompleted", ""
+    else:
+        reason = "PodFailed" if phase == "Failed" else "ContainersNotReady"
+        ready = not unready, reason, f"containers with unready status: [{unready}]"
+    scheduled = {"type": "PodScheduled", "status": "True"}  # else it would not be here
+    return [scheduled, initialized, _condition("Ready", *ready), _condition("ContainersReady", *ready)]
 
 
 def _condition(kind: str, holds: bool, reason: str, message: str) -> Object:

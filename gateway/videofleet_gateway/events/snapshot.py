@@ -22,6 +22,7 @@ class Snapshot:
     job: Job | None
     ahead: int | None = None
     eta_s: float | None = None
+    expires_at_ms: int | None = None
 
     @property
     def is_last(self) -> bool:
@@ -56,7 +57,7 @@ def _data(snapshot: Snapshot, model: str) -> dict[str, Any]:
     job = snapshot.job
     if job is None:
         return {}
-    data = views.video(job, model, with_prompt=False)
+    data = views.video(job, model, snapshot.expires_at_ms, with_prompt=False)
     if snapshot.is_last:
         return data
     data["eta_s"] = snapshot.eta_s

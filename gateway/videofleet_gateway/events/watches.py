@@ -112,7 +112,7 @@ class Watches:
 
     async def _snapshot(self, job: Job) -> Snapshot:
         if job.state.is_terminal:
-            return Snapshot(job)
+            return Snapshot(job, expires_at_ms=await self._fleets.expires_at_ms(job))
         ahead = await self._queue.ahead(job.id) if job.state is JobState.QUEUED else None
         figures = await self._figures.of(job.fleet_uid)
         tiers = [

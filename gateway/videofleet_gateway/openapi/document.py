@@ -34,7 +34,10 @@ def document(routes: Iterable[tuple[str, str]], fields: Iterable[str]) -> dict[s
         "paths": paths,
         "components": {
             "schemas": SCHEMAS | {"VideoRequest": request},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "vf_<id>_<secret>"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "vf_<id>_<secret>"},
+                "link": {"type": "apiKey", "in": "query", "name": "token"},
+            },
         },
     }
 
@@ -43,19 +46,25 @@ def _operation(operation: Operation) -> dict[str, Any]:
     statuses = (*operation.errors, *(_ALWAYS if operation.needs_key else ()))
     described: dict[str, Any] = {
         "summary": operation.summary,
-        "security": [{"key": []}] if operation.needs_key else [],
+        "security": _security(operation),
         "responses": {str(status): _reply(status, body) for status, body in operation.replies.items()}
         | {str(status): _problem(status) for status in sorted(statuses)},
     }
     if operation.parameters:
         described["parameters"] = list(operation.parameters)
-    if operation.takes_video:
-        schema = {"schema": _reference("VideoRequest")}
+    if operation.body:
+        schema = {"schema": _reference(operation.body)}
         described["requestBody"] = {
-            "required": True,
+            "required": operation.needs_body,
             "content": {"application/json": schema, "multipart/form-data": schema},
         }
     return described
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    if not operation.needs_key:
+        return []
+    return [{"key": []}, {"link": []}] if operation.opens_by_link else [{"key": []}]
 
 
 def _reply(status: int, body: str) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from typing import Any, Final
 
 from videofleet_gateway.validation import GUIDANCE_RANGE, MAX_PROMPT_CHARACTERS, MAX_SEED, NAME
+from videofleet_gateway.webhooks.targets import MAX_CHARACTERS
 
 _LOW, _HIGH = GUIDANCE_RANGE
 _GUIDANCE: Final = {"type": ["number", "string", "null"], "minimum": _LOW, "maximum": _HIGH}
+
+_URL: Final = {"type": "string", "pattern": "^https?://[!-~]+$", "maxLength": MAX_CHARACTERS}
 
 FIELDS: Final[dict[str, dict[str, Any]]] = {
     "prompt": {
@@ -45,9 +48,21 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "guidance_scale": _GUIDANCE | {"description": "How closely to follow the prompt; the model's own when left out."},
     "guidance_scale_2": _GUIDANCE | {"description": "The same for the low-noise expert, of models that have one."},
     "priority": {"enum": ["interactive", "standard", "batch", None], "description": "Who goes first; standard."},
+    "cache": {
+        "enum": [True, False, "true", "false", None],
+        "description": "false: make it anew though an equal video is there; true when left out.",
+    },
     "deadline": {
         "type": ["string", "integer", "null"],
         "description": "Begin no later: a moment with its time zone, or whole seconds from now.",
+    },
+    "webhook": {
+        "anyOf": [
+            {"type": "null"},
+            _URL,
+            {"type": "object", "properties": {"url": _URL}, "required": ["url"], "additionalProperties": False},
+        ],
+        "description": "Who is told when the video ends: a public https URL.",
     },
     "allow_fallback": {
         "enum": [True, False, "true", "false", None],

@@ -5,6 +5,12 @@ from typing import Any, Final
 
 _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _VARIANT: Final = {"name": "variant", "in": "query", "schema": {"enum": ["video", "thumbnail"], "default": "video"}}
+_PURGE: Final = {
+    "name": "purge",
+    "in": "query",
+    "schema": {"enum": ["true", "false"], "default": "false"},
+    "description": "Remove it in whatever state it is.",
+}
 _PAGE: Final = (
     {
         "name": "after",
@@ -32,9 +38,11 @@ class Operation:
     summary: str
     replies: dict[int, str]
     parameters: tuple[dict[str, Any], ...] = ()
-    takes_video: bool = False
+    body: str = ""  # a schema's name
+    needs_body: bool = True
     errors: tuple[int, ...] = ()
     needs_key: bool = True
+    opens_by_link: bool = False
 
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -42,28 +50,63 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Queue a video",
         {202: "CreatedVideo", 200: "CreatedVideo"},
         (_IDEMPOTENCY,),
-        takes_video=True,
+        body="VideoRequest",
         errors=(400, 404, 408, 410, 413, 415, 422),
     ),
     ("get", "/v1/videos"): Operation("One's own videos", {200: "VideoList"}, _PAGE, errors=(422,)),
     ("get", "/v1/videos/{id}"): Operation("One video", {200: "Video"}, (_ID,), errors=(404,)),
     ("delete", "/v1/videos/{id}"): Operation(
-        "Cancel what is unfinished, remove what is finished", {200: "Deletion"}, (_ID,), errors=(404,)
+        "Cancel what is unfinished, remove what is finished", {200: "Deletion"}, (_ID, _PURGE), errors=(404, 422)
+    ),
+    ("post", "/v1/erase"): Operation(
+        "Erase everything of the tenant",
+        {200: "Erasure"},
+        body="ErasureRequest",
+        errors=(400, 403, 408, 413, 415, 422),
     ),
     ("get", "/v1/videos/{id}/content"): Operation(
         "The file",
-        {200: "video/mp4", 206: "video/mp4", 304: ""},
+        {200: "video/mp4", 206: "video/mp4", 302: "", 304: ""},
         (_ID, _VARIANT, _RANGE),
         errors=(404, 416, 422),
+        opens_by_link=True,
     ),
     ("get", "/v1/videos/{id}/events"): Operation(
         "Its life as server-sent events: queued, progress, done, deleted",
         {200: "text/event-stream", 204: ""},
         (_ID, _LAST_EVENT),
         errors=(404,),
+        opens_by_link=True,
+    ),
+    ("post", "/v1/videos/{id}/links"): Operation(
+        "Addresses that open one video without a key, for some minutes",
+        {201: "Links"},
+        (_ID,),
+        body="LinksRequest",
+        needs_body=False,
+        errors=(400, 404, 408, 413, 415, 422),
+    ),
+    ("post", "/v1/videos/{id}/feedback"): Operation(
+        "Say what you think of a video",
+        {200: "Feedback"},
+        (_ID,),
+        body="FeedbackRequest",
+        errors=(400, 404, 408, 409, 413, 415, 422),
     ),
     ("post", "/v1/videos/{id}/replay"): Operation(
         "Queue a dead video again", {202: "Video"}, (_ID,), errors=(404, 409, 410)
+    ),
+    ("post", "/v1/intake/pause"): Operation(
+        "Take no new videos in a fleet (admin)",
+        {200: "Intake"},
+        body="IntakeRequest",
+        errors=(400, 403, 404, 408, 410, 413, 415, 422),
+    ),
+    ("post", "/v1/intake/resume"): Operation(
+        "Take new videos again (admin)",
+        {200: "Intake"},
+        body="IntakeRequest",
+        errors=(400, 403, 404, 408, 410, 413, 415, 422),
     ),
     ("get", "/v1/dead"): Operation("One's own dead videos", {200: "VideoList"}),
     ("get", "/v1/models"): Operation("The fleets that this key may use", {200: "ModelList"}),

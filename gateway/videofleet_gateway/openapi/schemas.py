@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from videofleet.feedback import RATINGS, Label
+
 
 def _closed(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     required = [name for name in properties if name not in optional]
@@ -40,7 +42,21 @@ _VIDEO: Final[dict[str, Any]] = {
     "seed": _COUNT,
     "attempt": _COUNT | {"description": "How many workers began it."},
     "cancel_requested": {"type": "boolean"},
+    "webhook": {
+        "anyOf": [
+            {"type": "null"},
+            _closed(
+                {
+                    "url": _TEXT,
+                    "status": {"enum": ["pending", "delivered", "failed", "disabled", None]},
+                    "attempts": _COUNT,
+                }
+            ),
+        ]
+    },
+    "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
 }
+_LABEL: Final = {"enum": [*map(str, Label), None]}
 _PROMPT: Final = {"prompt": _TEXT}
 
 SCHEMAS: Final[dict[str, dict[str, Any]]] = {
@@ -59,6 +75,42 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     ),
     "Deletion": _closed(
         {"id": _TEXT, "object": {"const": "video.deleted"}, "deleted": {"type": "boolean"}, "status": _STATUS}
+    ),
+    "ErasureRequest": _closed(
+        {"tenant": _TEXT | {"description": "The tenant's own name, so that none is erased by mistake."}}
+    ),
+    "Erasure": _closed(
+        {
+            "object": {"const": "erasure"},
+            "tenant": _TEXT,
+            "videos": _COUNT | {"description": "Records removed, prompts and all."},
+            "files": {
+                "enum": ["deleted", "pending"],
+                "description": "pending: a store is away, they go when it is back.",
+            },
+        }
+    ),
+    "FeedbackRequest": _closed(
+        {"rating": {"enum": [*RATINGS, *map(str, RATINGS)]}, "label": _LABEL}, optional=("label",)
+    ),
+    "Feedback": _closed(
+        {"id": _TEXT, "object": {"const": "video.feedback"}, "rating": {"enum": [*RATINGS]}, "label": _LABEL}
+    ),
+    "IntakeRequest": _closed({"model": _TEXT | {"description": "namespace/name of a fleet."}}),
+    "Intake": _closed({"object": {"const": "intake"}, "model": _TEXT, "paused": {"type": "boolean"}}),
+    "LinksRequest": _closed(
+        {"expires_in": {"type": ["integer", "string"], "minimum": 60, "maximum": 86400, "default": 900}},
+        optional=("expires_in",),
+    ),
+    "Links": _closed(
+        {
+            "id": _TEXT,
+            "object": {"const": "video.links"},
+            "expires_at": {"type": "integer", "description": "Unix seconds."},
+            "links": _closed(
+                dict.fromkeys(("video", "thumbnail", "events"), _TEXT | {"description": "Path and query."})
+            ),
+        }
     ),
     "QueuedEvent": _closed(_VIDEO | {"eta_s": _ETA, "position": {"type": ["integer", "null"], "minimum": 1}}),
     "ProgressEvent": _closed(_VIDEO | {"eta_s": _ETA, "stage": _TEXT, "step": _COUNT, "steps": _COUNT}),
@@ -79,6 +131,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "owned_by": _TEXT,
             "architecture": _TEXT,
             "tiers": _list_of("Tier"),
+            "intake": {"enum": ["open", "paused"]},
             "waiting": _COUNT,
             "running": _COUNT,
             "workers": _list_of("Worker"),

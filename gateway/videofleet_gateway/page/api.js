@@ -2,6 +2,7 @@
 
 const KEY = "videofleet.key";
 const RECONNECT_MS = 1000;
+const SPARE_S = 60; // of a link: what is left must do for what begins now
 
 export const key = {
   get: () => sessionStorage.getItem(KEY),
@@ -44,39 +45,42 @@ export const create = (fields) =>
     headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.getRandomValues(new Uint32Array(4)).join("-") },
   });
 
-/** An object URL of the file; a media element cannot send the key itself. */
-export async function file(id, variant = "video") {
-  return URL.createObjectURL(await (await send("GET", `/v1/videos/${id}/content?variant=${variant}`)).blob());
+const known = new Map();
+
+/** Addresses that open this one video for some minutes: elements and EventSource cannot send the key, and no URL ever holds it. */
+export async function links(id) {
+  const had = known.get(id);
+  if (had && had.expires_at - SPARE_S > Date.now() / 1000) return had.links;
+  const made = await json("POST", `/v1/videos/${id}/links`);
+  known.set(id, made);
+  return made.links;
 }
 
 /** Calls `hear(name, data)` for every event of the job until it ended; comes back after a lost connection. */
 export async function follow(id, hear, signal) {
-  let last = "";
+  let stream = null;
+  signal.addEventListener("abort", () => stream?.close());
   while (!signal.aborted) {
     try {
-      const headers = last ? { "Last-Event-ID": last } : {};
-      const reply = await send("GET", `/v1/videos/${id}/events`, { headers, signal });
-      if (reply.status === 204) return;
-      for await (const event of eventsOf(reply.body)) {
-        last = event.id ?? last;
-        if (event.event) hear(event.event, JSON.parse(event.data));
-        if (event.event === "done" || event.event === "deleted") return;
-      }
+      stream = new EventSource((await links(id)).events);
+      if (signal.aborted) return stream.close();
+      if (await end(stream, hear)) return;
+      known.delete(id); // the link may be what was refused
     } catch (error) {
-      if (signal.aborted || error.status === 401 || error.status === 404) return;
+      if (error.status === 401 || error.status === 404) return;
     }
     await new Promise((resume) => setTimeout(resume, RECONNECT_MS));
   }
 }
 
-async function* eventsOf(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) yield Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s)));
-  }
+/** Whether the job ended; false when the browser gave the stream up. */
+function end(stream, hear) {
+  return new Promise((settle) => {
+    for (const name of ["queued", "progress", "done", "deleted"])
+      stream.addEventListener(name, (event) => {
+        if (name === "done" || name === "deleted") stream.close(), settle(true);
+        hear(name, JSON.parse(event.data));
+      });
+    stream.addEventListener("error", () => stream.readyState === EventSource.CLOSED && settle(false));
+  });
 }

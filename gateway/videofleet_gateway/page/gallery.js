@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { $, ago, el, show } from "./dom.js";
 
 const WORDS = { queued: "Waiting", in_progress: "Working", completed: "Ready", failed: "Failed" };
-const thumbnails = new Map();
+const pictures = new Map();
 let shown = [];
 let more = false;
 
@@ -29,8 +29,7 @@ export async function older(current) {
 }
 
 export function forget() {
-  thumbnails.forEach((url) => typeof url === "string" && URL.revokeObjectURL(url));
-  thumbnails.clear();
+  pictures.clear();
   shown = [];
   $("cards").replaceChildren();
 }
@@ -55,18 +54,14 @@ function card(video, isCurrent) {
 function thumb(video) {
   const place = el("span", { class: "thumb" });
   if (video.status !== "completed") place.append(video.status === "failed" ? "✕" : "…");
-  else if (typeof thumbnails.get(video.id) === "string") place.append(picture(thumbnails.get(video.id)));
-  else load(video.id).then((url) => url && place.replaceChildren(picture(url)));
+  else place.append(pictures.get(video.id) ?? picture(video.id));
   return place;
 }
 
-const picture = (url) => el("img", { src: url, alt: "" });
-
-function load(id) {
-  if (!thumbnails.has(id)) {
-    const loading = api.file(id, "thumbnail").catch(() => null);
-    thumbnails.set(id, loading);
-    loading.then((url) => (url ? thumbnails.set(id, url) : thumbnails.delete(id)));
-  }
-  return Promise.resolve(thumbnails.get(id));
+/** Made once and moved from card to card, so that nothing is fetched twice. */
+function picture(id) {
+  const image = el("img", { alt: "" });
+  pictures.set(id, image);
+  api.links(id).then(({ thumbnail }) => (image.src = thumbnail)).catch(() => pictures.delete(id));
+  return image;
 }

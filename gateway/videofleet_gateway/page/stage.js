@@ -8,7 +8,6 @@ const STAGES = {
   decoding: "Developing the frames", muxing: "Making the file", uploading: "Storing it",
 };
 let following = null;
-let url = null;
 
 export const current = () => following?.id;
 
@@ -68,15 +67,23 @@ async function finish(video) {
   say("Your video", `${video.size} · ${video.seconds} s · tier ${video.tier} · seed ${video.seed}`, null);
   const mine = following;
   try {
-    const source = await api.file(video.id);
-    if (following !== mine) return URL.revokeObjectURL(source);
-    screen("", el("video", { src: source, controls: true, loop: true, muted: true, autoplay: true, playsInline: true, "aria-label": "The video" }));
-    url = source;
+    const { video: source } = await api.links(video.id);
+    if (following !== mine) return;
+    screen("", el("video", { src: source, controls: true, loop: true, muted: true, autoplay: true, playsInline: true, "aria-label": "The video", on: { error: (event) => reopen(event.target, video) } }));
     acts(el("a", { class: "button", href: source, download: `${video.id}.mp4` }, "Download"), again, bin);
   } catch (error) {
     say("The file is not there", error.message, null);
     acts(again, bin);
   }
+}
+
+/** Links live for minutes, and somebody may seek in a video for longer. */
+async function reopen(element, video) {
+  const { video: source } = await api.links(video.id).catch(() => ({}));
+  if (!source || element.src.endsWith(source)) return say("The file is not there", "It cannot be played.", null);
+  const at = element.currentTime;
+  element.src = source;
+  element.currentTime = at;
 }
 
 function say(title, detail, percent) {
@@ -87,8 +94,6 @@ function say(title, detail, percent) {
 }
 
 function screen(mood = "", content = "") {
-  if (url) URL.revokeObjectURL(url);
-  url = null;
   $("screen").className = `screen ${mood}`;
   $("screen").replaceChildren(content);
 }

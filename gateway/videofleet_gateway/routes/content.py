@@ -1,4 +1,5 @@
-"""`/v1/videos/{id}/content`: the file itself, streamed from the object store, whole or one range.
+"""`/v1/videos/{id}/content`: the file itself, from the object store: streamed, whole or one range, or as a redirect
+to a presigned address where the store has the option `redirect`.
 
 A stored file never changes under its key, so its ETag is made of job, attempt and variant and needs no reading.
 """
@@ -20,10 +21,13 @@ from videofleet_gateway.services import REQUEST_ID, SERVICES
 
 log: Final = logging.getLogger(__name__)
 
-_VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
+VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
     "video": ("video/mp4", "mp4", lambda result: result.video_key),
     "thumbnail": ("image/jpeg", "jpg", lambda result: result.thumbnail_key),
 }
+
+
+_PRESIGNED_S: Final = 300  # to begin the download
 
 
 class RangeNotSatisfiable(Problem):
@@ -35,13 +39,13 @@ class RangeNotSatisfiable(Problem):
 async def content(request: web.Request) -> web.StreamResponse:
     """GET and HEAD of one variant: `video` (the default) or `thumbnail`."""
     variant = request.query.get("variant", "video")
-    if variant not in _VARIANTS:
-        message = f"must be one of {', '.join(_VARIANTS)}; leave it out for the video"
+    if variant not in VARIANTS:
+        message = f"must be one of {', '.join(VARIANTS)}; leave it out for the video"
         raise Unprocessable.from_faults([Fault("variant", message)])
     async with answered_in_time():
         job = await own_job(request)
     result = _finished(job)
-    content_type, suffix, key_of = _VARIANTS[variant]
+    content_type, suffix, key_of = VARIANTS[variant]
     etag = f'"{job.id}-{result.attempt}-{variant}"'
     headers = {
         "ETag": etag,
@@ -52,6 +56,8 @@ async def content(request: web.Request) -> web.StreamResponse:
     if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
     store, key = request.app[SERVICES].store(result.store), key_of(result)
+    if request.method == "GET" and (address := await store.presigned(key, _PRESIGNED_S)) is not None:
+        return web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
     size_bytes = (await store.head(key)).size_bytes
     try:
         part = asked_range(_range_header(request, etag), size_bytes)

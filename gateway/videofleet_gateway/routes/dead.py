@@ -8,6 +8,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from videofleet_gateway import views
+from videofleet_gateway.audit import Act, record
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.routes.videos import own_job
 from videofleet_gateway.services import CALLER, SERVICES
@@ -18,7 +19,7 @@ async def listing(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     async with answered_in_time():
         videos = [
-            views.video(job, await services.fleets.name(fleet_uid), with_prompt=False)
+            await services.shown(job, with_prompt=False)
             for fleet_uid in await services.fleets.fleet_uids()
             for job in await services.queue.dead(fleet_uid, request[CALLER].tenant)
         ]
@@ -30,5 +31,6 @@ async def replay(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     async with answered_in_time():
         job = await services.queue.replay((await own_job(request)).id)
-        name = await services.fleets.name(job.fleet_uid)
-    return web.json_response(views.video(job, name, with_prompt=True), status=HTTPStatus.ACCEPTED)
+        shown = await services.shown(job, with_prompt=True)
+    record(request, Act.REPLAY_VIDEO, job.id)
+    return web.json_response(shown, status=HTTPStatus.ACCEPTED)

@@ -15,5 +15,12 @@ async def listing(request: web.Request) -> web.Response:
         policies = await services.fleets.policies()
         usable = [policy for policy in open_to(request[CALLER].tenant, policies) if policy.closed is None]
         usable.sort(key=lambda policy: policy.fleet)
-        models = [views.model(policy, await services.figures.of(policy.fleet_uid)) for policy in usable]
+        models = [
+            views.model(
+                policy,
+                await services.figures.of(policy.fleet_uid),
+                is_paused=await services.fleets.is_paused(policy.fleet_uid),
+            )
+            for policy in usable
+        ]
     return web.json_response({"object": "list", "data": models})

@@ -4,18 +4,29 @@ The policy lets the browser run and load nothing that is not served here.
 """
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
 from aiohttp import web
 
+from videofleet_gateway.services import SERVICES
+
 _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_SECURITY: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; "
+
+
+def _policy(stores: Sequence[str] = ()) -> str:
+    """Nothing from elsewhere, except pictures and videos from stores that content is redirected to."""
+    media = " ".join(["'self'", *stores])
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {media}; media-src {media}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'"
-    ),
+    )
+
+
+_SECURITY: Final = {
+    "Content-Security-Policy": _policy(),
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -37,4 +48,7 @@ async def page(request: web.Request) -> web.Response:
     if request.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers=_SECURITY | {"ETag": etag})
     content_type = _TYPES[name.rpartition(".")[2]]
-    return web.Response(body=body, content_type=content_type, charset="utf-8", headers=_SECURITY | {"ETag": etag})
+    headers = _SECURITY | {"ETag": etag}
+    if stores := await request.app[SERVICES].redirect_origins():
+        headers["Content-Security-Policy"] = _policy(stores)
+    return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)

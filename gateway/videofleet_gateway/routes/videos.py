@@ -1,9 +1,8 @@
-"""`/v1/videos`: create, list, retrieve, delete.
+"""`/v1/videos`: create, list, retrieve.
 
 A tenant sees its own jobs only; another's is answered like one that never was.
 """
 
-import contextlib
 import re
 import secrets
 import time
@@ -14,22 +13,22 @@ from typing import Final
 from aiohttp import web
 
 from videofleet.ids import fleet_uid_of, job_id
-from videofleet.jobs import ErrorCode, Job, JobState, NewJob, VideoRequest
-from videofleet.objects import checkpoint_folder
+from videofleet.jobs import Job, NewJob, VideoRequest
 from videofleet.policy import FleetPolicy
 from videofleet.queue import FleetClosed, FleetUnknown, JobNotFound, Submitted
-from videofleet.store import StoreError
 from videofleet_gateway import views
 from videofleet_gateway.body import read_fields
 from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.fleet_choice import chosen_fleet, open_to
 from videofleet_gateway.paging import asked_page
-from videofleet_gateway.problems import Fault, Unprocessable, problem_of
+from videofleet_gateway.problems import Fault, Unprocessable, intake_paused, problem_of
 from videofleet_gateway.prompts.advice import Advice, Weight
 from videofleet_gateway.prompts.review import Review, review, shown
+from videofleet_gateway.reuse import submit_or_reuse
 from videofleet_gateway.services import CALLER, JOB_ID, SERVICES
 from videofleet_gateway.validation import Asked, asked_for, video_request
+from videofleet_gateway.webhooks.admission import check_webhook
 
 POLL_AFTER_MS: Final = "500"  # the OpenAI SDK reads it once and sleeps that long between polls
 _RANDOM_SEEDS: Final = 1 << 32  # below 2**53, so that JavaScript reads it back exactly
@@ -44,7 +43,7 @@ async def create(request: web.Request) -> web.Response:
         asked = asked_for(await read_fields(request))
         async with answered_in_time():
             submitted, advice = await _submit(request, asked, key)
-            name = await services.fleets.name(submitted.job.fleet_uid)
+            video = await services.shown(submitted.job, with_prompt=True)
     except Exception as error:
         problem = problem_of(error)
         services.metrics.submits.labels(problem.code if problem else "internal_error").inc()
@@ -53,7 +52,7 @@ async def create(request: web.Request) -> web.Response:
     request[JOB_ID] = job.id
     services.metrics.submits.labels("created" if submitted.created else "replayed").inc()
     return web.json_response(
-        views.video(job, name, with_prompt=True) | {"advice": shown(advice)},
+        video | {"advice": shown(advice)},
         status=HTTPStatus.ACCEPTED if submitted.created else HTTPStatus.OK,
         headers={"Location": f"/v1/videos/{job.id}", "openai-poll-after-ms": POLL_AFTER_MS},
     )
@@ -62,6 +61,9 @@ async def create(request: web.Request) -> web.Response:
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
     services, tenant, rules = request.app[SERVICES], request[CALLER].tenant, request[CALLER].rules
     policy = chosen_fleet(asked.model, open_to(tenant, await services.fleets.policies()))
+    check_webhook(asked.webhook, tenant, services.webhooks)
+    if await services.fleets.is_paused(policy.fleet_uid):
+        raise intake_paused(policy.fleet)
     made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
     judged = review(asked.prompt, rules.prompt_policy, rules.blocked_terms)
     advice = [*judged.advice, *_lowered(judged, made, policy)]
@@ -75,11 +77,13 @@ async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[
         request=made.model_copy(update={"tier": policy.tiers[-1]}) if judged.lowest_tier else made,
         priority=asked.priority,
         deadline_ms=deadline_ms(asked.deadline, now_ms),
+        webhook=asked.webhook,
         idempotency_key=key,
         body_digest=asked.digest,
     )
     try:
-        return await services.queue.submit(new, rules.limits), advice
+        reuses = asked.seed is not None and asked.cache
+        return await submit_or_reuse(services, new, policy, rules.limits, reuses=reuses), advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise
@@ -117,7 +121,7 @@ async def listing(request: web.Request) -> web.Response:
             newest_first=page.newest_first,
         )
         shown = jobs[: page.limit]
-        videos = [views.video(job, await services.fleets.name(job.fleet_uid), with_prompt=False) for job in shown]
+        videos = [await services.shown(job, with_prompt=False) for job in shown]
     return web.json_response(views.video_list(videos, has_more=len(jobs) > len(shown)))
 
 
@@ -126,49 +130,9 @@ async def retrieve(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     async with answered_in_time():
         job = await own_job(request)
-        name = await services.fleets.name(job.fleet_uid)
+        video = await services.shown(job, with_prompt=True)
     headers = {} if job.state.is_terminal else {"openai-poll-after-ms": POLL_AFTER_MS}
-    return web.json_response(views.video(job, name, with_prompt=True), headers=headers)
-
-
-async def delete(request: web.Request) -> web.Response:
-    """DELETE: cancels what is unfinished (`deleted` is false, the record stays), removes what is finished."""
-    async with answered_in_time():
-        job = await own_job(request)
-        if not job.state.is_terminal:
-            job = await request.app[SERVICES].queue.cancel(job.id, ErrorCode.CANCELLED_BY_USER)
-            if job.state is JobState.CANCELLED or not job.state.is_terminal:
-                if job.state is JobState.CANCELLED:
-                    with contextlib.suppress(StoreError):  # the record stays, and takes them along when it goes
-                        await _remove_checkpoints(request, job)
-                return _deletion(job, deleted=False)
-    await _remove(request, job)
-    return _deletion(job, deleted=True)
-
-
-async def _remove(request: web.Request, job: Job) -> None:
-    """Files first: after a crash in between the record still tells what is left to delete."""
-    services = request.app[SERVICES]
-    if job.result is not None:
-        store = services.store(job.result.store)
-        await store.remove(job.result.video_key)
-        await store.remove(job.result.thumbnail_key)
-    await _remove_checkpoints(request, job)
-    async with answered_in_time():
-        await services.queue.remove(job.id)
-
-
-async def _remove_checkpoints(request: web.Request, job: Job) -> None:
-    """What is left of a job that no worker holds; one that does removes them itself. Raises: StoreError."""
-    services = request.app[SERVICES]
-    if job.attempt and (policy := await services.queue.policy(job.fleet_uid)) is not None:
-        folder = checkpoint_folder(job.request.output_prefix, job.id)
-        await services.store(policy.store).remove_folder(folder)
-
-
-def _deletion(job: Job, *, deleted: bool) -> web.Response:
-    body = {"id": job.id, "object": "video.deleted", "deleted": deleted, "status": views.status(job)}
-    return web.json_response(body)
+    return web.json_response(video, headers=headers)
 
 
 async def own_job(request: web.Request) -> Job:
@@ -178,6 +142,9 @@ async def own_job(request: web.Request) -> Job:
         raise JobNotFound
     job = await request.app[SERVICES].queue.get(named)
     if job.tenant != request[CALLER].tenant:
+        raise JobNotFound
+    expires_at_ms = await request.app[SERVICES].fleets.expires_at_ms(job)
+    if expires_at_ms is not None and expires_at_ms <= time.time() * 1000:  # the reaper is about to come
         raise JobNotFound
     request[JOB_ID] = job.id
     return job

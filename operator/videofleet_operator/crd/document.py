@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from videofleet_operator.crd.manifest import PAUSED_ANNOTATION, crd_manifest, openapi_schema
+from videofleet_operator.crd.manifest import PAUSED_ANNOTATION, ROLLOUT_ANNOTATION, crd_manifest, openapi_schema
 from videofleet_operator.crd.rules import VALIDATIONS
 from videofleet_operator.crd.spec import REVISION_FIELDS
 from videofleet_operator.reasons import reason_rows
@@ -28,6 +28,11 @@ _ANNOTATIONS = f"""
 | `{PAUSED_ANNOTATION}: "true"` | Hands off: the operator writes no child and no policy, whatever the spec or anybody \
 else changes; only `status` goes on (`Progressing=False`, reason `Paused`). Workers and gateway go on as they are. \
 Removed, or any other value: the operator goes on from what it finds. |
+| `{ROLLOUT_ANNOTATION}: VERB:REVISION[:ANYTHING]` | A command to the rollout of that revision; one that fits no \
+longer does no harm. `promote`: no more evidence needed. `abort`: no more jobs, rejected. `pause`: keeps its weight. \
+`resume`: goes on, through a gate too. `retry`: a rejected one again from the first step. `undo`: back to a kept \
+revision. What came of it is in `status.rollout.lastCommand`; the same text twice in a row is not handled twice, so \
+ANYTHING makes it new. `videofleet rollout` writes it. |
 """
 
 
@@ -116,8 +121,12 @@ def _type(node: dict[str, Any]) -> str:
 
 
 def _bounds(node: dict[str, Any]) -> str:
+    if node.get("type") == "boolean":
+        return "–"
     if "enum" in node:
         return " · ".join(f"`{value}`" for value in node["enum"])
+    if node.get("type") == "boolean":
+        return "`true` · `false`"
     low = node.get("minimum", node.get("minItems"))
     high = node.get("maximum", node.get("maxItems", node.get("maxProperties")))
     if low is not None:

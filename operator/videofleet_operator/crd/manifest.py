@@ -13,6 +13,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "VideoGenerator"
 PLURAL = "videogenerators"
 PAUSED_ANNOTATION = f"{GROUP}/paused"
+ROLLOUT_ANNOTATION = f"{GROUP}/rollout"
 
 
 def crd_manifest() -> dict[str, Any]:
@@ -72,6 +73,10 @@ def _columns() -> list[dict[str, Any]]:
         column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
         column("Replicas", "integer", ".status.readyReplicas"),
         column("Queue", "integer", ".status.queue.waiting"),
+        column("Wait", "string", ".status.queue.wait"),
         column("Revision", "string", ".status.revisions.stable"),
+        column("Tier", "string", ".status.fallback.tier"),
+        column("Rollout", "string", ".status.rollout.phase"),
+        column("Weight", "string", ".status.rollout.weight"),
         column("Age", "date", ".metadata.creationTimestamp"),
     ]

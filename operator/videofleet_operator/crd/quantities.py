@@ -9,8 +9,15 @@ from typing import Final
 
 DURATION_PATTERN: Final = "^[1-9][0-9]{0,5}[smh]$"
 PERCENT_PATTERN: Final = "^([1-9][0-9]?|0)(\\.[0-9])?%$"
+POSITIVE_PERCENT_PATTERN: Final = "^([1-9][0-9]?(\\.[0-9])?|0\\.[1-9])%$"
 QUANTITY_PATTERN: Final = "^([0-9]{1,12})(\\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
+_MULTIPLES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -28,3 +35,21 @@ def ratio(text: str) -> float:
             f"{text!r} is no share; write a percentage below 100 with at most one decimal, e.g. 5% or 2.5%"
         )
     return round(float(text[:-1]) / 100, 6)
+
+
+def permille(text: str) -> int:
+    """The share in thousandths: `0.5%` is 5. Raises: ValueError."""
+    return round(ratio(text) * 1000)
+
+
+def share_text(thousandths: int) -> str:
+    """Thousandths as people write them: 5 is `0.5%`, 250 is `25%`."""
+    return f"{thousandths / 10:g}%"
+
+
+def quantity_bytes(text: str) -> int:
+    """Bytes of a quantity: `1.5Gi` is 1610612736. Raises: ValueError."""
+    match = re.fullmatch(QUANTITY_PATTERN, text)
+    if match is None or match.group(3) == "m":
+        raise ValueError(f"{text!r} is no amount of bytes; write e.g. 200Gi")
+    return int(float(match.group(1) + (match.group(2) or "")) * _MULTIPLES[match.group(3) or ""])

@@ -24,6 +24,8 @@ def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
 def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     node = _without_null(_resolved(node, definitions), definitions)
     schema = {key: value for key, value in node.items() if key not in _DROPPED}
+    if "const" in schema:  # a choice of one, which CRDs know as an enum only
+        schema["enum"] = [schema.pop("const")]
     if "properties" in schema:
         schema["properties"] = {name: _structural(value, definitions) for name, value in schema["properties"].items()}
     if "items" in schema:

@@ -14,9 +14,11 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from videofleet.architectures import CONSTANTS
 from videofleet.tiers import Tier
 from videofleet_operator.crd.rules import VALIDATIONS, Rule, quoted
+from videofleet_operator.crd.sections.fallback import MAX_TIER_RULE, Fallback
 from videofleet_operator.crd.sections.model import Model
 from videofleet_operator.crd.sections.output import Output
 from videofleet_operator.crd.sections.queue import Access, Queue
+from videofleet_operator.crd.sections.rollout import Rollout
 from videofleet_operator.crd.sections.scaling import Scaling
 from videofleet_operator.crd.sections.tiers import TierSpec, Warmup
 from videofleet_operator.crd.sections.worker import Worker
@@ -35,6 +37,9 @@ REVISION_FIELDS: Final[dict[str, bool | dict[str, bool]]] = {
 _EMPTY: Final[dict[str, Any]] = {"default": {}}  # the API server fills in the defaults inside
 
 
+_RULES: Final = (*TIER_RULES, MAX_TIER_RULE)
+
+
 class SpecError(ValueError):
     """The spec cannot be acted on: one line a fault, each with its path."""
 
@@ -42,7 +47,7 @@ class SpecError(ValueError):
 class VideoGeneratorSpec(SpecModel):
     """A fleet of workers that serve one model."""
 
-    model_config = ConfigDict(json_schema_extra={VALIDATIONS: [dict(rule.as_validation()) for rule in TIER_RULES]})
+    model_config = ConfigDict(json_schema_extra={VALIDATIONS: [dict(rule.as_validation()) for rule in _RULES]})
 
     model: Model = Field(description="Which weights to serve.")
     worker: Worker = Field(default=Worker(), description="The pods that generate.", json_schema_extra=_EMPTY)
@@ -53,14 +58,16 @@ class VideoGeneratorSpec(SpecModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     warmup: Warmup = Field(default=Warmup(), description="Proof before service.", json_schema_extra=_EMPTY)
+    rollout: Rollout = Field(default=Rollout(), description="How a new revision takes over.", json_schema_extra=_EMPTY)
     queue: Queue = Field(default=Queue(), description="Limits of the queue.", json_schema_extra=_EMPTY)
     access: Access = Field(default=Access(), description="Who may submit.", json_schema_extra=_EMPTY)
     output: Output = Field(description="Where videos go.")
     scaling: Scaling = Field(default=Scaling(), description="How many workers.", json_schema_extra=_EMPTY)
+    fallback: Fallback = Field(default=Fallback(), description="Lower tiers under load.", json_schema_extra=_EMPTY)
 
     @model_validator(mode="after")
     def _tiers_fit(self) -> Self:
-        for rule in TIER_RULES:
+        for rule in _RULES:
             rule.check(self)
         return self
 

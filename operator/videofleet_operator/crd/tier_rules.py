@@ -1,9 +1,10 @@
-"""What a tier must satisfy so that its architecture can render it, by `videofleet.architectures`."""
+"""What a tier must satisfy so that its architecture can render it on its ranks, by `videofleet.architectures`."""
 
 from collections.abc import Callable
 from typing import Any
 
 from videofleet.architectures import CONSTANTS, Architecture, Constants
+from videofleet.tiers import tokens
 from videofleet_operator.crd.rules import Rule
 
 
@@ -38,6 +39,38 @@ def _frames_rule(architecture: Architecture) -> Rule:
     )
 
 
+def _heads_rule(architecture: Architecture) -> Rule:
+    heads = CONSTANTS[architecture].num_attention_heads
+    degrees = ", ".join(str(n) for n in range(1, 9) if heads % n == 0)
+    return Rule(
+        f"self.model.architecture != '{architecture}' || {heads} % self.worker.parallelism.ulysses == 0",
+        f"{architecture}: parallelism.ulysses must divide its {heads} attention heads: {degrees}",
+        lambda spec: spec.model.architecture != architecture or heads % spec.worker.parallelism.ulysses == 0,
+        ".worker.parallelism",
+    )
+
+
+def _tokens_rule(architecture: Architecture) -> Rule:
+    c = CONSTANTS[architecture]
+    n = c.size_multiple_px
+    count = f"((t.numFrames - 1) / {c.frames_multiple} + 1) * (t.height / {n}) * (t.width / {n})"
+
+    def holds(spec: Any) -> bool:
+        ulysses = spec.worker.parallelism.ulysses
+        return spec.model.architecture != architecture or all(
+            tokens(tier, architecture) % ulysses == 0 for tier in spec.tiers
+        )
+
+    return Rule(
+        f"self.model.architecture != '{architecture}'"
+        f" || self.tiers.all(t, {count} % self.worker.parallelism.ulysses == 0)",
+        f"{architecture}: the tokens of every tier, ((numFrames - 1) / {c.frames_multiple} + 1) × height / {n} ×"
+        f" width / {n}, must divide by worker.parallelism.ulysses; change the tier's size or frames, or ulysses",
+        holds,
+        ".tiers",
+    )
+
+
 def _falling(spec: Any) -> bool:
     costs = [tier.cost for tier in spec.tiers]
     return costs == sorted(costs, reverse=True)
@@ -60,6 +93,8 @@ UNIQUE_NAMES = Rule(
 TIER_RULES: tuple[Rule, ...] = (
     *(_size_rule(architecture) for architecture in Architecture),
     *(_frames_rule(architecture) for architecture in Architecture),
+    *(_heads_rule(architecture) for architecture in Architecture),
+    *(_tokens_rule(architecture) for architecture in Architecture),
     FALLING_COST,
     UNIQUE_NAMES,
 )

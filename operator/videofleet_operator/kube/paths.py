@@ -36,7 +36,7 @@ RBAC_RULES: Final[list[dict[str, list[str]]]] = [
         "resources": ["services", "serviceaccounts"],
         "verbs": ["get", "list", "watch", "create", "patch"],
     },
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "list", "create", "patch"]},
 ]
 """Everything the operator may do, in each namespace it watches. No Secret, no exec, no RBAC object, no wildcard."""

@@ -14,7 +14,8 @@ from videofleet_operator.manifests.pod import pod_template
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen
 
-_IMAGE_PULL_S: Final = 3600  # worker images are large; the deadline lies beyond pull and warm-up
+_IMAGE_PULL_S: Final = 3600  # worker images are large; the deadline lies beyond pull, fetch and warm-up
+_FETCH_S: Final = 4 * 3600  # 126 GB at 10 MB/s
 
 
 def deployment(fleet: FleetSeen, revision: ResolvedRevision, replicas: int) -> dict[str, Any]:
@@ -27,7 +28,9 @@ def deployment(fleet: FleetSeen, revision: ResolvedRevision, replicas: int) -> d
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 0,
-            "progressDeadlineSeconds": int(revision.worker.warmup.timeout_s) + _IMAGE_PULL_S,
+            "progressDeadlineSeconds": _IMAGE_PULL_S
+            + (_FETCH_S if revision.fetching else 0)
+            + int(revision.worker.warmup.timeout_s),
             "selector": {"matchLabels": labels},
             "template": pod_template(fleet, revision),
         },

@@ -15,6 +15,8 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 FLEET_LABEL: Final = "videofleet.dev/fleet"
 REVISION_LABEL: Final = "videofleet.dev/revision"
 TRACK_LABEL: Final = "videofleet.dev/track"
+COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"  # Kubernetes' own
+DELETION_COST: Final = "-1000"  # before any pod without one
 
 SELECT_WORKERS: Final = f"{APP_LABEL}={APP},{MANAGED_BY_LABEL}={FIELD_MANAGER}"
 """Selects every child of every fleet."""

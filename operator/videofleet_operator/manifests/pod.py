@@ -6,7 +6,6 @@ are mounted files, never environment. The template of a revision is made once an
 
 from typing import Any, Final
 
-from videofleet_operator.crd.source import parse_source
 from videofleet_operator.manifests.names import (
     SPEC_KEY,
     WORKER_PORT,
@@ -14,7 +13,8 @@ from videofleet_operator.manifests.names import (
     revision_name,
     service_account_name,
 )
-from videofleet_operator.manifests.revision import ResolvedRevision
+from videofleet_operator.manifests.revision import Fetching, ResolvedRevision
+from videofleet_operator.manifests.weights import fetch_args, model_path, weight_volumes
 from videofleet_operator.observed import FleetSeen
 
 _USER: Final = 65532  # "nonroot" of distroless images; no meaning on the node
@@ -22,15 +22,22 @@ _SPEC_DIR: Final = "/etc/videofleet/revision"
 _REDIS_DIR: Final = "/etc/videofleet/redis"
 _STORE_SECRETS: Final = "/etc/videofleet/stores"
 _STORE_CLAIMS: Final = "/var/lib/videofleet/stores"
-_MODELS: Final = "/var/lib/videofleet/models"
 _SCRATCH: Final = "/tmp/videofleet"  # noqa: S108 - an emptyDir of the pod's own
 _CHECK_EVERY_S: Final = 2
-_SHM: Final = "8Gi"
+_SHM_GIB: Final = 8  # at least; it counts as the pod's memory once it is used
+_SHM_GIB_PER_GPU: Final = 4
+_POD_NAME: Final = [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+_RESTRICTED: Final = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def pod_template(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]:
     """Template of the revision's Deployment."""
     volumes = _volumes(fleet, revision)
+    mounts = [mount for _, mount in volumes if mount is not None]
     spec: dict[str, Any] = {
         "serviceAccountName": service_account_name(fleet.name),
         "automountServiceAccountToken": False,
@@ -44,9 +51,11 @@ def pod_template(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(fleet, revision, [mount for _, mount in volumes])],
+        "containers": [_container(fleet, revision, mounts)],
         "volumes": [volume for volume, _ in volumes],
     }
+    if revision.fetching:
+        spec["initContainers"] = [_fetcher(fleet, revision, revision.fetching, mounts)]
     if revision.node_selector:
         spec["nodeSelector"] = revision.node_selector
     if revision.tolerations:
@@ -60,24 +69,48 @@ def _container(fleet: FleetSeen, revision: ResolvedRevision, mounts: list[dict[s
         "image": revision.image,
         "command": ["videofleet-worker"],
         "args": _args(fleet, revision),
-        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "env": _POD_NAME,
         "ports": [{"name": "http", "containerPort": WORKER_PORT}],
         "resources": _resources(revision),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _RESTRICTED,
         "volumeMounts": mounts,
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
     } | _probes(revision)
 
 
+def _fetcher(
+    fleet: FleetSeen, revision: ResolvedRevision, fetching: Fetching, worker_mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Brings the weights before the worker starts, which then needs no way out to their source."""
+    shared = [mount for mount in worker_mounts if mount["name"] in ("spec", "redis", "tmp")]
+    own = [each.fetcher for each in weight_volumes(revision) if each.fetcher is not None]
+    env = [{"name": "HF_HOME", "value": f"{_SCRATCH}/hub"}]
+    if fetching.hub_endpoint:
+        env.append({"name": "HF_ENDPOINT", "value": fetching.hub_endpoint})
+    return {
+        "name": "weights",
+        "image": revision.image,
+        "command": ["videofleet-worker", "fetch"],
+        "args": [
+            *fetch_args(revision, fetching),
+            f"--spec={_SPEC_DIR}/{SPEC_KEY}",
+            f"--redis-url-file={_REDIS_DIR}/url",
+            f"--installation={revision.installation}",
+            f"--fleet-uid={fleet.uid}",
+            "--termination-log=/dev/termination-log",
+        ],
+        "env": _POD_NAME + env,
+        "resources": {kind: dict(amounts) for kind, amounts in revision.resources.items()},
+        "securityContext": _RESTRICTED,
+        "volumeMounts": shared + own,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    }
+
+
 def _args(fleet: FleetSeen, revision: ResolvedRevision) -> list[str]:
     store = revision.worker.store
-    source = parse_source(revision.source)
-    model = source.path if source.claim is None else f"{_MODELS}/{source.claim}/{source.path}".rstrip("/")
     where = (
         f"--store={store}=file://{_STORE_CLAIMS}/{store}"
         if revision.store_claim
@@ -85,7 +118,7 @@ def _args(fleet: FleetSeen, revision: ResolvedRevision) -> list[str]:
     )
     return [
         f"--spec={_SPEC_DIR}/{SPEC_KEY}",
-        f"--model={model}",
+        f"--model={model_path(revision)}",
         f"--redis-url-file={_REDIS_DIR}/url",
         where,
         f"--installation={revision.installation}",
@@ -122,11 +155,11 @@ def _probes(revision: ResolvedRevision) -> dict[str, Any]:
     }
 
 
-def _volumes(fleet: FleetSeen, revision: ResolvedRevision) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each volume with its mount."""
+def _volumes(fleet: FleetSeen, revision: ResolvedRevision) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Each volume with its mount in the worker."""
     name = revision_name(fleet.name, revision.revision)
     store = revision.worker.store
-    pairs = [
+    pairs: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
         _mounted("spec", {"configMap": {"name": name}}, _SPEC_DIR, read_only=True),
         _mounted("redis", {"secret": {"secretName": revision.redis_secret}}, _REDIS_DIR, read_only=True),
         _mounted("tmp", {"emptyDir": {}}, "/tmp"),  # noqa: S108 - an emptyDir of the pod's own
@@ -137,12 +170,10 @@ def _volumes(fleet: FleetSeen, revision: ResolvedRevision) -> list[tuple[dict[st
     else:
         secret = {"secret": {"secretName": store}}
         pairs.append(_mounted("store", secret, f"{_STORE_SECRETS}/{store}", read_only=True))
-    claim_name = parse_source(revision.source).claim
-    if claim_name is not None:
-        weights = {"persistentVolumeClaim": {"claimName": claim_name, "readOnly": True}}
-        pairs.append(_mounted("model", weights, f"{_MODELS}/{claim_name}", read_only=True))
+    pairs += [(each.volume, each.worker) for each in weight_volumes(revision)]
     if revision.worker.gpus:
-        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": _SHM}}
+        size = f"{max(_SHM_GIB, _SHM_GIB_PER_GPU * revision.worker.gpus)}Gi"
+        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": size}}
         pairs.append(_mounted("shm", memory, "/dev/shm"))  # noqa: S108 - NCCL and CUDA expect it there
     return pairs
 

@@ -7,18 +7,31 @@ template of a revision never changes.
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from pydantic import ValidationError
 
 from videofleet.queue import Durability
 from videofleet.wire import Wire
-from videofleet.workerspec import Warmup, WorkerSpec
-from videofleet_operator.crd.quantities import duration_s, ratio
+from videofleet.workerspec import Parallelism, Warmup, WorkerSpec
+from videofleet_operator.crd.quantities import duration_s, quantity_bytes, ratio
+from videofleet_operator.crd.source import parse_source
 from videofleet_operator.crd.spec import REVISION_FIELDS, VideoGeneratorSpec
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.names import SPEC_KEY, metadata, revision_labels, revision_name
 from videofleet_operator.observed import FleetSeen
+
+
+class Fetching(Wire):
+    """How the weights come to a pod that no mount brings them to."""
+
+    name: str  # of the folder in the cache
+    commit: str = ""  # of a hub
+    secret: str | None = None
+    claim: str | None = None  # that keeps what was fetched; None: the pod's own disk
+    max_bytes: int | None = None
+    hub_endpoint: str | None = None
 
 
 class ResolvedRevision(Wire):
@@ -37,6 +50,7 @@ class ResolvedRevision(Wire):
     store_claim: str | None = None  # claim that holds the store; None: a Secret of the store's name
     redis_secret: str
     durability: str | None = None  # None: the worker's default
+    fetching: Fetching | None = None  # None: the source is mounted as it is
 
     @property
     def revision(self) -> str:
@@ -59,6 +73,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
             architecture=spec.model.architecture,
             dtype=spec.model.dtype,
             gpus=worker.gpus,
+            parallelism=Parallelism(**worker.parallelism.model_dump()),
             tiers=spec.resolved_tiers(),
             warmup=Warmup(
                 max_runs=spec.warmup.max_runs,
@@ -77,7 +92,26 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
         termination_grace_s=duration_s(worker.termination_grace_period),
         store_claim=installation.stores[spec.output.store],
         redis_secret=installation.redis_secret,
+        fetching=_fetching(spec, installation),
         durability=None if installation.durability is Durability.AOF else installation.durability,
+    )
+
+
+def _fetching(spec: VideoGeneratorSpec, installation: Installation) -> Fetching | None:
+    """None when the source is mounted and nobody asks for a copy of it."""
+    model, cache = spec.model, spec.worker.weight_cache
+    source = parse_source(model.source)
+    if not source.is_remote and cache is None:
+        return None
+    digest = hashlib.sha256(f"{model.source}@{model.revision or ''}".encode()).hexdigest()[:12]
+    last = re.sub("[^A-Za-z0-9_.-]", "-", source.path.rstrip("/").rpartition("/")[2]).strip(".-") or "model"
+    return Fetching(
+        name=f"{last}-{digest}",
+        commit=model.revision or "",
+        secret=model.secret,
+        claim=cache.persistent_volume_claim if cache else None,
+        max_bytes=quantity_bytes(cache.max_size) if cache and cache.max_size else None,
+        hub_endpoint=installation.hub_endpoint if model.source.startswith("hf://") else None,
     )
 
 

@@ -36,6 +36,16 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class CostPod:
+    """Gives a pod the deletion cost that makes a ReplicaSet take it first, or takes it away."""
+
+    pod: str
+    is_costed: bool
+    why: str
+    stage: Stage = Stage.BUILD
+
+
+@dataclass(frozen=True)
 class MarkTrack:
     """Gives a Deployment the track label, or takes it away."""
 
@@ -55,4 +65,4 @@ class Delete:
     stage: Stage = Stage.RETIRE
 
 
-Action = Apply | Scale | MarkTrack | Delete
+Action = Apply | Scale | CostPod | MarkTrack | Delete

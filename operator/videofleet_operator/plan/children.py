@@ -6,27 +6,35 @@ from videofleet_operator.manifests.children import contains, deployment, service
 from videofleet_operator.manifests.names import revision_name
 from videofleet_operator.manifests.revision import ResolvedRevision, config_map, controller_revision
 from videofleet_operator.observed import Observed
-from videofleet_operator.plan.actions import Action, Apply, Delete, MarkTrack, Scale, Stage
+from videofleet_operator.plan.actions import Action, Apply, CostPod, Delete, MarkTrack, Scale, Stage
 from videofleet_operator.plan.revisions import Roles
+from videofleet_operator.plan.scaled import Drained
 
 
 def plan_children(
-    observed: Observed, roles: Roles, revisions: dict[str, ResolvedRevision], wanted: int
+    observed: Observed, roles: Roles, revisions: dict[str, ResolvedRevision], workers: dict[str, int]
 ) -> list[Action]:
     """Everything to do, creations first.
 
     Args:
         observed: what is there.
         roles: who plays which part.
-        revisions: the resolved revisions of target and stable, by hash.
-        wanted: workers of an active revision.
+        revisions: the resolved revisions that are active, by hash.
+        workers: how many workers each of them is to have.
     """
     actions: list[Action] = [*_fleet_children(observed)]
     for revision in revisions.values():
-        actions += _revision_children(observed, revision, wanted)
+        actions += _revision_children(observed, revision, workers[revision.revision])
     actions += _track_labels(observed, roles)
     actions += _retirements(observed, roles)
     return sorted(actions, key=lambda action: action.stage)
+
+
+def cost_actions(drained: Drained) -> list[Action]:
+    """The deletion costs of a scale-down."""
+    given = [CostPod(name, True, f"worker {name} is drained and goes first") for name in drained.cost]
+    taken = [CostPod(name, False, f"worker {name} is to stay and serves again") for name in drained.uncost]
+    return [*given, *taken]
 
 
 def _fleet_children(observed: Observed) -> Iterator[Action]:
@@ -53,14 +61,15 @@ def _revision_children(observed: Observed, revision: ResolvedRevision, wanted: i
         workers = "1 worker" if wanted == 1 else f"{wanted} workers"
         yield Apply(deployment(fleet, revision, wanted), f"revision {key} starts {workers}")
     elif seen.wanted != wanted:
-        yield Scale(name, wanted, f"revision {key} goes from {seen.wanted} to {wanted} workers")
+        stage = Stage.BUILD if wanted > seen.wanted else Stage.RETIRE
+        yield Scale(name, wanted, f"revision {key} goes from {seen.wanted} to {wanted} workers", stage)
 
 
 def _track_labels(observed: Observed, roles: Roles) -> Iterator[Action]:
     for seen in observed.deployments:
         name = revision_name(observed.fleet.name, seen.revision)
         if seen.revision == roles.stable and not seen.is_stable:
-            yield MarkTrack(name, True, f"revision {seen.revision} is warm and becomes stable")
+            yield MarkTrack(name, True, f"revision {seen.revision} is proven and becomes stable")
         if seen.revision in roles.retiring and seen.is_stable:
             why = f"revision {roles.stable} is stable instead of {seen.revision}"
             yield MarkTrack(name, False, why, Stage.RETIRE)

@@ -7,7 +7,12 @@
 | stable has a warm worker                | True             | False           | False    | False   |
 | a new revision warms up beside it       | True             | True RollingOut | False    | False   |
 | … and cannot                            | True             | the cause       | True     | by kind |
+| a canary has jobs                       | True             | True            | False    | False   |
+| … is paused, or lacks evidence          | True             | False           | False    | False   |
+| … was rejected, and stable is healthy   | True             | False           | True     | True    |
 | stable has no warm worker though wanted | False, the cause | True            | True     | by kind |
+| … because it comes back from zero       | False WarmingUp  | True WarmingUp  | False    | False   |
+| scaled to zero                          | True ScaledToZero| False           | False    | False   |
 | the spec breaks a rule                  | False            | False           | True     | True    |
 | Redis does not answer                   | as above         | as above        | True     | –       |
 | paused by annotation                    | as above         | False Paused    | as above | as above |
@@ -18,9 +23,12 @@
 from dataclasses import dataclass
 
 from videofleet.beacons import WorkerFault
+from videofleet_operator.crd.rollout_status import Phase, RolloutStatus
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.faults import Fault, revision_fault
 from videofleet_operator.plan.revisions import Roles
+from videofleet_operator.plan.spare import in_place_fault
+from videofleet_operator.plan.story import rollout_progress, rollout_setback
 from videofleet_operator.reasons import MEANINGS, Reason
 
 
@@ -34,9 +42,19 @@ class Verdict:
     message: str
 
 
-def judge(observed: Observed, roles: Roles, wanted: int, spec_fault: Fault | None) -> list[Verdict]:
-    """The four conditions."""
-    situation = _situation(observed, roles, wanted, spec_fault)
+def judge(
+    observed: Observed, roles: Roles, workers: dict[str, int], rollout: RolloutStatus, spec_fault: Fault | None
+) -> list[Verdict]:
+    """The four conditions.
+
+    Args:
+        observed: what is there.
+        roles: who plays which part.
+        workers: wanted of each active revision; empty while nothing is planned.
+        rollout: what is told of the rollout.
+        spec_fault: why nothing can be planned.
+    """
+    situation = _situation(observed, roles, workers, rollout, spec_fault)
     return [_ready(situation), _progressing(situation), _degraded(situation), _stalled(situation)]
 
 
@@ -45,6 +63,7 @@ class _Situation:
     """What the conditions are computed from."""
 
     roles: Roles
+    rollout: RolloutStatus
     wanted: int
     ready: int  # warm workers of the revision that serves
     progress: str  # of those that start, in words
@@ -52,11 +71,17 @@ class _Situation:
     fault: Fault | None  # of the revision that is to become warm
     queue_is_known: bool
     is_paused: bool
+    had_workers: bool  # it did not come from zero just now
 
     @property
     def is_rolling_out(self) -> bool:
         """Whether a new revision warms up beside a proven one."""
-        return self.roles.stable is not None and self.roles.target not in (None, self.roles.stable)
+        return self.roles.stable is not None and self.roles.rising is not None
+
+    @property
+    def is_at_zero(self) -> bool:
+        """Whether no worker is wanted: only a proven revision gets there."""
+        return self.wanted == 0
 
     @property
     def cause(self) -> Fault | None:
@@ -69,21 +94,35 @@ class _Situation:
         return f" Revision {self.roles.stable} keeps serving." if self.ready and self.roles.stable else ""
 
 
-def _situation(observed: Observed, roles: Roles, wanted: int, spec_fault: Fault | None) -> _Situation:
+def _situation(
+    observed: Observed, roles: Roles, workers: dict[str, int], rollout: RolloutStatus, spec_fault: Fault | None
+) -> _Situation:
     ready = observed.ready(roles.serving)
-    fault = revision_fault(observed, roles.target)
+    deployment = observed.deployment(roles.serving)
+    wanted = workers.get(roles.serving or "", deployment.wanted if deployment else 1)
+    fault = in_place_fault(revision_fault(observed, roles.rising), rollout, wanted)
     if fault is None and ready < wanted:
         fault = revision_fault(observed, roles.stable)
     return _Situation(
         roles=roles,
+        rollout=rollout,
         wanted=wanted,
         ready=ready,
-        progress=_progress(observed, roles.target),
+        progress=_progress(observed, roles.rising or roles.stable),
         spec_fault=spec_fault,
         fault=fault,
         queue_is_known=observed.queue is not None,
         is_paused=observed.fleet.is_paused,
+        had_workers=_had_workers(observed),
     )
+
+
+def _had_workers(observed: Observed) -> bool:
+    """Whether workers were lost rather than not yet there: one that comes from zero warms up and is not degraded."""
+    before: dict[str, dict[str, str]] = {c["type"]: c for c in observed.fleet.status.get("conditions", [])}
+    ready, degraded = before.get("Ready", {}), before.get("Degraded", {})
+    is_on_its_way = ready.get("reason") == Reason.WARMING_UP and degraded.get("status") == "False"
+    return not (is_on_its_way or ready.get("reason") == Reason.SCALED_TO_ZERO)
 
 
 def _progress(observed: Observed, revision: str | None) -> str:
@@ -103,6 +142,8 @@ def _ready(now: _Situation) -> Verdict:
     if now.ready:
         message = f"{now.ready} of {now.wanted} workers are warm and serve revision {now.roles.serving}."
         return Verdict("Ready", True, Reason.WORKERS_READY, message)
+    if now.is_at_zero:
+        return Verdict("Ready", True, Reason.SCALED_TO_ZERO, MEANINGS[Reason.SCALED_TO_ZERO])
     if now.fault:
         return Verdict("Ready", False, now.fault.reason, now.fault.message)
     return Verdict("Ready", False, Reason.WARMING_UP, f"{MEANINGS[Reason.WARMING_UP]}{now.progress}")
@@ -113,8 +154,10 @@ def _progressing(now: _Situation) -> Verdict:
         return Verdict("Progressing", False, Reason.PAUSED, MEANINGS[Reason.PAUSED])
     if now.cause is not None:
         return Verdict("Progressing", not now.cause.needs_person, now.cause.reason, now.cause.message)
+    if told := rollout_progress(now.rollout):
+        return Verdict("Progressing", *told)
     if now.is_rolling_out:
-        message = f"Revision {now.roles.target} warms up beside {now.roles.stable}.{now.progress}"
+        message = f"Revision {now.roles.rising} warms up beside {now.roles.stable}.{now.progress}"
         return Verdict("Progressing", True, Reason.ROLLING_OUT, message)
     if now.ready < now.wanted:
         message = f"{now.ready} of {now.wanted} workers are warm.{now.progress}"
@@ -125,9 +168,11 @@ def _progressing(now: _Situation) -> Verdict:
 def _degraded(now: _Situation) -> Verdict:
     if now.cause is not None:
         return Verdict("Degraded", True, now.cause.reason, now.cause.message + now.keeps_serving)
+    if told := rollout_setback(now.rollout, now.roles.target):
+        return Verdict("Degraded", True, told[0], told[1] + now.keeps_serving)
     if not now.queue_is_known:
         return Verdict("Degraded", True, Reason.QUEUE_UNREACHABLE, MEANINGS[Reason.QUEUE_UNREACHABLE])
-    if now.roles.stable is not None and not now.ready:
+    if now.roles.stable is not None and not now.ready and now.wanted and now.had_workers:
         message = f"Revision {now.roles.stable} has lost its warm workers; they start again.{now.progress}"
         return Verdict("Degraded", True, Reason.WARMING_UP, message)
     return Verdict("Degraded", False, Reason.HEALTHY, MEANINGS[Reason.HEALTHY])
@@ -136,4 +181,6 @@ def _degraded(now: _Situation) -> Verdict:
 def _stalled(now: _Situation) -> Verdict:
     if now.cause is not None and now.cause.needs_person:
         return Verdict("Stalled", True, now.cause.reason, now.cause.message + now.keeps_serving)
+    if now.rollout.phase == Phase.REJECTED and (told := rollout_setback(now.rollout, now.roles.target)):
+        return Verdict("Stalled", True, told[0], told[1] + now.keeps_serving)
     return Verdict("Stalled", False, Reason.HEALTHY, "Nothing waits for a person.")

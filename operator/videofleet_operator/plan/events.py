@@ -24,7 +24,7 @@ def action_events(actions: list[Action]) -> list[EventNote]:
                 notes.append(EventNote("Normal", "RevisionStarted", _sentence(action.why)))
             case MarkTrack(is_stable=True):
                 notes.append(EventNote("Normal", "RevisionStable", _sentence(action.why)))
-            case Scale(stage=Stage.RETIRE):
+            case Scale(stage=Stage.RETIRE, replicas=0):
                 notes.append(EventNote("Normal", "RevisionRetired", _sentence(action.why)))
             case Scale():
                 notes.append(EventNote("Normal", "Scaled", _sentence(action.why)))
@@ -32,15 +32,17 @@ def action_events(actions: list[Action]) -> list[EventNote]:
 
 
 def transition_events(old: dict[str, Any], new: dict[str, Any] | None) -> list[EventNote]:
-    """Events of changed reasons: Ready either way, Degraded when it begins."""
+    """Events of changed reasons: Ready either way, Degraded when it begins, FallbackActive when it turns."""
     if new is None:
         return []
     before = {c["type"]: (c["status"], c["reason"]) for c in old.get("conditions", [])}
     notes: dict[str, EventNote] = {}
     for condition in new["conditions"]:
         kind, status, reason = condition["type"], condition["status"], condition["reason"]
-        is_bad = status == ("True" if kind == "Degraded" else "False")
-        worth_it = kind == "Ready" or (kind == "Degraded" and is_bad)
+        is_bad = status == ("True" if kind in ("Degraded", "FallbackActive") else "False")
+        had = before.get(kind, ("", ""))[0]
+        is_turn = kind == "FallbackActive" and had != status and (is_bad or had)
+        worth_it = kind == "Ready" or (kind == "Degraded" and is_bad) or is_turn
         if worth_it and before.get(kind) != (status, reason):
             is_warning = is_bad and reason != "WarmingUp"
             note = EventNote("Warning" if is_warning else "Normal", reason, condition["message"])

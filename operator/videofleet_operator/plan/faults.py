@@ -25,6 +25,7 @@ PASSING: Final = frozenset(
     {
         Reason.UNSCHEDULABLE,
         Reason.PODS_REFUSED,
+        Reason.NO_SPARE_GPU,
         Reason.VOLUME_MOUNT_FAILED,
         Reason.QUEUE_UNREACHABLE,
         WorkerFault.STORE_UNREACHABLE,

@@ -10,16 +10,30 @@ from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.revision import ResolvedRevision, resolve, resolved_from, revision_hash
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.actions import Action
-from videofleet_operator.plan.children import plan_children
+from videofleet_operator.plan.children import cost_actions, plan_children
 from videofleet_operator.plan.conditions import Verdict, judge
 from videofleet_operator.plan.events import EventNote, action_events, transition_events
 from videofleet_operator.plan.faults import Fault
-from videofleet_operator.plan.policy import fleet_policy, is_published
+from videofleet_operator.plan.lowered import Lowered, lower_fleet
+from videofleet_operator.plan.memory import Memory
+from videofleet_operator.plan.policy import (
+    Passing,
+    canary_rule,
+    fleet_policy,
+    is_published,
+    is_safe_first,
+    with_validity,
+)
 from videofleet_operator.plan.revisions import Roles, assign_roles
+from videofleet_operator.plan.rollout import Rollout, plan_rollout, remembered
+from videofleet_operator.plan.scaled import Drained, Scaled, drain_fleet, scale_fleet
+from videofleet_operator.plan.scaling_report import scaling_events, scaling_status
 from videofleet_operator.plan.status import next_status
 from videofleet_operator.reasons import Reason
 
 LOOK_AGAIN_S: Final = 5.0  # while something is under way or wrong; the resync covers the rest
+WATCH_AGAIN_S: Final = 15.0  # while jobs wait or run
+RESYNC_S: Final = 60.0  # what the shell looks at anyway
 
 
 @dataclass(frozen=True)
@@ -28,27 +42,48 @@ class Plan:
 
     actions: tuple[Action, ...]
     policy: FleetPolicy | None  # None: Redis has the right one
+    is_policy_first: bool  # it names nobody new, so it need not wait for what builds
     status: dict[str, Any] | None  # None: it still tells the truth
     events: tuple[EventNote, ...]
     requeue_after_s: float | None
+    memory: Memory | None = None  # to be handed to the next plan
 
 
 def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: datetime) -> Plan:
     """The plan of the leader of this epoch for one VideoGenerator."""
     spec, spec_fault = _understood(observed.fleet.spec, installation)
-    wanted = max(1, spec.scaling.min_replicas) if spec else 1
     can_act = spec is not None and not spec_fault and not observed.fleet.is_paused
-    roles = assign_roles(observed, revision_hash(spec) if spec and can_act else None, wanted)
+    scaled = scale_fleet(observed, revision_hash(spec), spec.scaling, now) if spec else None
+    rollout = (
+        plan_rollout(observed, spec, revision_hash(spec), scaled.wanted, now) if spec and scaled and can_act else None
+    )
+    roles = assign_roles(observed, rollout)
     revisions = _active_revisions(observed, roles, spec, installation)
-    actions = plan_children(observed, roles, revisions, wanted) if roles.target else []
-    verdicts = judge(observed, roles, wanted, spec_fault)
-    status = next_status(observed, roles, verdicts, now)
+    serving = revisions.get(roles.serving or "")
+    drained = drain_fleet(observed, rollout.workers if rollout else {}, now)
+    actions = [*plan_children(observed, roles, revisions, drained.replicas), *cost_actions(drained)] if rollout else []
+    lowered = lower_fleet(observed, serving, spec, scaled, now) if spec and scaled and serving else None
+    told = rollout.status if rollout else remembered(observed)
+    verdicts = judge(observed, roles, rollout.workers if rollout else {}, told, spec_fault)
+    verdicts += [lowered.verdict] if lowered else []
+    report = scaling_status(observed.fleet.status.get("scaling"), scaled, now) if scaled else None
+    status = next_status(observed, roles, told, verdicts, now, report, lowered.status if lowered else None)
+    passing = _passing(observed, spec, rollout, lowered, drained)
+    policy = _unpublished(observed, spec, serving, passing, epoch, now)
     return Plan(
         actions=tuple(actions),
-        policy=_unpublished(observed, spec, revisions.get(roles.serving or ""), epoch),
+        policy=policy,
+        is_policy_first=policy is not None and is_safe_first(policy, observed.queue.policy if observed.queue else None),
         status=status,
-        events=tuple(action_events(actions) + transition_events(observed.fleet.status, status)),
-        requeue_after_s=LOOK_AGAIN_S if _is_unsettled(verdicts) or actions else None,
+        events=(
+            *action_events(actions),
+            *transition_events(observed.fleet.status, status),
+            *scaling_events(observed.fleet.status.get("scaling"), report),
+        ),
+        requeue_after_s=_look_again_s(
+            observed, scaled, is_settled=not (_is_unsettled(verdicts) or actions or drained.marks)
+        ),
+        memory=scaled.memory if scaled else observed.memory,
     )
 
 
@@ -70,21 +105,49 @@ def _understood(spec: Any, installation: Installation) -> tuple[VideoGeneratorSp
 def _active_revisions(
     observed: Observed, roles: Roles, spec: VideoGeneratorSpec | None, installation: Installation
 ) -> dict[str, ResolvedRevision]:
-    """Target and stable as their records keep them; the target from the spec when it has no record yet."""
+    """The active ones as their records keep them; the rising one from the spec when it has no record yet."""
     records = {seen.revision: resolved_from(seen.data) for seen in observed.revisions}
-    active = {key: record for key in (roles.stable, roles.target) if key and (record := records.get(key))}
-    if spec is not None and roles.target is not None and roles.target not in active:
+    active = {key: record for key in roles.active if (record := records.get(key))}
+    if spec is not None and roles.target is not None and roles.target in roles.active and roles.target not in active:
         active[roles.target] = resolve(spec, installation)
     return active
 
 
 def _unpublished(
-    observed: Observed, spec: VideoGeneratorSpec | None, serving: ResolvedRevision | None, epoch: int
+    observed: Observed,
+    spec: VideoGeneratorSpec | None,
+    serving: ResolvedRevision | None,
+    passing: Passing,
+    epoch: int,
+    now: datetime,
 ) -> FleetPolicy | None:
     if spec is None or serving is None or observed.fleet.is_paused:
         return None
-    policy = fleet_policy(observed.fleet, spec, serving, epoch)
-    return None if observed.queue and is_published(policy, observed.queue.policy) else policy
+    published = observed.queue.policy if observed.queue else None
+    policy = with_validity(fleet_policy(observed.fleet, spec, serving, epoch, passing), published, now)
+    return None if is_published(policy, published) else policy
+
+
+def _passing(
+    observed: Observed,
+    spec: VideoGeneratorSpec | None,
+    rollout: Rollout | None,
+    lowered: Lowered | None,
+    drained: Drained,
+) -> Passing:
+    canary = canary_rule(rollout, spec, observed.queue) if spec else None
+    return Passing(canary, lowered.rule if lowered else None, drained.marks)
+
+
+def _look_again_s(observed: Observed, scaled: Scaled | None, *, is_settled: bool) -> float | None:
+    """Soon while something is under way, now and then while scaling has something to watch."""
+    if not is_settled:
+        return LOOK_AGAIN_S
+    has_jobs = observed.queue is not None and observed.queue.stats.waiting + observed.queue.stats.running > 0
+    again_s = scaled.decision.again_s if scaled and scaled.decision else None
+    if again_s is not None and again_s < (WATCH_AGAIN_S if has_jobs else RESYNC_S):
+        return max(1.0, again_s)
+    return WATCH_AGAIN_S if has_jobs else None
 
 
 def _is_unsettled(verdicts: list[Verdict]) -> bool:

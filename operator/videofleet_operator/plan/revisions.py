@@ -1,8 +1,6 @@
-"""Which revision serves, which is on its way, and which go.
+"""What becomes of every revision by the rollout: active, retiring or discarded.
 
-stable    proven: all wanted workers were Ready at once; remembered by the track label of its Deployment
-target    what the spec asks for; becomes stable when it is at least as able as the stable one
-retiring  everything else: no workers, kept for later
+retiring  everything but stable and the rising one: no workers, kept for `undo`
 discarded kept ones beyond the limit, oldest first, once their last worker is gone
 """
 
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from videofleet_operator.observed import Observed
+from videofleet_operator.plan.rollout import Rollout, proven_revision
 
 HISTORY_LIMIT: Final = 5
 
@@ -20,41 +19,29 @@ class Roles:
 
     target: str | None  # None: the spec asks for nothing that can be done
     stable: str | None  # None: nothing was ever proven
+    rising: str | None  # the target until it is stable; None when it is, or was rejected
     retiring: tuple[str, ...]
     discarded: tuple[str, ...]
 
     @property
     def serving(self) -> str | None:
-        """Who gets the jobs: with nothing proven there is nothing to protect, and the target serves."""
-        return self.stable or self.target
+        """Who gets the jobs: with nothing proven there is nothing to protect, and the rising one serves."""
+        return self.stable or self.rising
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Revisions that have workers."""
+        return tuple(revision for revision in (self.stable, self.rising) if revision is not None)
 
 
-def assign_roles(observed: Observed, target: str | None, wanted: int) -> Roles:
-    """Assigns every revision its role."""
-    if target is None:  # hands off until the spec makes sense again
-        return Roles(None, _proven(observed, None), (), ())
-    stable = target if _is_able(observed, target, wanted) else _proven(observed, target)
-    active = {target, stable}
+def assign_roles(observed: Observed, rollout: Rollout | None) -> Roles:
+    """Assigns every revision its role; without a rollout, hands off until the spec makes sense again."""
+    if rollout is None:
+        return Roles(None, proven_revision(observed, None), None, (), ())
+    active = {rollout.stable, rollout.rising}
     others = [seen.revision for seen in observed.deployments if seen.revision not in active]
-    return Roles(target, stable, tuple(sorted(others)), _beyond_limit(observed, active))
-
-
-def _proven(observed: Observed, target: str | None) -> str | None:
-    """The newest revision with the label; the target, when a promotion was cut off between two labels."""
-    numbers = {seen.revision: seen.number for seen in observed.revisions}
-    labelled = [seen.revision for seen in observed.deployments if seen.is_stable]
-    if target in labelled:
-        return target
-    return max(labelled, key=lambda revision: numbers.get(revision, 0), default=None)
-
-
-def _is_able(observed: Observed, target: str, wanted: int) -> bool:
-    """Whether the target may take over: all its workers are warm, or one is while the stable one has none."""
-    proven = _proven(observed, target)
-    if proven == target:
-        return True
-    needed = wanted if observed.ready(proven) else 1
-    return observed.ready(target) >= needed
+    discarded = _beyond_limit(observed, active | {rollout.target})
+    return Roles(rollout.target, rollout.stable, rollout.rising, tuple(sorted(others)), discarded)
 
 
 def _beyond_limit(observed: Observed, active: set[str | None]) -> tuple[str, ...]:

@@ -157,9 +157,9 @@ def chart(tmp_path, given, make):
 
 @pytest.fixture
 def helm(kubeconfig, when):
-    """The Helm engine; its releases are kept in memory, because their Secrets would travel as protobuf."""
+    """The Helm engine; it keeps its releases in Secrets of the namespace."""
     engine = pytest.importorskip("helm_python")
-    config = engine.Config(kubeconfig_path=str(kubeconfig), namespace=when.namespace, storage_driver="memory")
+    config = engine.Config(kubeconfig_path=str(kubeconfig), namespace=when.namespace)
     yield config
     config.close()
 

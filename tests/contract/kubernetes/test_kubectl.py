@@ -42,6 +42,39 @@ async def test_server_side_apply_creates_and_updates(ctl, make):
     assert await ctl("get", "cwd", "a", "-o", "jsonpath={.spec.size}") == "2"
 
 
+async def test_create_of_built_in_kinds(ctl, when):
+    """kubectl sends these as protobuf."""
+    await ctl("create", "configmap", "c", "--from-literal=a=b")
+    await ctl("create", "secret", "generic", "s", "--from-literal=a=b")
+    await ctl("create", "serviceaccount", "worker")
+    await ctl("create", "role", "r", "--verb=get,list", "--resource=pods")
+    await ctl("create", "rolebinding", "r", "--role=r", f"--serviceaccount={when.namespace}:worker")
+    await ctl("create", "service", "clusterip", "web", "--tcp=80:http", "--clusterip=None")
+    await ctl("create", "poddisruptionbudget", "b", "--selector=app=d", "--min-available=50%")
+    await ctl("create", "deployment", "d", "--image=img:1", "--replicas=0", "--port=80", "--", "sleep", "5")
+    assert (await when.reads("configmaps/c"))["data"] == {"a": "b"}
+    assert (await when.reads("secrets/s"))["data"] == {"a": "Yg=="}
+    assert (await when.reads("roles/r"))["rules"] == [
+        {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]}
+    ]
+    subject = {"kind": "ServiceAccount", "name": "worker", "namespace": when.namespace}
+    assert (await when.reads("rolebindings/r"))["subjects"] == [subject]
+    web = (await when.reads("services/web")).spec
+    port = {"name": "80-http", "protocol": "TCP", "port": 80, "targetPort": "http"}
+    assert (web["ports"], web["selector"], web["clusterIP"]) == ([port], {"app": "web"}, "None")
+    budget = (await when.reads("poddisruptionbudgets/b")).spec
+    assert budget == {"minAvailable": "50%", "selector": {"matchLabels": {"app": "d"}}}
+    spec = (await when.reads("deployments/d")).spec
+    (container,) = spec["template"]["spec"]["containers"]
+    assert (spec["replicas"], spec["selector"]) == (0, {"matchLabels": {"app": "d"}})
+    assert {key: container[key] for key in ("name", "image", "command", "ports")} == {
+        "name": "img",
+        "image": "img:1",
+        "command": ["sleep", "5"],
+        "ports": [{"containerPort": 80, "protocol": "TCP"}],
+    }
+
+
 async def test_get_prints_a_row_for_every_change(kubectl, kubeconfig, given, when):
     assert kubectl, "skips where there is none"
     await given.widget("a")

@@ -64,6 +64,18 @@ async def test_resuming_misses_and_repeats_nothing(given, when):
     assert [(each["type"], name_of(each)) for each in again] == [("ADDED", "c"), ("DELETED", "a")]
 
 
+async def test_a_version_that_is_long_gone_is_expired_and_a_list_begins_anew(given, when):
+    async with when.watches("configmaps", resourceVersion=1) as event:
+        refused = await event()
+    assert (refused["type"], refused["object"]["code"], refused["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert refused["object"]["message"].startswith("too old resource version: 1")
+    start = await when.lists("configmaps")
+    await given.config_map("a")
+    async with when.watches("configmaps", resourceVersion=start.version) as event:
+        while name_of(await event()) != "a":
+            continue
+
+
 async def test_entering_and_leaving_a_selector(given, when):
     await given.widget("a")
     start = await when.lists("widgets")

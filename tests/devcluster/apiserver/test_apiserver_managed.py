@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videofleet_devcluster.apiserver import managed
-from videofleet_devcluster.apiserver.fields import difference, graft
-from videofleet_devcluster.apiserver.objects import clone
+from videofleet_devcluster.apiserver.managed import difference, graft
 from videofleet_devcluster.apiserver.patches import merge_patch, strategic_merge
+from videofleet_devcluster.objects import clone
 
 TEXT = {"type": "string"}
 SCHEMA = {

@@ -14,6 +14,7 @@ import torch
 from diffusers import WanPipeline
 
 from videofleet.jobs import VideoRequest
+from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.prompts import Prompts
 
 DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
@@ -79,13 +80,14 @@ def begin(
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
-def advance(pipe: WanPipeline, job: Denoising) -> None:
+def advance(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> None:
     """One denoising step. Raises: NotFinite, naming step and expert."""
     expert = job.experts[job.step]
     timestep = job.scheduler.timesteps[job.step]
-    prediction = _predict(pipe, job, expert, timestep, "cond", job.prompt_embeds)
-    if job.negative_prompt_embeds is not None:
-        baseline = _predict(pipe, job, expert, timestep, "uncond", job.negative_prompt_embeds)
+    if job.negative_prompt_embeds is None:
+        prediction = _predict(pipe, job, expert, timestep, "cond", job.prompt_embeds)
+    else:
+        prediction, baseline = _both_branches(pipe, job, expert, timestep, group)
         prediction = baseline + job.guidance[expert] * (prediction - baseline)
     job.latents = job.scheduler.step(prediction, timestep, job.latents, return_dict=False)[0]
     job.step += 1
@@ -93,8 +95,22 @@ def advance(pipe: WanPipeline, job: Denoising) -> None:
         raise NotFinite(f"NaN or infinity in the latents after step {job.step} of {job.steps} ({expert})")
 
 
+def _both_branches(
+    pipe: WanPipeline, job: Denoising, expert: str, timestep: torch.Tensor, group: Group
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(conditional, unconditional): one after the other, or each on its own ranks."""
+    embeds = {"cond": job.prompt_embeds, "uncond": job.negative_prompt_embeds}
+    if group.cfg == 2:
+        mine = _predict(pipe, job, expert, timestep, group.branch, embeds[group.branch])
+        return group.both_branches(mine)
+    conditional, unconditional = (
+        _predict(pipe, job, expert, timestep, branch, embeds[branch]) for branch in ("cond", "uncond")
+    )
+    return conditional, unconditional
+
+
 def _predict(
-    pipe: WanPipeline, job: Denoising, expert: str, timestep: torch.Tensor, branch: str, embeds: torch.Tensor
+    pipe: WanPipeline, job: Denoising, expert: str, timestep: torch.Tensor, branch: str, embeds: torch.Tensor | None
 ) -> torch.Tensor:
     model = getattr(pipe, expert)
     context = model.cache_context(

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from diffusers import WanPipeline
 
 from videofleet.jobs import Progress
 from videofleet.tiers import Tier
 from videofleet_worker.compute.decode import decoded_frames
 from videofleet_worker.compute.denoise import Denoising, advance
+from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.protocol import FramesFile
 
 Between = Callable[[Progress], None]
@@ -30,48 +30,34 @@ class Clip:
     decode_s: float
 
 
-def generate(pipe: WanPipeline, job: Denoising, tier: Tier, path: Path, between: Between) -> Clip:
-    """Makes the video's frames from wherever the job is. Raises: NotFinite, what `between` and what torch raise."""
+def denoise(pipe: WanPipeline, job: Denoising, between: Between, group: Group = SOLO) -> None:
+    """All steps from wherever the job is. Raises: NotFinite, what `between` and what torch raise."""
     steps = job.steps
     while job.step < steps:
         between(Progress(stage="denoising", step=job.step, steps=steps))
-        job.seconds += timed_step(pipe, job)
+        job.seconds += timed_step(pipe, job, group)
     between(Progress(stage="decoding", step=steps, steps=steps))
-    return decode_to_file(
-        pipe,
-        job.latents,
-        tier,
-        path,
-        seconds_per_step=job.seconds / steps,
-        between=lambda: between(Progress(stage="decoding", step=steps, steps=steps)),
-    )
 
 
-def timed_step(pipe: WanPipeline, job: Denoising) -> float:
+def timed_step(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> float:
     """One step; seconds. The finite check in it waits for the device, so the time is the step's own."""
     begun = time.perf_counter()
-    advance(pipe, job)
+    advance(pipe, job, group)
     return time.perf_counter() - begun
 
 
 def decode_to_file(
-    pipe: WanPipeline,
-    latents: torch.Tensor,
-    tier: Tier,
-    path: Path,
-    *,
-    seconds_per_step: float,
-    between: Callable[[], None],
+    pipe: WanPipeline, job: Denoising, tier: Tier, path: Path, between: Between, *, seconds_per_step: float
 ) -> Clip:
-    """Decodes latents into `path`, which is removed when that does not end well."""
+    """Decodes the latents into `path`, which is removed when that does not end well. Raises: as `denoise`."""
     begun = time.perf_counter()
     count = 0
     try:
         with path.open("wb") as file:
-            for chunk in decoded_frames(pipe, latents):
+            for chunk in decoded_frames(pipe, job.latents):
                 file.write(chunk.data)
                 count += len(chunk)
-                between()
+                between(Progress(stage="decoding", step=job.step, steps=job.steps))
     except BaseException:
         path.unlink(missing_ok=True)
         raise

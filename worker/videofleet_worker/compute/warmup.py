@@ -14,6 +14,8 @@ from videofleet.tiers import Tier
 from videofleet.workerspec import Warmup
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.generate import Between, Clip, decode_to_file, timed_step
+from videofleet_worker.compute.group import SOLO, Group
+from videofleet_worker.compute.prompts import Prompts
 from videofleet_worker.protocol import TierWarmed
 
 log = logging.getLogger(__name__)
@@ -22,16 +24,21 @@ STEPS_PER_EXPERT = 2
 PROMPT = "a calm sea at night"
 
 
-def warm_tier(pipe: WanPipeline, tier: Tier, settings: Warmup, scratch: Path, between: Between) -> TierWarmed:
-    """Runs the tier until seconds per step settle or `max_runs` is reached. Raises: NotFinite."""
+def warm_tier(
+    pipe: WanPipeline, tier: Tier, settings: Warmup, scratch: Path, between: Between, group: Group = SOLO
+) -> TierWarmed | None:
+    """Runs the tier until seconds per step settle or `max_runs` is reached; rank 0 has the times. Raises: NotFinite."""
+    prompts = Prompts(pipe, group)
     path = scratch / f"warmup-{tier.name}.rgb"
-    clip = _run(pipe, tier, path, between)
+    clip = _run(pipe, tier, path, between, prompts, group)
     runs = 1
     settled = False
     while runs < settings.max_runs and not settled:
-        before, clip = clip.seconds_per_step, _run(pipe, tier, path, between)
-        settled = abs(clip.seconds_per_step - before) <= settings.stable_within * before
+        before, clip = clip, _run(pipe, tier, path, between, prompts, group)
+        settled = bool(group.decide(_agree(before, clip, settings.stable_within)))
         runs += 1
+    if clip is None:
+        return None
     log.info("tier warm", extra={"tier": tier.name, "runs": runs, "settled": settled})
     return TierWarmed(
         tier=tier.name,
@@ -42,24 +49,27 @@ def warm_tier(pipe: WanPipeline, tier: Tier, settings: Warmup, scratch: Path, be
     )
 
 
-def _run(pipe: WanPipeline, tier: Tier, path: Path, between: Between) -> Clip:
+def _agree(one: Clip | None, other: Clip | None, within: float) -> bool:
+    """Whether two runs took the same time; ranks without a clip have no say."""
+    if one is None or other is None:
+        return False
+    return abs(other.seconds_per_step - one.seconds_per_step) <= within * one.seconds_per_step
+
+
+def _run(pipe: WanPipeline, tier: Tier, path: Path, between: Between, prompts: Prompts, group: Group) -> Clip | None:
     request = VideoRequest(prompt=PROMPT, seed=0, tier=tier)
-    job = begin(pipe, request)
+    job = begin(pipe, request, prompts=prompts)
     seconds = []
     for first in _first_steps(job.experts):
         if first:
-            job = begin(pipe, request, first_step=first)
+            job = begin(pipe, request, first_step=first, prompts=prompts)
         while job.step < min(first + STEPS_PER_EXPERT, job.steps) and job.experts[job.step] == job.experts[first]:
             between(Progress(stage="denoising", step=job.step, steps=job.steps))
-            seconds.append(timed_step(pipe, job))
-    return decode_to_file(
-        pipe,
-        job.latents,
-        tier,
-        path,
-        seconds_per_step=sum(seconds) / len(seconds),
-        between=lambda: between(Progress(stage="decoding", step=job.steps, steps=job.steps)),
-    )
+            seconds.append(timed_step(pipe, job, group))
+    group.meet(0, job.latents)
+    if not group.leads:
+        return None
+    return decode_to_file(pipe, job, tier, path, between, seconds_per_step=sum(seconds) / len(seconds))
 
 
 def _first_steps(experts: tuple[str, ...]) -> list[int]:

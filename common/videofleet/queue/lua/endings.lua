@@ -43,6 +43,7 @@ local function finish(id, state, code, message)
   if code then redis.call('HSET', job_key(id), 'error_code', code, 'error_message', message) end
   if state == 'dead' then redis.call('ZADD', P .. ':dead:' .. field(id, 'tenant'), now, id) end
   count(id, state)
+  notify(id)
   return state
 end
 

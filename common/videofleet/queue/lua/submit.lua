@@ -1,8 +1,8 @@
 -- (new) → queued. ARGV: id, tenant, request, created_at_ms, idempotency digest or '', body digest, idempotency ttl in ms,
--- priority, tier's name, cost and shape, guidance, 1 when a lower tier will do, deadline in ms or ''
+-- priority, tier's name, cost and shape, guidance, 1 when a lower tier will do, deadline in ms or '', webhook's URL or ''
 -- → {'created' | 'known', id} | {'unknown'} | {'closed'} | {'full', limit} | {'conflict'}
 local id, tenant, request, created_at_ms, idem, body, idem_ttl_ms, priority = unpack(ARGV, 1, 8)
-local tier, cost, shape, guidance, allow_fallback, deadline_ms = unpack(ARGV, 9)
+local tier, cost, shape, guidance, allow_fallback, deadline_ms, webhook = unpack(ARGV, 9)
 local idem_key = P .. ':idem:' .. tenant .. ':' .. idem
 if redis.call('EXISTS', job_key(id)) == 1 then return { 'known', id } end -- the caller asks again after a lost reply
 if idem ~= '' then
@@ -21,11 +21,13 @@ redis.call('HSET', job_key(id), 'id', id, 'tenant', tenant, 'request', request, 
   'cost', cost, 'shape', shape, 'guidance', guidance, 'allow_fallback', allow_fallback, 'line', admit(tenant, rules),
   'created_at_ms', created_at_ms, 'queued_at_ms', int(now_ms()), 'attempt', 0, 'spent', 0)
 if deadline_ms ~= '' then redis.call('HSET', job_key(id), 'deadline_ms', deadline_ms) end
+subscribe(id, webhook)
 move(id, 'queued')
 note_arrival(tier, cost)
 enter(id)
 redis.call('ZADD', P .. ':tenant:' .. tenant, 0, id)
 if idem ~= '' then
+  redis.call('HSET', job_key(id), 'idem', idem) -- so that it leaves with the job
   redis.call('HSET', idem_key, 'id', id, 'body', body)
   redis.call('PEXPIRE', idem_key, idem_ttl_ms)
 end

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from videofleet_operator.crd.rules import matches
+from videofleet.policy import CacheScope
+from videofleet_operator.crd.rules import duration, matches
 from videofleet_operator.crd.values import Label, SpecModel
 
 
@@ -22,3 +23,12 @@ class Output(SpecModel):
             " and with no part beginning with `.`",
         ),
     ] = Field(default="", description="Folder in the store.")
+    cache: CacheScope = Field(
+        default=CacheScope.NONE,
+        description="Whose earlier videos may answer a request with the same seed and settings: nobody's, the"
+        " tenant's own, or everybody's who uses the fleet.",
+    )
+    retention: Annotated[str, Field(max_length=7), duration("1m", "87600h")] | None = Field(
+        default=None,
+        description="How long a finished video and its record stay; for ever, or until deleted, when not given.",
+    )

@@ -1,11 +1,13 @@
 """`spec.worker`: the pods that generate, an allow-list of settings."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
-from videofleet_operator.crd.rules import duration, matches
-from videofleet_operator.crd.values import Quantity, SpecModel
+from videofleet_operator.crd.rules import VALIDATIONS, Rule, duration, matches
+from videofleet_operator.crd.values import Label, Quantity, SpecModel
+
+MOST_GPUS: Final = 8  # of one node; ranks of one worker share a machine
 
 
 class ResourceList(SpecModel):
@@ -37,10 +39,60 @@ class Toleration(SpecModel):
     toleration_seconds: int | None = Field(default=None, ge=0, le=86400, description="For `NoExecute`: how long.")
 
 
+class Parallelism(SpecModel):
+    """How the ranks of a worker share one video."""
+
+    cfg: int = Field(
+        default=1, ge=1, le=2, description="2: the two branches of classifier-free guidance on different ranks."
+    )
+    ulysses: int = Field(default=1, ge=1, le=MOST_GPUS, description="Ranks that share the tokens of one branch.")
+    shard_weights: bool = Field(default=False, description="Each rank keeps only its part of every expert (FSDP2).")
+
+    @property
+    def ranks(self) -> int:
+        """Compute processes of a worker."""
+        return self.cfg * self.ulysses
+
+
+RANKS_ARE_GPUS: Final = Rule(
+    "self.gpus == 0 || self.parallelism.cfg * self.parallelism.ulysses == self.gpus",
+    "parallelism.cfg × parallelism.ulysses must be gpus: for gpus 4 e.g. cfg 2 and ulysses 2; with gpus 0 they are"
+    " processes on the CPU",
+    lambda worker: worker.gpus in (0, worker.parallelism.ranks),
+    ".parallelism",
+)
+SHARDS_NEED_RANKS: Final = Rule(
+    "!self.parallelism.shardWeights || self.parallelism.cfg * self.parallelism.ulysses > 1",
+    "parallelism.shardWeights needs ranks to share the weights: set cfg or ulysses above 1, or leave it out",
+    lambda worker: not worker.parallelism.shard_weights or worker.parallelism.ranks > 1,
+    ".parallelism",
+)
+_RULES: Final = (RANKS_ARE_GPUS, SHARDS_NEED_RANKS)
+
+
+class WeightCache(SpecModel):
+    """A volume that keeps fetched weights for every worker that mounts it."""
+
+    persistent_volume_claim: Label = Field(
+        description="Claim of the namespace, ReadWriteMany unless there is one worker; its file system knows flock."
+    )
+    max_size: Quantity | None = Field(
+        default=None,
+        description="Bytes to keep there; beyond it, or when the volume is full, what was used least recently goes.",
+    )
+
+
 class Worker(SpecModel):
     """The pods that generate: an allow-list of settings."""
 
-    gpus: int = Field(default=1, ge=0, le=1, description="GPUs of a worker; 0 computes on the CPU.")
+    model_config = ConfigDict(json_schema_extra={VALIDATIONS: [dict(rule.as_validation()) for rule in _RULES]})
+
+    gpus: int = Field(default=1, ge=0, le=MOST_GPUS, description="GPUs of a worker; 0 computes on the CPU.")
+    parallelism: Parallelism = Field(
+        default=Parallelism(),
+        description="How its GPUs share one video; see docs/how-to/parallelism.md.",
+        json_schema_extra={"default": {}},
+    )
     gpu_resource: Annotated[
         str,
         Field(max_length=253),
@@ -58,6 +110,16 @@ class Worker(SpecModel):
         default=None, max_length=16, description="Labels a node must have."
     )
     tolerations: list[Toleration] | None = Field(default=None, max_length=16, description="Taints a worker accepts.")
+    weight_cache: WeightCache | None = Field(
+        default=None,
+        description="Where workers keep what they fetch; without it each pod fetches `hf://` and `s3://` anew.",
+    )
     termination_grace_period: Annotated[str, Field(max_length=7), duration("10s", "24h")] = Field(
         default="30m", description="How long a stopping worker may go on with its running job."
     )
+
+    @model_validator(mode="after")
+    def _ranks_fit(self) -> Self:
+        for rule in _RULES:
+            rule.check(self)
+        return self

@@ -1,0 +1,1 @@
+"""`videofleet rollout`: what a fleet's rollout does, and what people ask of it."""

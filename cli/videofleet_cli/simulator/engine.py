@@ -1,0 +1,319 @@
+"""The fleet on paper: arrivals, claims, cold starts, failures, and an autoscaler that looks at it now and then.
+
+Discrete events on one heap; nothing happens between two. Worker pods are those of a Deployment: a pod that is taken
+away finishes its job within the grace period and holds its GPU until it is gone. Invariant: every job that came waits,
+runs or is done.
+"""
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from videofleet_cli.simulator.orders import Autoscaler, DegradeRule, Orders, View, WorkerView
+from videofleet_cli.simulator.workload import Job
+
+PRIORITIES: Final = 3
+_ARRIVAL, _READY, _DONE, _GONE, _LOOK, _CRASH = range(6)
+
+
+@dataclass(frozen=True)
+class World:
+    """What the fleet runs on."""
+
+    max_pods: int  # quota: GPUs ÷ GPUs of a worker; terminating ones count
+    cold_start_s: float = 180.0
+    cold_start_spread: float = 0.15  # of the cold start, either way
+    grace_s: float = 1800.0  # what a pod may take to end
+    mtbf_s: float | None = None  # of a worker; None: none ever fails
+    seed: int = 1
+
+
+@dataclass(slots=True)
+class Worker:
+    """A pod."""
+
+    name: int
+    made_s: float
+    ready_s: float
+    is_ready: bool = False
+    is_marked: bool = False
+    is_costed: bool = False  # carries the deletion cost
+    is_terminating: bool = False
+    job: Job | None = None
+    ends_s: float = 0.0
+    started_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Ran:
+    """What became of one job."""
+
+    job: Job
+    wait_s: float
+    quality: float  # share of the work it asked for that was done
+    priority: int
+
+
+@dataclass
+class Account:
+    """What is counted."""
+
+    ran: list[Ran] = field(default_factory=list)
+    pod_s: float = 0.0
+    busy_s: float = 0.0
+    killed: int = 0  # jobs that lost an attempt because their pod was taken away
+    crashed: int = 0
+    moves: list[float] = field(default_factory=list)  # when the fallback changed
+    degraded_s: float = 0.0  # for how long a fallback was in force
+    scalings: int = 0
+    most_pods: int = 0
+    pods_over_time: list[tuple[float, int]] = field(default_factory=list)
+
+
+class Fleet:
+    """One run of one autoscaler over one workload."""
+
+    def __init__(self, jobs: Sequence[Job], world: World, scaler: Autoscaler) -> None:
+        self._jobs, self._world, self._scaler = jobs, world, scaler
+        self._draw = random.Random(world.seed)  # noqa: S311 - a simulation
+        self._events: list[tuple[float, int, int, int]] = []
+        self._serial = 0
+        self._now = jobs[0].at_s
+        self._waiting: tuple[deque[tuple[Job, float]], ...] = tuple(deque() for _ in range(PRIORITIES))
+        self._waiting_s = [0.0] * PRIORITIES
+        self._arrived_s = 0.0
+        self._next = 0
+        self._workers: dict[int, Worker] = {}
+        self._idle: list[int] = []
+        self._wanted = 0
+        self._rule: DegradeRule | None = None
+        self._claims = [0, 0]  # of jobs that may be degraded: seen, degraded
+        self._looks = False
+        self.account = Account()
+
+    def run(self) -> Account:
+        """Until the last job is done."""
+        self._push(self._now, _ARRIVAL)
+        self._push(self._now, _LOOK)
+        pods_since = self._now
+        while self._events:
+            at_s, _, kind, name = heapq.heappop(self._events)
+            self.account.pod_s += len(self._workers) * (at_s - pods_since)
+            self.account.degraded_s += (at_s - pods_since) * (self._rule is not None)
+            self._now = pods_since = at_s
+            self._take(kind, name)
+            if self._next == len(self._jobs) and self._is_all_done():
+                return self.account
+        return self.account
+
+    def _take(self, kind: int, name: int) -> None:
+        if kind == _ARRIVAL:
+            self._arrive()
+        elif kind == _LOOK:
+            self._look()
+        elif (worker := self._workers.get(name)) is not None:
+            if kind == _READY:
+                self._become_ready(worker)
+            elif kind == _DONE and worker.job is not None and worker.ends_s == self._now:
+                self._finish(worker)
+            elif kind == _GONE and worker.is_terminating:
+                self._remove(worker)
+            elif kind == _CRASH:
+                self._crash(worker)
+
+    def _is_all_done(self) -> bool:
+        return not any(self._waiting) and all(worker.job is None for worker in self._workers.values())
+
+    def _push(self, at_s: float, kind: int, name: int = 0) -> None:
+        self._serial += 1
+        heapq.heappush(self._events, (at_s, self._serial, kind, name))
+
+    # jobs
+    def _arrive(self) -> None:
+        job = self._jobs[self._next]
+        self._next += 1
+        self._waiting[job.priority].append((job, job.work_s))
+        self._waiting_s[job.priority] += job.work_s
+        self._arrived_s += job.work_s
+        if self._next < len(self._jobs):
+            self._push(self._jobs[self._next].at_s, _ARRIVAL)
+        if self._idle:
+            self._claim(self._workers[self._idle.pop()])
+        if not self._looks:
+            self._looks = True
+            self._push(self._now + self._scaler.every_s, _LOOK)
+
+    def _claim(self, worker: Worker) -> None:
+        line = next((line for line in self._waiting if line), None)
+        if line is None:
+            self._idle.append(worker.name)
+            return
+        job, work_s = line.popleft()
+        self._waiting_s[job.priority] = max(0.0, self._waiting_s[job.priority] - work_s)
+        scale = self._degraded_to(job)
+        worker.job, worker.started_s, worker.ends_s = job, self._now, self._now + work_s * scale
+        if work_s == job.work_s:  # its first attempt
+            self.account.ran.append(Ran(job, self._now - job.at_s, scale, job.priority))
+        self._push(worker.ends_s, _DONE, worker.name)
+
+    def _degraded_to(self, job: Job) -> float:
+        """The share of its work that is done: 1, or what the fallback rule's tier costs."""
+        rule = self._rule
+        if rule is None or job.is_protected or job.priority not in rule.priorities:
+            return 1.0
+        self._claims[0] += 1
+        if self._claims[1] < self._claims[0] * rule.share:
+            self._claims[1] += 1
+            return rule.scale
+        return 1.0
+
+    def _finish(self, worker: Worker) -> None:
+        self.account.busy_s += self._now - worker.started_s
+        worker.job = None
+        if worker.is_terminating:
+            self._remove(worker)
+        elif worker.is_marked:
+            worker.is_ready = False
+        else:
+            self._claim(worker)
+
+    def _give_back(self, worker: Worker) -> None:
+        """The job of a worker that is gone goes to the front; what it had done counts, as checkpoints do."""
+        if worker.job is None:
+            return
+        left_s = max(1.0, worker.ends_s - self._now)
+        self.account.busy_s += self._now - worker.started_s
+        self._waiting[worker.job.priority].appendleft((worker.job, left_s * (1 - 1e-9)))
+        self._waiting_s[worker.job.priority] += left_s
+        worker.job = None
+
+    # workers
+    def _become_ready(self, worker: Worker) -> None:
+        if worker.is_terminating or worker.is_ready:
+            return
+        worker.is_ready = True
+        if self._world.mtbf_s is not None:
+            self._push(self._now + self._draw.expovariate(1 / self._world.mtbf_s), _CRASH, worker.name)
+        if worker.is_marked:
+            worker.is_ready = False
+        else:
+            self._claim(worker)
+
+    def _crash(self, worker: Worker) -> None:
+        """The container dies and starts again: the model is loaded anew."""
+        if not worker.is_ready and worker.job is None:
+            return
+        self.account.crashed += worker.job is not None
+        self._give_back(worker)
+        self._forget_idle(worker)
+        worker.is_ready, worker.made_s = False, self._now
+        if worker.is_terminating:
+            self._remove(worker)
+        else:
+            self._push(self._now + self._cold_start(), _READY, worker.name)
+        self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        while self._idle and any(self._waiting):
+            self._claim(self._workers[self._idle.pop()])
+
+    def _cold_start(self) -> float:
+        spread = self._world.cold_start_spread
+        return self._world.cold_start_s * self._draw.uniform(1 - spread, 1 + spread)
+
+    def _forget_idle(self, worker: Worker) -> None:
+        if worker.name in self._idle:
+            self._idle.remove(worker.name)
+
+    def _remove(self, worker: Worker) -> None:
+        if worker.job is not None:
+            self.account.killed += 1
+            self._give_back(worker)
+        self._forget_idle(worker)
+        del self._workers[worker.name]
+        self._start_missing()
+        self._serve_waiting()
+
+    def _start_missing(self) -> None:
+        """The Deployment makes pods while there is quota; terminating ones still hold their GPUs."""
+        alive = sum(not worker.is_terminating for worker in self._workers.values())
+        while alive < self._wanted and len(self._workers) < self._world.max_pods:
+            self._serial += 1
+            worker = Worker(self._serial, self._now, self._now + self._cold_start())
+            self._workers[worker.name] = worker
+            self._push(worker.ready_s, _READY, worker.name)
+            alive += 1
+        self.account.most_pods = max(self.account.most_pods, len(self._workers))
+
+    def _take_away(self, count: int) -> None:
+        """As a ReplicaSet does: not ready first, then by deletion cost, then the youngest."""
+        alive = [worker for worker in self._workers.values() if not worker.is_terminating]
+        alive.sort(key=lambda worker: (worker.is_ready, not worker.is_costed, -worker.ready_s))
+        for worker in alive[:count]:
+            worker.is_terminating = True
+            worker.is_ready = False
+            self._forget_idle(worker)
+            if worker.job is None:
+                self._remove(worker)
+            else:
+                self._push(min(worker.ends_s, self._now + self._world.grace_s), _GONE, worker.name)
+
+    # the autoscaler
+    def _look(self) -> None:
+        orders = self._scaler.look(self._view(), self._now)
+        if orders.wanted != self._wanted:
+            self.account.scalings += 1
+        alive = sum(not worker.is_terminating for worker in self._workers.values())
+        self._obey_marks(orders)
+        self._wanted = orders.wanted
+        self._take_away(max(0, alive - orders.wanted))
+        self._start_missing()
+        self.account.pods_over_time.append((self._now, len(self._workers)))
+        if orders.degrade != self._rule:
+            self._rule = orders.degrade
+            self._claims = [0, 0]
+            self.account.moves.append(self._now)
+        self._serve_waiting()
+        is_quiet = orders.wanted == 0 and not self._workers and not any(self._waiting)
+        self._looks = not is_quiet
+        if not is_quiet:
+            self._push(self._now + (orders.again_s or self._scaler.every_s), _LOOK)
+
+    def _obey_marks(self, orders: Orders) -> None:
+        for worker in self._workers.values():
+            marked = worker.name in orders.marks
+            worker.is_costed = worker.name in orders.costed
+            if marked == worker.is_marked:
+                continue
+            worker.is_marked = marked
+            if marked and worker.is_ready and worker.job is None:
+                worker.is_ready = False
+                self._forget_idle(worker)
+            elif not marked and not worker.is_ready and self._now >= worker.ready_s and not worker.is_terminating:
+                worker.is_ready = True
+                self._claim(worker)
+
+    def _view(self) -> View:
+        workers = [
+            WorkerView(
+                worker.name, worker.is_ready, worker.job is None, worker.is_marked, worker.is_costed, worker.made_s
+            )
+            for worker in self._workers.values()
+            if not worker.is_terminating
+        ]
+        running = [worker for worker in self._workers.values() if worker.job is not None]
+        return View(
+            waiting=tuple(len(line) for line in self._waiting),
+            waiting_s_by_priority=tuple(self._waiting_s),
+            oldest_wait_s=max((self._now - line[0][0].at_s for line in self._waiting if line), default=0.0),
+            running=len(running),
+            running_s=sum(worker.ends_s - self._now for worker in running),
+            arrived_s=self._arrived_s,
+            wanted=self._wanted,
+            workers=tuple(workers),
+            is_short=len(self._workers) >= self._world.max_pods
+            and sum(not worker.is_terminating for worker in self._workers.values()) < self._wanted,
+        )

@@ -1,0 +1,3 @@
+-- A folder that goes after a while, unless a job takes it over. ARGV: owed, time until then in ms → 1
+redis.call('ZADD', LEAVING, int(now_ms() + ARGV[2]), ARGV[1])
+return 1

@@ -1,0 +1,91 @@
+"""`spec.rollout`: how a new revision takes over, and what it has to prove on the way."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from videofleet.policy import StickyBy
+from videofleet_operator.crd.quantities import POSITIVE_PERCENT_PATTERN, permille
+from videofleet_operator.crd.rules import duration, matches
+from videofleet_operator.crd.values import SpecModel
+
+_Share = Annotated[
+    str,
+    Field(max_length=5),
+    matches(
+        POSITIVE_PERCENT_PATTERN,
+        "must be a share above 0% and below 100% with at most one decimal, such as 0.5% or 25%",
+    ),
+]
+MAX_STEPS: Final = 10
+
+
+class Step(SpecModel):
+    """One weight that a canary has to stand."""
+
+    weight: _Share = Field(description="Of the jobs submitted from then on, 0.1% to 99.9%.")
+    hold: Literal["Manual"] | None = Field(
+        default=None, description="`Manual`: behind this step a person goes on with `videofleet rollout resume`."
+    )
+
+    @property
+    def weight_permille(self) -> int:
+        """Thousandths of the jobs."""
+        return permille(self.weight)
+
+
+class Tolerate(SpecModel):
+    """How much worse than stable, over the same period, a canary may be and still be promoted."""
+
+    error_rate: _Share = Field(default="5%", description="More attempts that fail, in percentage points.")
+    rejected_rate: _Share = Field(default="5%", description="More videos that the output check refuses, in points.")
+    seconds_per_step: _Share = Field(
+        default="25%", description="A job counts as slow that takes this much longer a step than stable's mean."
+    )
+
+
+class Analysis(SpecModel):
+    """When the evidence is enough."""
+
+    min_jobs: int = Field(default=20, ge=1, le=100_000, description="Attempts of the canary before a step is passed.")
+    max_step_duration: Annotated[str, Field(max_length=7), duration("10s", "720h")] = Field(
+        default="2h", description="A step without enough evidence by then pauses as `InsufficientEvidence`."
+    )
+    false_alarm_rate: _Share = Field(
+        default="1%",
+        description="Most often that a canary as good as stable is rejected, over all metrics and looks; and that one"
+        " beyond `tolerate` passes a metric.",
+    )
+    tolerate: Tolerate = Field(
+        default=Tolerate(), description="How much worse a canary may be.", json_schema_extra={"default": {}}
+    )
+
+
+class Rollout(SpecModel):
+    """How a new revision takes over."""
+
+    steps: list[Step] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_STEPS,
+        description="Weights of the canary, in order; when not given a new revision replaces the old one as soon as its"
+        " workers are warm.",
+    )
+    surge: Literal["Auto", "Always", "Never"] = Field(
+        default="Auto",
+        description="`Always`: the canary comes beside stable. `Never`: workers are swapped in place, one at a time."
+        " `Auto`: beside, but in place where maxReplicas leaves no room or no GPU is free within `surgeTimeout`.",
+    )
+    surge_timeout: Annotated[str, Field(max_length=7), duration("1s", "24h")] = Field(
+        default="10m", description="How long `Auto` waits for a free GPU."
+    )
+    allow_outage: bool = Field(
+        default=False, description="Whether in place the only worker may go before the canary is warm."
+    )
+    sticky_by: StickyBy = Field(
+        default=StickyBy.NONE,
+        description="`none`: of n jobs the canary has had n × weight ± 1; `tenant`: the same tenant, the same track.",
+    )
+    analysis: Analysis = Field(
+        default=Analysis(), description="When the evidence is enough.", json_schema_extra={"default": {}}
+    )

@@ -1,0 +1,33 @@
+"""A revision's counters over all tiers, as Redis keeps them."""
+
+from collections.abc import Iterable
+
+from videofleet.jobs import Outcomes
+from videofleet_operator.crd.rollout_status import Seen
+
+
+def seen_of(outcomes: Iterable[Outcomes], revision: str) -> Seen:
+    """The sums of one revision."""
+    rows = [row for row in outcomes if row.revision == revision]
+    return Seen(
+        attempts=sum(row.attempts for row in rows),
+        failures=sum(row.attempt_failures for row in rows),
+        rejected=sum(row.rejected for row in rows),
+        timed=sum(row.paced for row in rows),
+        slow=sum(row.slow for row in rows),
+    )
+
+
+def slow_above_s(
+    outcomes: Iterable[Outcomes], stable: str, tolerated: float, known: dict[str, float]
+) -> dict[str, float]:
+    """Seconds per step above which a job counts as slow, by tier: stable's mean and what is tolerated.
+
+    Args:
+        outcomes: of all revisions.
+        stable: whose mean it is.
+        tolerated: ratio above the mean, 0.25 = a quarter more.
+        known: thresholds of this trial so far; they stay, so that both tracks are measured by the same ones.
+    """
+    means = {row.tier: row.step_s / row.steps for row in outcomes if row.revision == stable and row.steps}
+    return {tier: round(mean * (1 + tolerated), 6) for tier, mean in means.items() if mean > 0} | known

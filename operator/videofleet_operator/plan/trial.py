@@ -1,0 +1,111 @@
+"""A canary's way through the steps of `spec.rollout`, by evidence.
+
+A step is passed with `minJobs` attempts and, at step i of n, i/n of the evidence that promotion needs: a bad canary,
+which gathers none, stays at the smallest weight. Evidence goes on while it is paused, so that a paused canary that
+turns bad is rejected too. While Redis does not answer nothing moves.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from videofleet_operator.crd.quantities import duration_s
+from videofleet_operator.crd.rollout_status import Evidence, PauseCause, Phase, RolloutStatus
+from videofleet_operator.crd.sections.rollout import Rollout
+from videofleet_operator.observed import QueueSeen
+from videofleet_operator.plan.counters import seen_of
+from videofleet_operator.plan.rejections import rejected
+from videofleet_operator.plan.times import moment, timestamp
+from videofleet_operator.plan.verdict import Judgement, first_look, is_worth_a_look, judgement, look
+
+LOOK_EVERY_S: Final = 10  # each look is a write of the status
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a canary is judged by now."""
+
+    rules: Rollout
+    queue: QueueSeen | None
+    canary: str
+    stable: str
+    ready: int  # warm workers of the canary
+    now: datetime
+
+
+def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
+    """The state after this look."""
+    if trial.queue is None or (status.evidence is None and not trial.ready):
+        return status
+    status = _looked(status, trial.queue, trial)
+    evidence = status.evidence
+    if evidence is None:
+        return status
+    verdict = judgement(evidence, trial.rules.analysis)
+    told = {"verdict": verdict.words, "samples": evidence.metrics[0].canary}
+    status = status.model_copy(update=told)
+    if verdict.failed is not None:
+        return rejected(status, trial.canary, verdict.words, trial.now)
+    if status.phase == Phase.PROMOTING:
+        return status.model_copy(update={"eta": None})
+    return _stepped(status, evidence, verdict, trial)
+
+
+def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutStatus:
+    canary, stable = seen_of(queue.outcomes, trial.canary), seen_of(queue.outcomes, trial.stable)
+    if status.evidence is None:
+        fields: dict[str, Any] = {"evidence": first_look(canary, stable, trial.now)}
+        if status.phase == Phase.WARMING_UP:
+            fields |= {"phase": Phase.STEPPING, "step": 1, "since": timestamp(trial.now)}
+        return status.model_copy(update=fields)
+    is_due = trial.now - moment(status.evidence.looked, trial.now) >= timedelta(seconds=LOOK_EVERY_S)
+    if not is_due or not is_worth_a_look(status.evidence, canary, stable):
+        return status
+    return status.model_copy(
+        update={"evidence": look(status.evidence, canary, stable, trial.rules.analysis, trial.now)}
+    )
+
+
+def _stepped(status: RolloutStatus, evidence: Evidence, verdict: Judgement, trial: Trial) -> RolloutStatus:
+    """On to the next step, held, or paused."""
+    if status.paused == PauseCause.COMMAND:
+        return status
+    steps = trial.rules.steps or []
+    step = min(max(status.step, 1), len(steps))
+    if _is_passed(step, len(steps), evidence, verdict, trial):
+        if steps[step - 1].hold == "Manual" and not status.is_approved:
+            return _paused(status, PauseCause.MANUAL_GATE)
+        return _next_step(status, evidence, step, len(steps), trial.now)
+    if status.paused == PauseCause.MANUAL_GATE or status.paused == PauseCause.INSUFFICIENT_EVIDENCE:
+        return status
+    since = moment(status.since, trial.now)
+    if trial.now - since > timedelta(seconds=duration_s(trial.rules.analysis.max_step_duration)):
+        return _paused(status, PauseCause.INSUFFICIENT_EVIDENCE)
+    return status.model_copy(update={"eta": _eta(step, len(steps), evidence, verdict, since, trial)})
+
+
+def _is_passed(step: int, steps: int, evidence: Evidence, verdict: Judgement, trial: Trial) -> bool:
+    attempts = evidence.metrics[0].canary - evidence.step_began
+    return attempts >= trial.rules.analysis.min_jobs and verdict.proven >= step / steps
+
+
+def _next_step(status: RolloutStatus, evidence: Evidence, step: int, steps: int, now: datetime) -> RolloutStatus:
+    began = evidence.model_copy(update={"step_began": evidence.metrics[0].canary})
+    fields: dict[str, Any] = {"since": timestamp(now), "evidence": began, "paused": None, "eta": None}
+    fields |= {"is_approved": False, "phase": Phase.PROMOTING if step == steps else Phase.STEPPING}
+    return status.model_copy(update=fields | {"step": min(step + 1, steps)})
+
+
+def _paused(status: RolloutStatus, cause: PauseCause) -> RolloutStatus:
+    return status.model_copy(update={"phase": Phase.PAUSED, "paused": cause, "eta": None})
+
+
+def _eta(step: int, steps: int, evidence: Evidence, verdict: Judgement, since: datetime, trial: Trial) -> str | None:
+    """When the step has its evidence at the rate of this step so far; None while that cannot be said."""
+    attempts = evidence.metrics[0].canary - evidence.step_began
+    looked = moment(evidence.looked, trial.now)
+    if not attempts or verdict.jobs_needed is None or looked <= since:
+        return None
+    for_proof = verdict.jobs_needed * max(0.0, step / steps - verdict.proven) / max(1e-9, 1 - verdict.proven)
+    needed = max(trial.rules.analysis.min_jobs - attempts, for_proof, 0)
+    return timestamp(looked + (looked - since) * (needed / attempts))

@@ -1,0 +1,283 @@
+"""A rollout as its users live it, on a simulated cluster: steps, verdicts, rejections, third revisions, crashes."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+STEPS = [{"weight": "5%"}, {"weight": "50%"}]
+MODEL = {"architecture": "wan2.2-t2v-a14b", "source": "pvc://models/"}
+
+
+def given_a_fleet(new_cluster, replicas=4, **rollout):
+    """A fleet that serves, with steps."""
+    cluster = new_cluster()
+    cluster.change(scaling={"minReplicas": replicas}, rollout={"steps": STEPS, **rollout})
+    cluster.settle()
+    return cluster
+
+
+def when_a_new_model_is_applied(cluster, name="new"):
+    cluster.change(model=MODEL | {"source": f"pvc://models/{name}"})
+    cluster.settle()
+    return cluster.target
+
+
+def workers(cluster):
+    return {revision: seen["wanted"] for revision, seen in cluster.deployments.items() if seen["wanted"]}
+
+
+@pytest.fixture
+def cluster(new_cluster):
+    return given_a_fleet(new_cluster)
+
+
+def test_a_good_canary_goes_step_by_step_and_is_promoted_without_a_restart(cluster):
+    old = cluster.stable
+    new = when_a_new_model_is_applied(cluster)
+    assert cluster.policy.tracks == {old: "stable", new: "canary"}
+    assert (cluster.policy.canary.revision, cluster.policy.canary.weight_permille) == (new, 50)
+    assert workers(cluster) == {old: 4, new: 1}
+    assert cluster.condition("Progressing")[:2] == ("True", "CanaryAtStep")
+    assert (cluster.rollout["phase"], cluster.rollout["step"], cluster.rollout["weight"]) == ("Stepping", 1, "5%")
+    cluster.live(200, ticks=5)
+    cluster.settle()
+    assert (cluster.rollout["step"], cluster.rollout["weight"]) == (2, "50%")
+    assert workers(cluster) == {old: 2, new: 2}
+    pods = {name for name in cluster.pods if new in name}
+    cluster.live(20, ticks=12)
+    cluster.settle()
+    assert cluster.policy.tracks == {new: "stable"}
+    assert cluster.policy.canary is None
+    assert workers(cluster) == {new: 4}
+    assert pods <= set(cluster.pods), "promotion restarts nothing"
+    assert (cluster.stable, cluster.rollout["phase"]) == (new, "Settled")
+    assert cluster.condition("Degraded")[0] == "False"
+
+
+def test_a_canary_without_a_warm_worker_gets_no_jobs(new_cluster):
+    cluster = given_a_fleet(new_cluster)
+    old = cluster.stable
+    cluster.change(model=MODEL | {"source": "pvc://models/new"})
+    cluster.tick()
+    cluster.broken.add(cluster.target)
+    cluster.settle()
+    assert cluster.policy.tracks == {old: "stable"}
+    assert workers(cluster) == {old: 4, cluster.target: 1}
+    assert cluster.rollout["phase"] == "WarmingUp"
+    assert cluster.condition("Progressing")[:2] == ("True", "RollingOut")
+
+
+def test_one_worker_of_one_has_a_canary_beside_it(new_cluster):
+    cluster = given_a_fleet(new_cluster, replicas=1)
+    old = cluster.stable
+    new = when_a_new_model_is_applied(cluster)
+    assert workers(cluster) == {old: 1, new: 1}
+    assert cluster.policy.canary.weight_permille == 50
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("bad", "errorRate"), ("slow", "secondsPerStep")])
+def test_a_worse_canary_is_rejected_and_stays_so_while_the_spec_names_it(cluster, kind, metric):
+    old = cluster.stable
+    new = when_a_new_model_is_applied(cluster)
+    for _ in range(60):
+        cluster.live(100, **{kind: {new: 0.6, old: 0.01}})
+        if cluster.rollout["phase"] == "Rejected":
+            break
+    assert cluster.rollout["samples"] <= 30, "found soon, at the smallest weight"
+    cluster.settle()
+    assert cluster.policy.tracks == {old: "stable"}
+    assert workers(cluster) == {old: 4}
+    assert cluster.condition("Ready")[0] == "True"
+    assert cluster.condition("Progressing")[0] == "False"
+    assert cluster.condition("Degraded")[:2] == ("True", "CanaryRejected")
+    assert metric in cluster.condition("Degraded")[2]
+    assert f"Revision {old} keeps serving" in cluster.condition("Degraded")[2]
+    cluster.change(queue={"maxDepth": 7})
+    cluster.live(100, ticks=5)
+    assert workers(cluster) == {old: 4}, "it is remembered while spec names it"
+    cluster.change(model=MODEL | {"source": "pvc://models/tiny"})
+    cluster.settle()
+    assert cluster.condition("Degraded")[0] == "False"
+    assert when_a_new_model_is_applied(cluster) == new
+    assert workers(cluster) == {old: 4, new: 1}, "asked for anew, it is tried anew"
+
+
+def test_a_rejection_reaches_the_data_plane_before_anything_is_built(cluster):
+    old, new = cluster.stable, when_a_new_model_is_applied(cluster)
+    cluster.serve(400, bad={new: 1.0, old: 0.01})
+    cluster.now += timedelta(seconds=10)
+    plan = cluster.plan()
+    assert plan.policy.canary is None
+    assert plan.is_policy_first
+
+
+def test_a_revision_whose_workers_say_it_cannot_work_is_rejected_at_once(cluster):
+    old = cluster.stable
+    cluster.change(model=MODEL | {"source": "pvc://models/damaged"})
+    cluster.tick()
+    new = cluster.target
+    cluster.broken.add(new)
+    cluster.faults[new] = {"termination_message": '{"reason": "NotFinite", "message": "NaN in latents"}'}
+    cluster.settle()
+    assert workers(cluster) == {old: 4}
+    assert cluster.condition("Degraded")[:2] == ("True", "CanaryRejected")
+    assert "NaN in latents" in cluster.condition("Degraded")[2]
+    assert cluster.condition("Stalled")[0] == "True"
+
+
+def test_a_third_revision_first_ends_the_second(cluster):
+    old, second = cluster.stable, when_a_new_model_is_applied(cluster)
+    cluster.live(200, ticks=5)
+    cluster.change(model=MODEL | {"source": "pvc://models/third"})
+    plan = cluster.tick()
+    assert plan.is_policy_first
+    assert cluster.policy.tracks == {old: "stable"}
+    cluster.settle()
+    third = cluster.target
+    assert third != second
+    assert workers(cluster).keys() == {old, third}
+    assert (cluster.rollout["canaryRevision"], cluster.rollout["step"], cluster.rollout["samples"]) == (third, 1, 0)
+
+
+def test_thin_evidence_holds_with_an_eta_and_then_pauses(cluster):
+    when_a_new_model_is_applied(cluster)
+    cluster.live(100, ticks=3)
+    assert cluster.rollout["step"] == 1
+    assert cluster.rollout["eta"] > cluster.rollout["evidence"]["looked"]
+    cluster.now += timedelta(hours=3)
+    cluster.settle()
+    assert (cluster.rollout["phase"], cluster.rollout["paused"]) == ("Paused", "InsufficientEvidence")
+    assert cluster.condition("Progressing")[:2] == ("False", "InsufficientEvidence")
+    assert cluster.policy.canary.weight_permille == 50, "it keeps its share"
+    cluster.live(200, ticks=5)
+    assert cluster.rollout["step"] == 2, "evidence that comes later counts"
+
+
+def test_a_gate_waits_for_a_person(new_cluster):
+    cluster = given_a_fleet(new_cluster, steps=[{"weight": "5%", "hold": "Manual"}, {"weight": "50%"}])
+    new = when_a_new_model_is_applied(cluster)
+    cluster.live(200, ticks=20)
+    assert (cluster.rollout["phase"], cluster.rollout["paused"]) == ("Paused", "ManualGate")
+    assert cluster.condition("Progressing")[:2] == ("False", "AwaitingApproval")
+    cluster.command = f"resume:{new}"
+    cluster.settle()
+    assert (cluster.rollout["phase"], cluster.rollout["step"]) == ("Stepping", 2)
+
+
+def test_other_tiers_cannot_be_compared_and_replace_when_warm(cluster):
+    old = cluster.stable
+    cluster.change(tiers=[{"name": "small", "width": 64, "height": 64, "numFrames": 17, "numInferenceSteps": 4}])
+    cluster.settle()
+    assert cluster.stable == cluster.target != old
+
+
+def test_a_canary_rescues_a_stable_that_needs_a_person(cluster):
+    old, new = cluster.stable, when_a_new_model_is_applied(cluster)
+    cluster.broken.add(old)
+    cluster.faults[old] = {"termination_message": '{"reason": "ModelCorrupt", "message": "bit rot"}'}
+    cluster.settle()
+    assert cluster.stable == new
+
+
+def test_the_policy_of_a_canary_runs_out_unless_it_is_renewed(cluster):
+    when_a_new_model_is_applied(cluster)
+    until_ms = cluster.policy.valid_until_ms
+    assert cluster.now.timestamp() * 1000 + 120_000 < until_ms
+    cluster.tick()
+    assert cluster.policy.valid_until_ms == until_ms, "not at every look"
+    cluster.now += timedelta(seconds=200)
+    cluster.tick()
+    assert cluster.policy.valid_until_ms > until_ms
+
+
+def test_nothing_moves_while_redis_is_down(cluster):
+    when_a_new_model_is_applied(cluster)
+    before = cluster.rollout
+    cluster.redis_is_up = False
+    cluster.now += timedelta(hours=3)
+    cluster.tick()
+    cluster.tick()
+    assert {**cluster.rollout, "weight": "5%"} == {**before, "weight": "5%"}
+
+
+def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(cluster):
+    cluster.serve(50)
+    when_a_new_model_is_applied(cluster)
+    assert cluster.policy.canary.slow_above_s == {"small": 1.25}
+    row = next(iter(cluster.counted.values()))
+    cluster.counted[row.revision] = row.model_copy(update={"step_s": row.step_s * 3})
+    cluster.tick()
+    assert cluster.policy.canary.slow_above_s == {"small": 1.25}
+
+
+ACTS = st.one_of(
+    st.tuples(st.just("model"), st.integers(0, 3)),
+    st.tuples(st.just("replicas"), st.integers(0, 5)),
+    st.tuples(st.just("jobs"), st.integers(0, 400)),
+    st.tuples(st.just("worse"), st.integers(0, 400)),
+    st.tuples(st.just("break"), st.integers(0, 3)),
+    st.tuples(st.just("redis"), st.integers(0, 1)),
+    st.tuples(st.just("verb"), st.sampled_from(["promote", "abort", "pause", "resume", "retry", "undo"])),
+    st.tuples(st.just("crash"), st.integers(0, 6)),
+    st.tuples(st.just("tick"), st.integers(0, 9000)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ACTS, max_size=30))
+def test_any_history_of_a_rollout_keeps_its_promises(new_cluster, acts):
+    cluster = given_a_fleet(new_cluster, replicas=2)
+    for act, value in acts:
+        perform(cluster, act, value)
+        check_promises(cluster)
+    cluster.redis_is_up, cluster.command = True, None
+    cluster.broken.clear()
+    cluster.settle()
+    check_promises(cluster)
+    for _ in range(100):
+        if cluster.stable == cluster.target:
+            break
+        verb = "retry" if cluster.rollout["phase"] == "Rejected" else "resume"
+        cluster.command = f"{verb}:{cluster.target}:{cluster.now}"
+        cluster.live(400)
+    assert cluster.stable == cluster.target, cluster.rollout
+    cluster.settle()
+    assert set(workers(cluster)) == {cluster.stable}
+    assert cluster.plan().actions == ()
+
+
+def perform(cluster, act, value):
+    match act:
+        case "model":
+            cluster.change(model=MODEL | {"source": f"pvc://models/{value}"})
+        case "replicas":
+            cluster.change(scaling={"minReplicas": value})
+        case "jobs":
+            cluster.serve(value)
+        case "worse":
+            cluster.serve(value, bad={cluster.target: 0.5})
+        case "break":
+            cluster.broken ^= set(list(cluster.deployments)[value : value + 1])
+        case "redis":
+            cluster.redis_is_up = bool(value)
+        case "verb":
+            known = cluster.status["revisions"]
+            revision = known.get("stable") if value == "undo" else known["target"]
+            cluster.command = f"{value}:{revision}:{cluster.now}"
+        case "crash":
+            cluster.tick(crash_after=value)
+        case "tick":
+            cluster.run_pods()
+            cluster.now += timedelta(seconds=value)
+            cluster.tick()
+
+
+def check_promises(cluster):
+    """Whoever has jobs has workers; a rejected revision has no jobs; the weight is one of a step, or less."""
+    for revision in cluster.policy.tracks:
+        assert cluster.deployments[revision]["wanted"] > 0
+    stands = {one["revision"] for one in cluster.rollout.get("rejected", []) if one["stands"]}
+    if cluster.redis_is_up and cluster.policy.canary is not None and cluster.rollout["phase"] == "Rejected":
+        assert cluster.policy.canary.revision not in stands

@@ -1,0 +1,90 @@
+"""A hub, a bucket, and the program that fetches from them."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videofleet.architectures import Architecture
+from videofleet.workerspec import WorkerSpec
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Any:
+    """tests/hub_server.py as a module."""
+    spec = importlib.util.spec_from_file_location("hub_server", TESTS / "hub_server.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def upstream(models: dict[Architecture, Path], tmp_path: Path) -> Path:
+    """The model's folder at the source, with things beside it that nobody needs."""
+    folder = Path(shutil.copytree(models[Architecture.WAN22_T2V_A14B], tmp_path / "upstream"))
+    (folder / "README.md").write_text("a model")
+    (folder / "run.py").write_text("raise SystemExit('code ran')")
+    (folder / "transformer" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n")
+    return folder
+
+
+@pytest.fixture
+def hub(hub_server: Any, upstream: Path) -> Iterator[Any]:
+    """A hub that serves it."""
+    hub = hub_server.Hub(upstream)
+    yield hub
+    hub.close()
+
+
+class Fetcher:
+    """`videofleet-worker fetch` as a process."""
+
+    def __init__(self, folder: Path, spec: WorkerSpec, hub: Any) -> None:
+        self.root = folder / "weights"
+        self.model = self.root / "tiny"
+        self.termination_log = folder / "termination.json"
+        self.hub = hub
+        self._spec = folder / "worker.json"
+        self._spec.write_text(spec.to_json())
+
+    def start(self, *arguments: str, model: Path | None = None, source: str = "", **env: str) -> Any:
+        command = [sys.executable, "-m", "videofleet_worker", "fetch", f"--spec={self._spec}"]
+        command += [f"--model={model or self.model}", f"--termination-log={self.termination_log}"]
+        command += [f"--source={source or 'hf://studio/tiny'}", f"--revision={COMMIT}", *arguments]
+        self.root.mkdir(exist_ok=True)
+        env = os.environ | {"HF_ENDPOINT": self.hub.url, "NO_PROXY": "*"} | env
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+
+    def __call__(self, *arguments: str, **keywords: Any) -> list[dict[str, Any]]:
+        """Fetches; the log's lines."""
+        process = self.start(*arguments, **keywords)
+        lines = process.communicate(timeout=90)[1].splitlines()
+        assert process.returncode == 0, lines
+        return [json.loads(line) for line in lines]
+
+    def refused(self, *arguments: str, **keywords: Any) -> dict[str, str]:
+        """Fetches in vain; the termination message."""
+        process = self.start(*arguments, **keywords)
+        log = process.communicate(timeout=90)[1]
+        assert process.returncode == 1, log
+        assert "Traceback" not in log
+        message: dict[str, str] = json.loads(self.termination_log.read_text())
+        return message
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, spec_with: Callable[..., WorkerSpec], hub: Any) -> Fetcher:
+    """The program, pointed at the hub."""
+    return Fetcher(tmp_path, spec_with(), hub)

@@ -1,0 +1,140 @@
+"""`videofleet-worker fetch`: brings one model to a volume, and says on the way how far it is.
+
+Runs as the init container of worker pods, or once as a Job. Progress goes to the log and, where a Redis is given, into
+the pod's beacon, so that the fleet's conditions show it; a fault also goes into the termination message. Exit code 0:
+the model is there and proven; 1: a fault. A fetch that was killed goes on where it was when it runs again.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from videofleet import logs
+from videofleet.beacons import WorkerState
+from videofleet.queue import JobQueue
+from videofleet.workerspec import WorkerSpec
+from videofleet_worker.beacon import say_farewell, shine
+from videofleet_worker.faults import Fault, write_termination_message
+from videofleet_worker.status import Status
+from videofleet_worker.tasks import end
+from videofleet_worker.weights.bucket import BucketSource
+from videofleet_worker.weights.cache import Entry
+from videofleet_worker.weights.fetch import Fetch
+from videofleet_worker.weights.source import Source
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """What one fetch is told."""
+
+    source: str
+    revision: str
+    secret: Path | None
+    model: Path
+    max_bytes: int | None
+    spec: WorkerSpec
+    redis_url_file: Path | None
+    installation: str
+    fleet_uid: str
+    worker: str
+    termination_log: Path
+
+    def open_source(self) -> Source:
+        """Raises: Fault."""
+        if self.source.startswith("hf://"):
+            from videofleet_worker.weights.hub import HubSource  # half a second that other sources need not spend
+
+            return HubSource.from_url(self.source, self.revision, self.secret)
+        return BucketSource.from_url(self.source, self.secret)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns: the exit code."""
+    settings = _parse(argv)
+    logs.configure()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every address
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: FetchSettings) -> int:
+    status = Status(settings.worker, settings.spec.revision)
+    async with contextlib.AsyncExitStack() as stack:
+        queue = await _queue(settings, stack)
+        shining = asyncio.create_task(shine(queue, settings.fleet_uid, status)) if queue else None
+        try:
+            await Fetch(
+                Entry(settings.model),
+                settings.open_source,
+                settings.spec.architecture,
+                _Teller(status),
+                max_bytes=settings.max_bytes,
+            ).run()
+        except Fault as fault:
+            status.fail(fault)
+            log.error("fault", extra={"reason": fault.reason, "fault": fault.message})
+            write_termination_message(settings.termination_log, fault)
+        finally:
+            if shining is not None:
+                await end(shining)
+        if queue and status.fault:
+            await say_farewell(queue, settings.fleet_uid, status)
+    return 1 if status.fault else 0
+
+
+async def _queue(settings: FetchSettings, stack: contextlib.AsyncExitStack) -> JobQueue | None:
+    if settings.redis_url_file is None:
+        return None
+    url = settings.redis_url_file.read_text().strip()
+    return await stack.enter_async_context(JobQueue.connect(url, settings.installation))
+
+
+class _Teller:
+    """Puts each word into the beacon, and now and then into the log."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self._logged_at = -LOG_EVERY_S
+
+    def __call__(self, what: str) -> None:
+        self._status.enter(WorkerState.LOADING, what)
+        if time.monotonic() - self._logged_at >= LOG_EVERY_S:
+            self._logged_at = time.monotonic()
+            log.info("fetch", extra={"detail": what})
+
+
+def _parse(argv: Sequence[str]) -> FetchSettings:
+    parser = argparse.ArgumentParser(
+        prog="videofleet-worker fetch", description="Brings a model's safetensors to a volume, checked and sealed."
+    )
+    parser.add_argument("--source", required=True, help="hf://ORG/NAME, s3://BUCKET/PATH or file:///PATH")
+    parser.add_argument("--revision", default="", help="commit of a hf:// source, 40 hex digits")
+    parser.add_argument("--secret", type=Path, help="folder with `token` (hf://) or obstore's options (s3://)")
+    parser.add_argument("--model", type=Path, required=True, help="folder to publish; its parent is the cache")
+    parser.add_argument("--max-bytes", type=int, help="of the whole cache; what was used least recently is evicted")
+    parser.add_argument("--spec", type=Path, required=True, help="worker.json of the revision")
+    parser.add_argument("--redis-url-file", type=Path, help="file that holds the URL of Redis; none: no beacon")
+    parser.add_argument("--installation", default="", help="prefix of all Redis keys")
+    parser.add_argument("--fleet-uid", default="", help="metadata.uid of the VideoGenerator")
+    parser.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"))
+    arguments = vars(parser.parse_args(argv))
+    if arguments["source"].startswith("hf://") and len(arguments["revision"]) != 40:
+        parser.error("a hf:// source needs --revision, the 40 hex digits of a commit")
+    spec_file = arguments.pop("spec")
+    try:
+        spec = WorkerSpec.model_validate_json(spec_file.read_bytes())
+    except (OSError, ValidationError) as error:
+        parser.error(f"--spec {spec_file}: {type(error).__name__}; it must be a worker.json of the operator")
+    return FetchSettings(**arguments, spec=spec, worker=os.environ.get("POD_NAME") or f"fetch-{os.getpid()}")
