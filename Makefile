@@ -10,11 +10,11 @@ help: ## Show this help
 venv: $(VENV)/installed ## Make .venv with everything pinned
 
 # torch comes first and by its exact version: a plain `torch` would pull gigabytes of CUDA.
-$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt pyproject.toml
+$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt requirements/axe.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt -r requirements/axe.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -67,6 +67,9 @@ bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
 	$(BIN)/python benchmarks/bench_devcluster.py
 
+bench-gpu: venv ## Full-size random models on this machine's GPU: speed, memory, share of the floor
+	$(BIN)/python benchmarks/gpu
+
 bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules
 	$(BIN)/python benchmarks/bench_rollout.py
 	$(BIN)/python benchmarks/bench_scaling.py
@@ -82,4 +85,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: bench-stages bench-media help venv model crds demo up down check format test bench bench-load bench-devcluster bench-operator lock clean bench-control
+.PHONY: help venv model crds demo up down check format test bench bench-control bench-devcluster bench-gpu bench-operator lock clean bench-stages bench-media bench-load

@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from videofleet_cli import development, intake, jobs, screen
+from videofleet_cli import batch, development, intake, jobs, screen
 from videofleet_cli.erase import erase
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.rollout import commands as rollout
@@ -29,6 +29,7 @@ app: Final = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False,
 app.command()(submit)
 app.command()(wait)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(batch.app, name="batch")
 app.add_typer(intake.app, name="intake")
 app.command()(erase)
 app.command()(status)

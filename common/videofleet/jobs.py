@@ -57,6 +57,13 @@ class ErrorCode(StrEnum):
         return self in (ErrorCode.NOT_FINITE, ErrorCode.OUTPUT_REJECTED)
 
 
+class Verdict(StrEnum):
+    """What the moderation hook said of a video."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
 class VideoRequest(Wire):
     """What a worker needs to make the video; nothing of it ever reaches a log."""
 
@@ -93,6 +100,7 @@ class VideoResult(Wire):
     store: str
     video_key: str
     thumbnail_key: str
+    spritesheet_key: str = ""  # older videos have none
     video_bytes: int
     tier: Tier  # as delivered
     fallback: str | None = None  # why that is lower than what was asked for
@@ -101,8 +109,7 @@ class VideoResult(Wire):
     attempt: int
     seconds_per_step: float  # mean over the denoising steps
     worker_seconds: float  # claim to commit
-    spritesheet_key: str | None = None
-    provenance_key: str | None = None  # where a fleet signs
+    provenance_key: str = ""  # where a fleet signs
     rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
 
 
@@ -143,6 +150,7 @@ class Job(Wire):
     fallback: str | None = None  # why
     cancel_requested: bool = False
     progress: Progress | None = None
+    verdict: Verdict | None = None  # None: nobody judged it yet
     cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None

@@ -10,6 +10,7 @@ VIDEO: Final = "video.mp4"
 THUMBNAIL: Final = "thumbnail.jpg"
 SPRITESHEET: Final = "spritesheet.jpg"
 PROVENANCE: Final = "provenance.json"
+SPRITES: Final = 4  # in a row, and rows
 
 
 def attempt_folder(prefix: str, job: str, attempt: int) -> str:
@@ -28,7 +29,7 @@ def thumbnail_key(prefix: str, job: str, attempt: int) -> str:
 
 
 def spritesheet_key(prefix: str, job: str, attempt: int) -> str:
-    """Beside the video too."""
+    """Beside the video: `SPRITES` × `SPRITES` frames, evenly over its length, row by row."""
     return f"{attempt_folder(prefix, job, attempt)}/{SPRITESHEET}"
 
 

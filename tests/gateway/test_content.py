@@ -68,7 +68,7 @@ async def test_a_sprite_sheet_lies_beside_the_video(http: aiohttp.ClientSession,
 
 async def test_refusals(gateway: Any, http: aiohttp.ClientSession, video: tuple[str, bytes]) -> None:
     path, _ = video
-    async with http.get(path, params={"variant": "subtitles"}) as response:
+    async with http.get(path, params={"variant": "audio"}) as response:
         assert (response.status, (await response.json())["error"]["param"]) == (422, "variant")
     async with http.post("/v1/videos", json={"prompt": "a car"}) as response:
         unfinished = (await response.json())["id"]

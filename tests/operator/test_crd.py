@@ -113,6 +113,18 @@ REFUSED = [
     ("idle GPUs", {"worker__gpus": 4, "worker__parallelism": {"cfg": 2}}, "parallelism.ulysses must be gpus"),
     ("three branches", {"worker__gpus": 3, "worker__parallelism": {"cfg": 3}}, "maximum of 2"),
     ("shards of one", {"worker__gpus": 1, "worker__parallelism": {"shardWeights": True}}, "needs ranks"),
+    (
+        "shards and offload",
+        {"worker__gpus": 2, "worker__parallelism": {"cfg": 2, "shardWeights": True}, "worker__offload": "model"},
+        "choose one",
+    ),
+    ("guidance", {"model__guidance": {"highNoise": "0.5"}}, "from 1 to 20"),
+    ("guidance above", {"model__guidance": {"highNoise": "20.1"}}, "from 1 to 20"),
+    (
+        "guidance of the expert that is not there",
+        {"model__architecture": "wan2.2-ti2v-5b", "model__guidance": {"lowNoise": "3"}},
+        "only wan2.2-t2v-a14b has",
+    ),
     ("heads", {"worker__gpus": 3, "worker__parallelism": {"ulysses": 3}}, "40 attention heads: 1, 2, 4, 5, 8"),
     (
         "tokens",
@@ -194,7 +206,7 @@ def test_schema_and_python_agree_on_any_value(path, value):
 def test_schema_and_python_agree_on_any_ladder(shapes, architecture, gpus, parallelism):
     tiers = [tier(f"t{i % 3}", 16 * w, 16 * h, f, s) for i, (w, h, f, s) in enumerate(shapes)]
     worker = {"gpus": gpus, "parallelism": parallelism}
-    document = manifest(tiers=tiers, model__architecture=architecture, worker=worker)
+    document = manifest(tiers=tiers, model__architecture=architecture, model__guidance={}, worker=worker)
     assert (refusals(document) == []) == parses(document["spec"]), refusals(document)
 
 

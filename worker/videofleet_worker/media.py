@@ -1,4 +1,4 @@
-"""Frames to files that a browser plays: H.264 in MP4, a JPEG, and a JPEG of many small pictures for a player's bar.
+"""Frames to files that a browser plays: H.264 in MP4, and two JPEGs.
 
 Invariant: a clip is read frame by frame, never held whole. Colours are BT.709, limited range, and tagged as such. The
 files say which job made them; prompts stay out of them. PyAV, numpy and Pillow are imported at first use, because a
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from videofleet.objects import SPRITES
 from videofleet_worker.protocol import FramesFile
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ BT709: Final = 1  # the code of that name in H.273 for primaries, transfer and m
 LIMITED_RANGE: Final = 1
 THUMBNAIL_WIDTH_PX: Final = 640
 SPRITE_WIDTH_PX: Final = 160
-SPRITE_COLUMNS: Final = 5
-SPRITE_MOST: Final = 25
 
 Look = Callable[["np.ndarray"], None]  # at a frame, or drawing on it
 
@@ -72,19 +71,21 @@ def write_thumbnail(frames: FramesFile, path: Path, *, mark: Look = untouched) -
 
 
 def write_spritesheet(frames: FramesFile, path: Path, *, mark: Look = untouched) -> None:
-    """Up to 25 frames at even distances, the first and the last among them, five a row, 160 pixels wide each."""
+    """Frames evenly over the clip as one JPEG, `SPRITES` × `SPRITES`, row by row; of a short clip some stand twice.
+
+    Example: 31 frames → frames 0, 2, 4, … 30 of the clip, each 160 pixels wide.
+    """
     from PIL import Image
 
-    count = min(SPRITE_MOST, frames.num_frames)
-    width = min(SPRITE_WIDTH_PX, frames.width)
-    height = round(frames.height * width / frames.width)
-    columns = min(SPRITE_COLUMNS, count)
-    sheet = Image.new("RGB", (columns * width, -(-count // columns) * height))
+    height = max(1, round(frames.height * SPRITE_WIDTH_PX / frames.width))
+    sheet = Image.new("RGB", (SPRITES * SPRITE_WIDTH_PX, SPRITES * height))
+    count = SPRITES * SPRITES
     for place in range(count):
-        pixels = _frame(frames, place * (frames.num_frames - 1) // max(1, count - 1))
+        pixels = _frame(frames, place * (frames.num_frames - 1) // (count - 1))
         mark(pixels)
-        picture = Image.fromarray(pixels).resize((width, height), reducing_gap=2.0)
-        sheet.paste(picture, (place % columns * width, place // columns * height))
+        image = Image.fromarray(pixels)
+        row, column = divmod(place, SPRITES)
+        sheet.paste(image.resize((SPRITE_WIDTH_PX, height)), (column * SPRITE_WIDTH_PX, row * height))
     sheet.save(path, "JPEG", quality=80)
 
 

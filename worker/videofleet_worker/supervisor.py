@@ -31,7 +31,7 @@ from videofleet_worker.finishing import Finishing
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.manifest import verify
 from videofleet_worker.media import write_video
-from videofleet_worker.memory import plan_memory
+from videofleet_worker.memory_plan import ModelSizes, largest, plan_memory
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
@@ -131,7 +131,8 @@ class Worker:
         await asyncio.to_thread(check_model_folder, model, spec.architecture)
         if not await self._unless_drained(self._verified(model)):
             return
-        self.metrics.device_memory.labels("predicted").set(plan_memory(model, spec).peak_bytes)
+        _, need = largest(plan_memory(ModelSizes.of(model), spec))
+        self.metrics.device_memory.labels("predicted").set(need.peak_bytes)
         store = await self._unless_drained(self._opened_store())
         if store is None:
             return

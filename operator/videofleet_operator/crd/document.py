@@ -126,8 +126,6 @@ def _bounds(node: dict[str, Any]) -> str:
         return "–"
     if "enum" in node:
         return " · ".join(f"`{value}`" for value in node["enum"])
-    if node.get("type") == "boolean":
-        return "`true` · `false`"
     low = node.get("minimum", node.get("minItems"))
     high = node.get("maximum", node.get("maxItems", node.get("maxProperties")))
     if low is not None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from videofleet.queue import Durability
 from videofleet.weights import folder_name
 from videofleet.wire import Wire
-from videofleet.workerspec import Parallelism, Warmup, WorkerSpec
+from videofleet.workerspec import Guidance, Parallelism, Warmup, WorkerSpec
 from videofleet_operator.crd.quantities import duration_s, quantity_bytes, ratio
 from videofleet_operator.crd.source import parse_source
 from videofleet_operator.crd.spec import REVISION_FIELDS, VideoGeneratorSpec
@@ -74,8 +74,12 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
             architecture=spec.model.architecture,
             dtype=spec.model.dtype,
             dtype_fallback=spec.model.dtype_fallback,
+            guidance=Guidance(
+                high_noise=_number(spec.model.guidance.high_noise), low_noise=_number(spec.model.guidance.low_noise)
+            ),
             gpus=worker.gpus,
             parallelism=Parallelism(**worker.parallelism.model_dump()),
+            offload=worker.offload,
             tiers=spec.resolved_tiers(),
             warmup=Warmup(
                 max_runs=spec.warmup.max_runs,
@@ -150,6 +154,10 @@ def config_map(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]:
 def _revision_metadata(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]:
     name = revision_name(fleet.name, revision.revision)
     return metadata(fleet, name, revision_labels(fleet.name, revision.revision))
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _plain(model: Any) -> dict[str, Any]:
