@@ -17,6 +17,7 @@ from videofleet_cli.scaling.top import top
 from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
+from videofleet_cli.verify import verify
 
 _HELP: Final = """Fleets of text-to-video workers on Kubernetes.
 
@@ -32,6 +33,7 @@ app.add_typer(batch.app, name="batch")
 app.add_typer(intake.app, name="intake")
 app.command()(erase)
 app.command()(status)
+app.command()(verify)
 app.command()(top)
 app.command("explain-scale")(explain_scale)
 app.command()(drain)

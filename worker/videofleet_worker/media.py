@@ -5,7 +5,7 @@ files say which job made them; prompts stay out of them. PyAV, numpy and Pillow 
 supervisor that waits for its model needs none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,8 +24,20 @@ THUMBNAIL_WIDTH_PX: Final = 640
 SPRITE_WIDTH_PX: Final = 160
 
 
-def write_video(frames: FramesFile, path: Path, *, title: str, comment: str) -> None:
-    """Encodes the clip; the index stands first (faststart), so playback begins before the download ends."""
+Look = Callable[["np.ndarray"], None]  # at a frame, or drawing on it
+
+
+def untouched(_: "np.ndarray") -> None:
+    """What is done to a frame unless somebody asks for more."""
+
+
+def write_video(
+    frames: FramesFile, path: Path, *, title: str, comment: str, see: Look = untouched, mark: Look = untouched
+) -> None:
+    """Encodes the clip; the index stands first (faststart), so playback begins before the download ends.
+
+    `see` looks at each frame as it was made; `mark` then draws on it.
+    """
     import av
     from av.video.reformatter import ColorRange, Colorspace
 
@@ -37,6 +49,8 @@ def write_video(frames: FramesFile, path: Path, *, title: str, comment: str) -> 
         codec.color_primaries = codec.color_trc = codec.colorspace = BT709
         codec.color_range = LIMITED_RANGE
         for index, pixels in enumerate(read_frames(frames)):
+            see(pixels)
+            mark(pixels)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
@@ -45,17 +59,19 @@ def write_video(frames: FramesFile, path: Path, *, title: str, comment: str) -> 
         container.mux(stream.encode(None))
 
 
-def write_thumbnail(frames: FramesFile, path: Path) -> None:
+def write_thumbnail(frames: FramesFile, path: Path, *, mark: Look = untouched) -> None:
     """The middle frame as JPEG, at most 640 pixels wide."""
     from PIL import Image
 
-    image = Image.fromarray(_frame(frames, frames.num_frames // 2))
+    pixels = _frame(frames, frames.num_frames // 2)
+    mark(pixels)
+    image = Image.fromarray(pixels)
     if image.width > THUMBNAIL_WIDTH_PX:
         image = image.resize((THUMBNAIL_WIDTH_PX, round(image.height * THUMBNAIL_WIDTH_PX / image.width)))
     image.save(path, "JPEG", quality=85)
 
 
-def write_spritesheet(frames: FramesFile, path: Path) -> None:
+def write_spritesheet(frames: FramesFile, path: Path, *, mark: Look = untouched) -> None:
     """Frames evenly over the clip as one JPEG, `SPRITES` × `SPRITES`, row by row; of a short clip some stand twice.
 
     Example: 31 frames → frames 0, 2, 4, … 30 of the clip, each 160 pixels wide.
@@ -66,9 +82,11 @@ def write_spritesheet(frames: FramesFile, path: Path) -> None:
     sheet = Image.new("RGB", (SPRITES * SPRITE_WIDTH_PX, SPRITES * height))
     count = SPRITES * SPRITES
     for place in range(count):
-        image = Image.fromarray(_frame(frames, place * (frames.num_frames - 1) // (count - 1)))
+        pixels = _frame(frames, place * (frames.num_frames - 1) // (count - 1))
+        mark(pixels)
+        picture = Image.fromarray(pixels).resize((SPRITE_WIDTH_PX, height), reducing_gap=2.0)
         row, column = divmod(place, SPRITES)
-        sheet.paste(image.resize((SPRITE_WIDTH_PX, height)), (column * SPRITE_WIDTH_PX, row * height))
+        sheet.paste(picture, (column * SPRITE_WIDTH_PX, row * height))
     sheet.save(path, "JPEG", quality=80)
 
 

@@ -8,7 +8,7 @@ _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "
 _VARIANT: Final = {
     "name": "variant",
     "in": "query",
-    "schema": {"enum": ["video", "thumbnail", "spritesheet"], "default": "video"},
+    "schema": {"enum": ["video", "thumbnail", "spritesheet", "provenance"], "default": "video"},
 }
 _PURGE: Final = {
     "name": "purge",
