@@ -5,6 +5,7 @@ Secrets.
 """
 
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field
 
@@ -28,12 +29,23 @@ class Offload(StrEnum):
     GROUP = "group"  # also the blocks of an expert do
 
 
+class DtypeFallback(StrEnum):
+    """What to load again in when the experts' dtype does not hold the model."""
+
+    BFLOAT16 = "bfloat16"
+    NONE = "none"
+
+
+LOADING_TIMEOUT_S: Final = 3600
+
+
 class Warmup(Wire):
     """When a tier counts as warm: seconds per step of two runs in a row agree."""
 
     max_runs: int
     stable_within: float  # ratio, 0.05 = 5 %
     timeout_s: float
+    loading_timeout_s: float = Field(default=LOADING_TIMEOUT_S, exclude_if=lambda value: value == LOADING_TIMEOUT_S)
 
 
 class Guidance(Wire):
@@ -71,9 +83,13 @@ class WorkerSpec(Wire):
     architecture: Architecture
     dtype: Dtype
     guidance: Guidance = Field(default=Guidance(), exclude_if=_is_default)
+    dtype_fallback: DtypeFallback = Field(
+        default=DtypeFallback.BFLOAT16, exclude_if=lambda value: value == DtypeFallback.BFLOAT16
+    )
     gpus: int  # 0: CPU
     parallelism: Parallelism = Field(default=Parallelism(), exclude_if=_is_default)
     offload: Offload = Field(default=Offload.NONE, exclude_if=_is_default)
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to
+    watermark: str | None = None  # line of text in every frame

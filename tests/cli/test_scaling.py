@@ -184,7 +184,7 @@ async def test_a_node_is_cordoned_and_emptied_as_budgets_allow(api: ApiServer, s
     assert done.code == 0, done.err
     assert api.cordoned == ["gpu-1"]
     assert sorted(api.evicted) == ["w-1", "w-2"]
-    assert "gpu-1 is empty of workers: 2 left" in done.out
+    assert "gpu-1 is empty; workers that have gone: 2" in done.out
 
 
 async def test_a_worker_is_drained_alone(api: ApiServer, start: Start) -> None:

@@ -60,6 +60,8 @@ def test_the_hash_is_the_same_in_every_release():
         ({"warmup": {"maxRuns": 5}}, True),
         ({"output": {"store": "disk"}}, True),
         ({"output": {"store": "videos", "prefix": "x", "retention": "1h", "cache": "fleet"}}, False),
+        ({"output": {"store": "videos", "watermark": "made with AI"}}, True),
+        ({"output": {"store": "videos", "signingSecret": "signing"}}, True),
         ({"queue": {"maxDepth": 1, "batchMaxWait": "5m", "weights": {"studio": 3}}}, False),
         ({"access": {"tenants": ["a"]}}, False),
         ({"scaling": {"minReplicas": 7}}, False),
@@ -96,6 +98,13 @@ def test_arguments_of_a_worker_with_a_secret_store():
         "--grace-period-s=1800",
         "--termination-log=/dev/termination-log",
     ]
+
+
+def test_a_fleet_that_signs_mounts_its_key():
+    pod = pod_of(output={"store": "videos", "signingSecret": "signing"})
+    assert "--signing-key=/etc/videofleet/signing/ed25519.pem" in pod["containers"][0]["args"]
+    assert {"name": "signing", "secret": {"secretName": "signing"}} in pod["volumes"]
+    assert "signing" not in json.dumps(pod_of())
 
 
 def test_only_a_durability_that_is_not_the_default_is_an_argument():

@@ -56,6 +56,8 @@ def test_a_good_canary_goes_step_by_step_and_is_promoted_without_a_restart(clust
     assert workers(cluster) == {new: 4}
     assert pods <= set(cluster.pods), "promotion restarts nothing"
     assert (cluster.stable, cluster.rollout["phase"]) == (new, "Settled")
+    told = [event for event in cluster.events if event.startswith(("Canary", "RevisionStable"))]
+    assert told[1:] == ["CanaryAtStep", "CanaryAtStep", "CanaryPromoted", "RevisionStable"]
     assert cluster.condition("Degraded")[0] == "False"
 
 

@@ -24,7 +24,7 @@ def main() -> None:
         case ["fetch"]:
             from videofleet_worker.weights import command
 
-            raise SystemExit(command.main(sys.argv[2:]))
+            command.main(sys.argv[2:])
     from videofleet_worker.supervisor import run
 
     raise SystemExit(run())

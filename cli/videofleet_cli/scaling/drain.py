@@ -38,7 +38,7 @@ async def _drain(kubeconfig: Path | None, target: str, namespace: str | None, ti
             pods = await _workers(cluster, target, namespace or cluster.namespace)
             deadline = time.monotonic() + timeout_s
             await asyncio.gather(*(_empty(cluster, pod, deadline) for pod in pods))
-    screen.out.print(f"{target} is empty of workers: {len(pods)} left", markup=False)
+    screen.out.print(f"{target} is empty; workers that have gone: {len(pods)}", markup=False)
 
 
 async def _workers(cluster: Cluster, target: str, namespace: str) -> list[Object]:

@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon
 from videofleet.jobs import Claim, ErrorCode, Job, JobState, NewJob, Outcomes, Progress, QueueStats, VideoResult
 from videofleet.policy import FleetPolicy
 from videofleet.queue import durability, keys, records
+from videofleet.queue.batches import Batches
 from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
@@ -36,6 +37,7 @@ from videofleet.queue.opinions import Opinions
 from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
 from videofleet.queue.signing import SigningKeys
+from videofleet.queue.verdicts import Verdicts
 
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
@@ -77,11 +79,13 @@ class JobQueue:
         self._redis = connection.redis
         self._installation = installation
         self.outbox = Outbox(connection, installation)
+        self.batches = Batches(connection, installation)
         self.cache = ResultCache(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
         self.opinions = Opinions(connection, installation)
         self.signing = SigningKeys(connection, installation)
+        self.verdicts = Verdicts(connection, installation)
 
     @classmethod
     def connect(cls, url: str, installation: str, durability: Durability = Durability.AOF) -> Self:
@@ -193,7 +197,9 @@ class JobQueue:
                 raise FleetClosed("the VideoGenerator was deleted")
             case "conflict":
                 raise IdempotencyConflict("this Idempotency-Key was used with a different request")
-        return Submitted(job=await self.get(rest[0]), created=verdict == "created")
+        if verdict == "created":
+            return Submitted(job=records.queued(job), created=True)
+        return Submitted(job=await self.get(rest[0]), created=False)
 
     async def get(self, job_id: str) -> Job:
         """Raises: JobNotFound."""
@@ -294,7 +300,9 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        return JobState(await self._owned("succeed", claim, result.to_json(), result.seconds_per_step))
+        return JobState(
+            await self._owned("succeed", claim, result.to_json(), result.seconds_per_step, len(result.rejected))
+        )
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
         """Ends the attempt: back to queued, after a pause, while attempts are left and `retry`, else failed or dead.

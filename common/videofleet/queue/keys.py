@@ -11,6 +11,36 @@ def tenant_prefix(installation: str, name: str) -> str:
     return f"vf:{{{installation}/tenant/{name}}}"
 
 
+def installation_prefix(installation: str) -> str:
+    """Prefix and hash tag of what belongs to no fleet."""
+    return f"vf:{{{installation}}}"
+
+
+def open_batches(installation: str) -> str:
+    """Sorted set of batches that have work left, `<tenant> <id>` by the time of the next look."""
+    return f"{installation_prefix(installation)}:batches"
+
+
+def batches(tenant: str) -> str:
+    """Sorted set of a tenant's batches by id, which is by time. `tenant`: its prefix."""
+    return f"{tenant}:batches"
+
+
+def batch(tenant: str, batch_id: str) -> str:
+    """Hash of one batch."""
+    return f"{tenant}:batch:{batch_id}"
+
+
+def batch_lines(tenant: str, batch_id: str) -> str:
+    """List of a batch's lines, JSON."""
+    return f"{tenant}:batch:{batch_id}:lines"
+
+
+def tenant_fleets(installation: str, name: str) -> str:
+    """Set of the fleets where a tenant with limits has jobs."""
+    return f"{tenant_prefix(installation, name)}:fleets"
+
+
 def fleet_index(installation: str) -> str:
     """Hash of all fleets: UID → namespace/name."""
     return f"vf:{{{installation}}}:fleets"

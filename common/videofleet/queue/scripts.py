@@ -40,6 +40,7 @@ NAMES: Final = (
     "owe",
     "remember",
     "rate",
+    "judge",
     "close",
     "stats",
     "ahead",
@@ -47,6 +48,9 @@ NAMES: Final = (
     "take_notices",
     "settle_notice",
     "outbox_depth",
+    "batch_create",
+    "batch_commit",
+    "batch_take",
     "put_beacon",
     "beacons",
 )

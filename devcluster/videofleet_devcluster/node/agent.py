@@ -26,7 +26,7 @@ from videofleet_devcluster.processes import Processes, until_signalled
 _INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "USER")
 _SHUTDOWN_GRACE_S: Final = 3.0
 _RETRY_S: Final = 1.0
-_REFERENCES: Final = (kinds.SECRETS, kinds.CONFIG_MAPS, kinds.CLAIMS, kinds.VOLUMES, kinds.NODES)
+_REFERENCES: Final = (kinds.SECRETS, kinds.CONFIG_MAPS, kinds.CLAIMS, kinds.VOLUMES)
 
 
 class Node:

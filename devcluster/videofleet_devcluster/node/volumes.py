@@ -7,8 +7,8 @@ when their content changed. What is missing is a MountError in the kubelet's wor
 from pathlib import Path
 
 from videofleet_devcluster.client import CLAIMS, CONFIG_MAPS, SECRETS, VOLUMES, Resource
-from videofleet_devcluster.node.environment import ConfigError, Find, data_of, field_of
-from videofleet_devcluster.objects import Object, annotations_of, key_of, labels_of
+from videofleet_devcluster.node.environment import ConfigError, Find, data_of
+from videofleet_devcluster.objects import Object, key_of
 
 Contents = dict[str, bytes]
 
@@ -58,8 +58,6 @@ def _part(source: Object, pod: Object, find: Find, token: str) -> Contents | Non
     for name, kind in (("secret", SECRETS), ("configMap", CONFIG_MAPS)):
         if name in source:
             return _picked(kind, source[name], data_of(kind, source[name], key_of(pod)[0], find) or {})
-    if "downwardAPI" in source:
-        return {item["path"]: _downward(item, pod).encode() for item in source["downwardAPI"].get("items") or []}
     if "serviceAccountToken" in source:
         return {source["serviceAccountToken"]["path"]: token.encode()}
     return None
@@ -73,16 +71,6 @@ def _picked(kind: Resource, reference: Object, data: Contents) -> Contents:
     if missing and not reference.get("optional"):
         raise ConfigError(f"references non-existent {kind.kind.lower()} key: {missing[0]}")
     return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
-
-
-def _downward(item: Object, pod: Object) -> str:
-    path = item.get("fieldRef", {}).get("fieldPath", "")
-    if not path:
-        raise ConfigError(f"downwardAPI {item['path']}: only fieldRef is supported by this node")
-    if path in ("metadata.labels", "metadata.annotations"):
-        values = labels_of(pod) if path.endswith("labels") else annotations_of(pod)
-        return "\n".join(f'{name}="{value}"' for name, value in sorted(values.items()))
-    return field_of(pod, path)
 
 
 def _host_folder(host_path: Object) -> Path:

@@ -119,7 +119,7 @@ def _verdict(names: list[str], state: FallbackState, *, off: bool = False) -> Ve
     whose = _whose(rung.priorities)
     lasts = duration((state.until_s or 0) - (state.moved_s or 0))
     message = (
-        f"{rung.share_permille // 10} % of the {whose} jobs that allow it get {names[rung.tier]}, because otherwise"
+        f"{rung.share_permille // 10} % of the {whose}jobs that allow it get {names[rung.tier]}, because otherwise"
         f" they would wait for longer than spec.scaling.targetWait; full quality was expected back {lasts} after that"
         f" was decided, at {_when(state.until_s)}."
     )
@@ -127,7 +127,8 @@ def _verdict(names: list[str], state: FallbackState, *, off: bool = False) -> Ve
 
 
 def _whose(priorities: tuple[Priority, ...]) -> str:
-    return "" if len(priorities) == len(LAST_TO_FIRST) else " and ".join(priorities)
+    """Which jobs, with a blank behind it; nothing when it is all of them."""
+    return "" if len(priorities) == len(LAST_TO_FIRST) else " and ".join(priorities) + " "
 
 
 def _when(seconds: float | None) -> str | None:

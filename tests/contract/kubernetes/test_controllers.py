@@ -314,6 +314,7 @@ async def test_a_budget_allows_what_it_can_spare(given, when, then, kubelet):
         return (await when.creates(f"pods/{name}/eviction", body)).status
 
     assert [await evict(name) for name in names[:2]] == [201, 429]
+    await then.eventually_is("poddisruptionbudgets/b", lambda b: not b.state.get("disruptedPods"))
     await kubelet.reports(names[1], ready=False, phase="Failed")
     assert await evict(names[1]) == 201, "a pod that has ended is no loss"
 

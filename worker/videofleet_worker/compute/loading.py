@@ -7,6 +7,7 @@ Invariant: every tensor of the pipeline came from a file of this folder.
 
 import json
 import logging
+import mmap
 from pathlib import Path
 
 import torch
@@ -44,6 +45,8 @@ def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
             pipe.register_modules(**{name: _placed_expert(model / name, spec, group)})
         if spec.offload is not Offload.NONE:
             take_turns(pipe, group.device, spec.offload)
+        if group.device.type == "cpu" and not spec.parallelism.shard_weights:
+            _touch_pages(pipe)
     except torch.OutOfMemoryError as error:
         raise out_of_memory() from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -130,9 +133,17 @@ def _refuse_missing_tensors(pipe: WanPipeline) -> None:
 
 def _refuse_missing(name: str, component: torch.nn.Module) -> None:
     """diffusers only warns of a tensor that no file has, and leaves it on the meta device."""
-    for tensor, parameter in component.named_parameters():
+    for tensor, parameter in (*component.named_parameters(), *component.named_buffers()):
         if parameter.is_meta:
             raise ValueError(f"{name} lacks {tensor}")
+
+
+def _touch_pages(pipe: WanPipeline) -> None:
+    """On a CPU weights are mapped, not read: loaded means resident only once each page was asked for."""
+    for component in pipe.components.values():
+        if isinstance(component, torch.nn.Module):
+            for parameter in component.parameters():
+                parameter.detach().flatten()[:: mmap.PAGESIZE // parameter.element_size()].sum()
 
 
 def _first_line(error: Exception) -> str:
