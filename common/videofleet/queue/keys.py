@@ -11,6 +11,11 @@ def tenant_prefix(installation: str, name: str) -> str:
     return f"vf:{{{installation}/tenant/{name}}}"
 
 
+def tenant_fleets(installation: str, name: str) -> str:
+    """Set of the fleets in which a tenant may have jobs; while it is empty, all are looked at."""
+    return f"{tenant_prefix(installation, name)}:fleets"
+
+
 def fleet_index(installation: str) -> str:
     """Hash of all fleets: UID → namespace/name."""
     return f"vf:{{{installation}}}:fleets"

@@ -64,6 +64,7 @@ class Leaving:
     async def forget_tenant(self, fleet_uid: str, tenant: str) -> None:
         """Nothing of a tenant without jobs stays in the fleet."""
         await self._run("forget_tenant", fleet_uid, tenant)
+        await answer(self._connection.redis.delete(keys.tenant_fleets(self._installation, tenant)))
 
     async def gone(self, job_ids: list[str]) -> set[str]:
         """Those of the ids that no record has."""
