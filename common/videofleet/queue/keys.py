@@ -71,6 +71,11 @@ def outcomes(prefix: str) -> str:
     return f"{prefix}:outcomes"
 
 
+def idempotency(prefix: str, tenant_name: str, digest: str) -> str:
+    """Hash of the job that an Idempotency-Key made in one fleet."""
+    return f"{prefix}:idem:{tenant_name}:{digest}"
+
+
 def policy(prefix: str) -> str:
     """The published policy, JSON."""
     return f"{prefix}:policy"
