@@ -148,7 +148,7 @@ async def test_a_dead_workers_job_is_claimed_again_and_the_zombie_is_refused(
 async def test_attempts_are_bounded(fleet: JobQueue, short_lease: None) -> None:
     job_id = (await fleet.submit(new_job())).job.id
     for _ in range(3):
-        await claim(fleet)
+        await fleet.beat(await claim(fleet), DENOISING)
         await reaped(fleet)
     dead = await fleet.get(job_id)
     assert (dead.state, dead.error_code) == (JobState.DEAD, ErrorCode.ATTEMPTS_EXHAUSTED)

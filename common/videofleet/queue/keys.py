@@ -37,7 +37,7 @@ def batch_lines(tenant: str, batch_id: str) -> str:
 
 
 def tenant_fleets(installation: str, name: str) -> str:
-    """Set of the fleets where a tenant with limits has jobs."""
+    """Set of the fleets in which a tenant may have jobs; while it is empty, all are looked at."""
     return f"{tenant_prefix(installation, name)}:fleets"
 
 
