@@ -52,6 +52,11 @@ test: venv model ## The whole suite
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+bench-queue: venv ## The queue beside arq, taskiq and rq on the same Redis
+	test -d build/venv-bench-queue || $(BIN)/python -m venv build/venv-bench-queue
+	build/venv-bench-queue/bin/python -m pip install --quiet -r requirements/bench-queue.txt
+	$(BIN)/python benchmarks/bench_queue.py --rivals build/venv-bench-queue/bin/python
+
 bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 	$(BIN)/python benchmarks/bench_operator.py
 
@@ -69,4 +74,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-operator lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-queue bench-operator lock clean
