@@ -10,11 +10,11 @@ help: ## Show this help
 venv: $(VENV)/installed ## Make .venv with everything pinned
 
 # torch comes first and by its exact version: a plain `torch` would pull gigabytes of CUDA.
-$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt pyproject.toml
+$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt requirements/axe.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt -r requirements/axe.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -57,11 +57,31 @@ bench-queue: venv ## The queue beside arq, taskiq and rq on the same Redis
 	build/venv-bench-queue/bin/python -m pip install --quiet -r requirements/bench-queue.txt
 	$(BIN)/python benchmarks/bench_queue.py --rivals build/venv-bench-queue/bin/python
 
+bench-stages: venv model ## One worker over 500 jobs: start, memory, what runs beside what
+	$(BIN)/python benchmarks/bench_stages.py
+
+bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, encoding
+	$(BIN)/python benchmarks/bench_media.py
+
+bench-load: venv model ## Weights: cold pull, after a kill, second start, flipped byte
+	$(BIN)/python benchmarks/bench_load.py
+
+bench-gateway: venv ## Submissions a second through HTTP, their latency, fairness
+	$(BIN)/python benchmarks/bench_gateway.py
+
 bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 	$(BIN)/python benchmarks/bench_operator.py
 
 bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
 	$(BIN)/python benchmarks/bench_devcluster.py
+
+bench-gpu: venv ## Full-size random models on this machine's GPU: speed, memory, share of the floor
+	$(BIN)/python benchmarks/gpu
+
+bench-control: venv ## How rollouts are judged and how fleets are scaled, simulated beside other rules (TRACE=file.csv)
+	$(BIN)/python benchmarks/bench_rollout.py
+	$(BIN)/python benchmarks/bench_abort.py
+	$(BIN)/python benchmarks/bench_scaling.py $(if $(TRACE),--trace $(TRACE))
 
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
@@ -74,4 +94,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-devcluster bench-queue bench-operator lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-stages bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean

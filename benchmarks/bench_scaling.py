@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from videofleet_cli.simulator.baselines import Keda
-from videofleet_cli.simulator.engine import Fleet, World
-from videofleet_cli.simulator.figures import Figures, figures
+from videofleet_cli.simulator.engine import Account, Fleet, World
+from videofleet_cli.simulator.figures import Figures, figures, percentile
 from videofleet_cli.simulator.lineup import Scene, clairvoyant, ours, run
 from videofleet_cli.simulator.orders import Orders, View
 from videofleet_cli.simulator.ours import VideoFleet
@@ -30,7 +30,7 @@ WORKERS, COLD_START_S, TARGET_WAIT_S = 8, 180.0, 120.0
 LAST_TUNING_DAY, FIRST_JUDGED_DAY = "2024-11-23", "2024-11-24"
 KEDA_POINTS = (0.5, 1.0, 2.0)
 KEDA_CURVE = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0)
-KNOBS = tuple(itertools.product((60, 120, 240, 480), (30, 60, 120, 300, 600), (60, 300, 900, 1800)))
+KNOBS = tuple(itertools.product((60, 120, 240, 480), (60, 120, 300), (60, 900, 1800)))  # targetWait, down, to zero; s
 console = Console(width=150)
 
 
@@ -131,14 +131,22 @@ def surge() -> dict[str, Any]:
         jobs = steady([(7200, 2.0), (600, 10.0), (7200, 2.0)], seed=5)
         set_up = scene(jobs)
         account = Fleet(jobs, set_up.world, ours(set_up, with_fallback=with_fallback, name="")).run()
-        late = [ran.job.at_s for ran in account.ran if ran.wait_s > TARGET_WAIT_S and ran.job.at_s >= 7200]
         rows["with fallback" if with_fallback else "without"] = {
             "accepted": len(jobs),
             "delivered": len({id(ran.job) for ran in account.ran}),
-            "last_late_arrival_after_surge_began_s": max(late, default=7200.0) - 7200,
-            "allowed_s": 600 + COLD_START_S + 300,
+            "restored_after_surge_s": restored_s(account, 7200, 7800),
+            "allowed_s": COLD_START_S + 300,
         }
     return rows
+
+
+def restored_s(account: Account, began_s: int, ended_s: int) -> float:
+    """Seconds from the end of the surge until nine and a half of ten jobs of five minutes waited under target again."""
+    for start_s in range(began_s, ended_s + 7200, 30):
+        waits = sorted(ran.wait_s for ran in account.ran if start_s <= ran.job.at_s < start_s + 300)
+        if start_s >= began_s + 60 and percentile(waits, 95) <= TARGET_WAIT_S:
+            return start_s - ended_s
+    return float("inf")
 
 
 class Churn(VideoFleet):

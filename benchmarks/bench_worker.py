@@ -101,7 +101,7 @@ def main() -> None:
         begun = time.perf_counter()
         pipe = load(options.model, SPEC)
         results = {"load": time.perf_counter() - begun}
-        results["warm-up"] = seconds(lambda: warm_tier(pipe, TIER, SPEC.warmup, Path(folder), lambda _: None))
+        results["warm-up"] = seconds(lambda: warm_tier(pipe, TIER, SPEC, Path(folder), lambda _: None))
         results |= measure(pipe, options.jobs, Path(folder))
     baseline = results["WanPipeline.__call__"]
     report = {"bench": "worker", "jobs": options.jobs, "torch": torch.__version__, "seconds": results}

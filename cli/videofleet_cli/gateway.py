@@ -101,6 +101,25 @@ class Gateway:
         """Queues a dead job again."""
         return await self._json("POST", f"v1/videos/{job}/replay")
 
+    async def create_batch(self, lines: bytes, idempotency_key: str) -> dict[str, Any]:
+        """Hands in a batch of JSON Lines."""
+        headers = {"Idempotency-Key": idempotency_key, "Content-Type": "application/jsonl"}
+        return await self._json("POST", "v1/batches", data=lines, headers=headers)
+
+    async def batch(self, batch: str) -> dict[str, Any]:
+        """The batch as it stands."""
+        return await self._json("GET", f"v1/batches/{batch}")
+
+    async def batch_results(self, batch: str) -> str:
+        """A line of JSON for each line that was handed in."""
+
+        async def ask() -> str:
+            async with self._session.get(f"v1/batches/{batch}/results") as reply:
+                await _check(reply)
+                return await reply.text()
+
+        return await self._patiently(ask)
+
     async def delete(self, job: str) -> dict[str, Any]:
         """Removes a finished job, or cancels one that is not."""
         return await self._json("DELETE", f"v1/videos/{job}")

@@ -7,13 +7,17 @@ from typing import Final
 
 import typer
 
-from videofleet_cli import development, intake, jobs, screen
+from videofleet_cli import batch, development, intake, jobs, screen
 from videofleet_cli.erase import erase
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.rollout import commands as rollout
+from videofleet_cli.scaling.drain import drain
+from videofleet_cli.scaling.explain import explain_scale
+from videofleet_cli.scaling.top import top
 from videofleet_cli.simulator.command import simulate
 from videofleet_cli.status import status
 from videofleet_cli.submit import submit, wait
+from videofleet_cli.verify import verify
 
 _HELP: Final = """Fleets of text-to-video workers on Kubernetes.
 
@@ -25,9 +29,14 @@ app: Final = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False,
 app.command()(submit)
 app.command()(wait)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(batch.app, name="batch")
 app.add_typer(intake.app, name="intake")
 app.command()(erase)
 app.command()(status)
+app.command()(verify)
+app.command()(top)
+app.command("explain-scale")(explain_scale)
+app.command()(drain)
 app.command()(simulate)
 app.add_typer(rollout.app, name="rollout")
 development.mount(app)

@@ -19,6 +19,7 @@ Kubeconfig = Annotated[
     Path | None,
     typer.Option("--kubeconfig", envvar="KUBECONFIG", metavar="FILE", help="Cluster to ask; as kubectl does if unset."),
 ]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="The context's if unset.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for programs.")]
 Timeout = Annotated[
     float | None, typer.Option(min=1, metavar="SECONDS", help="Stop waiting after that long; the job goes on.")

@@ -26,8 +26,10 @@ class WorkerFault(StrEnum):
     MODEL_CORRUPT = "ModelCorrupt"  # truncated, wrong shape, missing tensor
     MODEL_MISMATCH = "ModelMismatch"  # not of spec.model.architecture
     NOT_FINITE = "NotFinite"  # NaN or infinity while warming up: this dtype does not hold this model
+    LOADING_TIMEOUT = "LoadingTimeout"
     WARMUP_TIMEOUT = "WarmupTimeout"
     OUT_OF_MEMORY = "OutOfMemory"
+    SIGNING_KEY_INVALID = "SigningKeyInvalid"
     STORE_UNREACHABLE = "StoreUnreachable"
     WEIGHTS_DISK = "WeightsDiskFull"  # the volume for weights is full, not writable, or knows no locks
     COMPUTE_CRASHED = "ComputeCrashed"
@@ -52,6 +54,7 @@ class WorkerBeacon(Wire):
     detail: str = ""  # for people: "warming 720p, run 2 of at most 4"
     reason: WorkerFault | None = None
     message: str = ""  # what was wrong and what to do
+    note: str = ""  # what people should know though it serves: another dtype than asked for
     warmed: tuple[TierTiming, ...] = ()
     job: str | None = None
     at_ms: int = 0

@@ -49,11 +49,19 @@ class ErrorCode(StrEnum):
     PAYLOAD_UNKNOWN = "payload_unknown"  # damaged, or of a newer version than the worker that claimed it
     GENERATION_FAILED = "generation_failed"  # the pipeline raised
     NOT_FINITE = "not_finite"  # NaN or infinity in latents or frames
+    OUTPUT_REJECTED = "output_rejected"  # clip after clip was black, flat, frozen or not finite
 
     @property
     def is_rejection(self) -> bool:
         """Whether a video was made and the output gate refused it."""
-        return self is ErrorCode.NOT_FINITE
+        return self in (ErrorCode.NOT_FINITE, ErrorCode.OUTPUT_REJECTED)
+
+
+class Verdict(StrEnum):
+    """What the moderation hook said of a video."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
 
 
 class VideoRequest(Wire):
@@ -92,6 +100,7 @@ class VideoResult(Wire):
     store: str
     video_key: str
     thumbnail_key: str
+    spritesheet_key: str = ""  # older videos have none
     video_bytes: int
     tier: Tier  # as delivered
     fallback: str | None = None  # why that is lower than what was asked for
@@ -100,6 +109,8 @@ class VideoResult(Wire):
     attempt: int
     seconds_per_step: float  # mean over the denoising steps
     worker_seconds: float  # claim to commit
+    provenance_key: str = ""  # where a fleet signs
+    rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
 
 
 class NoticeState(StrEnum):
@@ -139,6 +150,7 @@ class Job(Wire):
     fallback: str | None = None  # why
     cancel_requested: bool = False
     progress: Progress | None = None
+    verdict: Verdict | None = None  # None: nobody judged it yet
     cached: bool = False  # an earlier video was reused, no worker had it
     result: VideoResult | None = None
     error_code: str | None = None
@@ -224,7 +236,7 @@ class Outcomes(Wire):
     step_s: float = 0.0  # sum of their seconds per step
     attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
     attempt_failures: int = 0  # of those: failed, or their worker was lost
-    rejected: int = 0  # of those: the output gate refused the video
+    rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed
     paced: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.slow_above_s`
     slow: int = 0  # of those: slower
     worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

@@ -8,6 +8,9 @@ from typing import Final
 
 VIDEO: Final = "video.mp4"
 THUMBNAIL: Final = "thumbnail.jpg"
+SPRITESHEET: Final = "spritesheet.jpg"
+SPRITES: Final = 4  # in a row, and rows
+PROVENANCE: Final = "provenance.json"
 
 
 def attempt_folder(prefix: str, job: str, attempt: int) -> str:
@@ -23,6 +26,16 @@ def video_key(prefix: str, job: str, attempt: int) -> str:
 def thumbnail_key(prefix: str, job: str, attempt: int) -> str:
     """Beside the video."""
     return f"{attempt_folder(prefix, job, attempt)}/{THUMBNAIL}"
+
+
+def spritesheet_key(prefix: str, job: str, attempt: int) -> str:
+    """Beside the video: `SPRITES` × `SPRITES` frames, evenly over its length, row by row."""
+    return f"{attempt_folder(prefix, job, attempt)}/{SPRITESHEET}"
+
+
+def provenance_key(prefix: str, job: str, attempt: int) -> str:
+    """Beside the video, where a fleet signs."""
+    return f"{attempt_folder(prefix, job, attempt)}/{PROVENANCE}"
 
 
 def checkpoint_folder(prefix: str, job: str) -> str:

@@ -5,6 +5,7 @@ Secrets.
 """
 
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field
 
@@ -20,12 +21,38 @@ class Dtype(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Offload(StrEnum):
+    """What of the weights waits in host memory until its turn."""
+
+    NONE = "none"
+    MODEL = "model"  # text encoder, each expert and VAE take turns
+    GROUP = "group"  # also the blocks of an expert do
+
+
+class DtypeFallback(StrEnum):
+    """What to load again in when the experts' dtype does not hold the model."""
+
+    BFLOAT16 = "bfloat16"
+    NONE = "none"
+
+
+LOADING_TIMEOUT_S: Final = 3600
+
+
 class Warmup(Wire):
     """When a tier counts as warm: seconds per step of two runs in a row agree."""
 
     max_runs: int
     stable_within: float  # ratio, 0.05 = 5 %
     timeout_s: float
+    loading_timeout_s: float = Field(default=LOADING_TIMEOUT_S, exclude_if=lambda value: value == LOADING_TIMEOUT_S)
+
+
+class Guidance(Wire):
+    """What a request that says nothing gets; None: the pipeline's default, and for low noise as for high noise."""
+
+    high_noise: float | None = None
+    low_noise: float | None = None
 
 
 class Parallelism(Wire):
@@ -41,9 +68,8 @@ class Parallelism(Wire):
         return self.cfg * self.ulysses
 
 
-def is_default(value: Wire) -> bool:
-    """Whether a section is what it is when not given; it is not written then."""
-    return value == type(value)()
+def _is_default(value: object) -> bool:
+    return value in (Guidance(), Parallelism(), Offload.NONE)
 
 
 class WorkerSpec(Wire):
@@ -56,8 +82,14 @@ class WorkerSpec(Wire):
     revision: str
     architecture: Architecture
     dtype: Dtype
+    guidance: Guidance = Field(default=Guidance(), exclude_if=_is_default)
+    dtype_fallback: DtypeFallback = Field(
+        default=DtypeFallback.BFLOAT16, exclude_if=lambda value: value == DtypeFallback.BFLOAT16
+    )
     gpus: int  # 0: CPU
-    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=is_default)
+    parallelism: Parallelism = Field(default=Parallelism(), exclude_if=_is_default)
+    offload: Offload = Field(default=Offload.NONE, exclude_if=_is_default)
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to
+    watermark: str | None = None  # line of text in every frame

@@ -105,13 +105,7 @@ class DevCluster:
 
 
 async def run_controllers(client: ApiClient, volumes_root: Path, node_grace_s: float) -> None:
-    """Runs all controllers of a cluster until cancelled, with one informer a kind between them.
-
-    Args:
-        client: allowed to do everything.
-        volumes_root: folder for provisioned volumes.
-        node_grace_s: how long a node may be silent before it counts as lost.
-    """
+    """Runs all controllers of a cluster until cancelled; provisioned volumes lie in a folder of their own."""
     pods, nodes, leases = (Informer(client, kind) for kind in (kinds.PODS, kinds.NODES, kinds.LEASES))
     deployments, replica_sets = Informer(client, kinds.DEPLOYMENTS), Informer(client, kinds.REPLICA_SETS)
     services, budgets = Informer(client, kinds.SERVICES), Informer(client, kinds.BUDGETS)

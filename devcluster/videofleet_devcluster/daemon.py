@@ -1,7 +1,7 @@
 """A dev cluster in a process of its own: start it, find it, stop it.
 
-Everything it leaves lies in the state folder. `lock` is held (flock) as long as it lives, so there is one
-cluster a folder even after kill -9; `state.json` appears, whole, only when the cluster is ready.
+Everything it leaves lies in the state folder. `lock` is held (flock) as long as it lives, so there is one cluster a
+folder even after kill -9; `state.json` appears, whole, only when the cluster is ready.
 """
 
 import contextlib
@@ -65,10 +65,10 @@ def start(folder: Path, models: Path, gpus: int = 0, nodes: int = 1, fake_ready_
     with lock(folder):
         clean(folder)  # whatever an earlier one that was killed left
     log = folder / "logs" / "devcluster.log"
-    argv = [*_argv(folder), "--models", str(models.absolute()), "--gpus", str(gpus), "--nodes", str(nodes)]
-    if fake_ready_after_s is not None:
-        argv += ["--fake-ready-after", str(fake_ready_after_s)]
-    pid = _detached(tuple(argv), log)
+    given = {"state": folder, "models": models.absolute(), "gpus": gpus, "nodes": nodes}
+    given |= {"fake-ready-after": fake_ready_after_s} if fake_ready_after_s is not None else {}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    pid = _detached((sys.executable, "-m", "videofleet_devcluster", *words), log)
     state = _await(lambda: _ready(folder, pid), _START_S)
     if state is None:
         os.kill(pid, signal.SIGKILL)
@@ -119,10 +119,6 @@ def clean(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _argv(folder: Path) -> tuple[str, ...]:
-    return (sys.executable, "-m", "videofleet_devcluster", "--state", str(folder))
 
 
 def _detached(argv: tuple[str, ...], log: Path) -> int:

@@ -21,6 +21,7 @@ from videofleet_gateway.app import build_app
 from videofleet_gateway.auth import Keyring, KeysFileError
 from videofleet_gateway.directory import FleetDirectory
 from videofleet_gateway.prompts import distribution
+from videofleet_gateway.server import Runner
 from videofleet_gateway.services import Services
 from videofleet_gateway.settings import Settings, SettingsError, read_settings
 from videofleet_gateway.trouble import TextlessErrors
@@ -58,7 +59,14 @@ def _services(settings: Settings) -> Services:
     queue = JobQueue.connect(settings.redis_url, settings.installation, settings.durability)
     keys, webhooks = Keyring(settings.keys_file), WebhookRules(settings.webhooks_file)
     distribution.prepare()
-    return Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores=settings.stores, webhooks=webhooks)
+    return Services(
+        queue=queue,
+        fleets=FleetDirectory(queue),
+        keys=keys,
+        stores=settings.stores,
+        webhooks=webhooks,
+        hook=settings.hook,
+    )
 
 
 async def serve(settings: Settings, services: Services) -> None:
@@ -66,7 +74,7 @@ async def serve(settings: Settings, services: Services) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    runner = web.AppRunner(
+    runner = Runner(
         build_app(services),
         access_log=None,  # ours says less about the client
         auto_decompress=False,

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Coroutine
 from aiohttp import web
 
 from videofleet_gateway import files, reaper
+from videofleet_gateway.batches import feeder
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
 from videofleet_gateway.rounds import go_round
 from videofleet_gateway.routes import (
+    batches,
     content,
     dead,
     deletion,
@@ -46,6 +48,11 @@ def build_app(services: Services) -> web.Application:
             web.post("/v1/intake/resume", intake.resume),
             web.get("/v1/dead", dead.listing),
             web.post("/v1/videos/{id}/replay", dead.replay),
+            web.post("/v1/batches", batches.create),
+            web.get("/v1/batches", batches.listing),
+            web.get("/v1/batches/{id}", batches.retrieve),
+            web.post("/v1/batches/{id}/cancel", batches.cancel),
+            web.get("/v1/batches/{id}/results", batches.results, allow_head=False),
             web.get("/v1/models", models.listing),
             web.get("/v1/usage", usage.usage),
             web.get("/openapi.json", openapi.openapi),
@@ -68,6 +75,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await services.moderator.close()
     await services.queue.close()
 
 
@@ -80,6 +88,7 @@ def _rounds(services: Services) -> list[Coroutine[None, None, None]]:
             pause_s=reaper.PAUSE_S,
             limit_s=reaper.ROUND_S,
         ),
+        go_round("feeding batches", lambda: feeder.feed_once(services), pause_s=feeder.PAUSE_S, limit_s=feeder.ROUND_S),
         go_round("deleting files", services.files.delete_due, pause_s=files.PAUSE_S, limit_s=files.ROUND_S),
         go_round(
             "searching for lost files", services.files.search, pause_s=files.SEARCH_PAUSE_S, limit_s=files.SEARCH_S

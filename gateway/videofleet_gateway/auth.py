@@ -92,6 +92,11 @@ class Keyring:
         rules = self._rules.get(key.tenant, _NO_RULES)
         return Caller(tenant=key.tenant, key_id=key.id, rules=rules, is_admin=key.role == "admin")
 
+    def rules(self, tenant: str) -> TenantRules:
+        """What a tenant may, by its name."""
+        self._reload_if_changed()
+        return self._rules.get(tenant, _NO_RULES)
+
     def _reload_if_changed(self) -> None:
         signature = _signature(self._path)
         if signature == self._seen:

@@ -6,15 +6,20 @@ Limits: 256 KiB, 64 form fields, 10 s to arrive, no compression (a small body mu
 import asyncio
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from videofleet_gateway.problems import Fault, MalformedBody, Problem, Unprocessable
 
 MAX_BODY_BYTES: Final = 256 << 10  # two texts of 4,000 characters, every one as a JSON surrogate pair, fit
 ARRIVAL_S: Final = 10.0
+FILE_ARRIVAL_S: Final = 60.0
+
+_JSON_LINES: Final = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines")
+_CHUNK_BYTES: Final = 64 << 10
 
 _NESTED: Final = re.compile(r"([a-z_]{1,64})\[([a-z_]{1,64})\]")
 
@@ -44,13 +49,52 @@ async def read_fields(request: web.Request) -> dict[str, object]:
                     return _form_fields(list((await request.post()).items()))
     except TimeoutError as error:
         raise TooSlow(f"the body must arrive within {ARRIVAL_S:g} s") from error
-    except (ValueError, LookupError, RecursionError) as error:
+    except (ValueError, LookupError, RecursionError, HttpProcessingError) as error:
         raise MalformedBody("the body is not a valid JSON object or form, in UTF-8") from error
     raise UnsupportedMediaType("send application/json or multipart/form-data")
 
 
+async def read_file(request: web.Request, most_bytes: int) -> bytes:
+    """A file of JSON Lines: the body itself, or the part `file` of a form. Raises: as `read_fields`."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType("compressed bodies are not read; send it plain")
+    try:
+        async with asyncio.timeout(FILE_ARRIVAL_S):
+            if request.content_type in _JSON_LINES:
+                return await _limited(request.content.iter_chunked(_CHUNK_BYTES), most_bytes)
+            if request.content_type == "multipart/form-data":
+                return await _file_part(request, most_bytes)
+    except TimeoutError as error:
+        raise TooSlow(f"the file must arrive within {FILE_ARRIVAL_S:g} s") from error
+    except (ValueError, LookupError, HttpProcessingError) as error:
+        raise MalformedBody("the form cannot be read") from error
+    raise UnsupportedMediaType(f"send {_JSON_LINES[0]}, or multipart/form-data with a part named file")
+
+
+async def _file_part(request: web.Request, most_bytes: int) -> bytes:
+    async for part in await request.multipart():
+        if isinstance(part, BodyPartReader) and part.name == "file":
+            return await _limited(_chunks(part), most_bytes)
+    raise MalformedBody("the form has no part named file")
+
+
+async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await part.read_chunk(_CHUNK_BYTES):
+        yield chunk
+
+
+async def _limited(chunks: AsyncIterator[bytes], most_bytes: int) -> bytes:
+    """Raises: HTTPRequestEntityTooLarge as soon as there is too much."""
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > most_bytes:
+            raise web.HTTPRequestEntityTooLarge(max_size=most_bytes, actual_size=len(data))
+    return bytes(data)
+
+
 def _json_fields(body: bytes) -> dict[str, object]:
-    fields = json.loads(body.decode(), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+    fields = json.loads(body.decode(), object_pairs_hook=without_repeats, parse_constant=_no_constant)
     if not isinstance(fields, dict):
         raise MalformedBody("the body must be a JSON object")
     return fields
@@ -61,7 +105,7 @@ def _form_fields(items: list[tuple[str, Any]]) -> dict[str, object]:
     if files:
         faults = [Fault(name[:64], "files are not taken; send text fields only") for name in dict.fromkeys(files)]
         raise Unprocessable.from_faults(faults)
-    return _nested(_without_repeats(items))
+    return _nested(without_repeats(items))
 
 
 def _nested(fields: dict[str, object]) -> dict[str, object]:
@@ -79,7 +123,8 @@ def _nested(fields: dict[str, object]) -> dict[str, object]:
     return nested
 
 
-def _without_repeats(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+def without_repeats(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """The fields. Raises: MalformedBody when one stands there twice."""
     fields: dict[str, object] = {}
     for name, value in pairs:
         if name in fields:

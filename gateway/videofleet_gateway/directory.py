@@ -13,6 +13,7 @@ from typing import Final
 from videofleet.jobs import Job
 from videofleet.policy import FleetPolicy
 from videofleet.queue import JobQueue, QueueUnavailable
+from videofleet_gateway.decisions import MOST, Decision, decisions
 from videofleet_gateway.trouble import describe
 
 log: Final = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class FleetDirectory:
         self._policies: dict[str, FleetPolicy] = {}
         self._names: dict[str, str] = {}
         self._paused: set[str] = set()
+        self._decided: dict[str, list[Decision]] = {}
         self._unreadable: set[str] = set()
         self._read_at = -MAX_AGE_S
         self._refreshing: asyncio.Task[None] | None = None
@@ -48,10 +50,19 @@ class FleetDirectory:
         await self._fresh()
         return list(self._policies.values())
 
+    async def policy(self, fleet_uid: str) -> FleetPolicy | None:
+        """One fleet's. Raises: QueueUnavailable."""
+        await self._fresh()
+        return self._policies.get(fleet_uid)
+
     async def is_paused(self, fleet_uid: str) -> bool:
         """Whether a person has paused its intake. Raises: QueueUnavailable."""
         await self._fresh()
         return fleet_uid in self._paused
+
+    def decided(self, fleet_uid: str) -> list[Decision]:
+        """What this replica saw being decided, the latest first."""
+        return self._decided.get(fleet_uid, [])
 
     async def fleet_uids(self) -> list[str]:
         """Every fleet there is or was. Raises: QueueUnavailable."""
@@ -90,10 +101,23 @@ class FleetDirectory:
         asked = [uid for uid in names if uid not in self._policies or self._policies[uid].closed is None]
         answers = await asyncio.gather(*map(self._policy, asked))
         kept = {uid: policy for uid, policy in self._policies.items() if uid in names}
+        paused = await self._queue.intake.paused()
+        self._note({uid: policy for uid, policy in zip(asked, answers, strict=True) if policy}, paused)
         self._policies = kept | {uid: policy for uid, policy in zip(asked, answers, strict=True) if policy}
         self._names = names
-        self._paused = await self._queue.intake.paused()
+        self._paused = paused
         self._read_at = began
+
+    def _note(self, fresh: dict[str, FleetPolicy], paused: set[str]) -> None:
+        """Keeps what changed since the last look."""
+        for uid, policy in fresh.items():
+            if (known := self._policies.get(uid)) is None:
+                continue
+            words = list(decisions(known, policy))
+            if (uid in paused) != (uid in self._paused):
+                words.append("a person paused the intake" if uid in paused else "a person opened the intake again")
+            latest = [Decision(int(time.time()), each) for each in words]
+            self._decided[uid] = (latest + self._decided.get(uid, []))[:MOST]
 
     async def _policy(self, fleet_uid: str) -> FleetPolicy | None:
         """One fleet's policy; one that we cannot read (a newer operator's) must not hide the others."""

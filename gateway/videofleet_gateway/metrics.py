@@ -50,6 +50,18 @@ class Metrics:
             "Jobs polled for those streams.",
             registry=self.registry,
         )
+        self.breaker_open = Gauge(
+            "videofleet_gateway_breaker_open",
+            "1 while requests are refused at once because it does not answer: redis or store.",
+            ("dependency",),
+            registry=self.registry,
+        )
+        self.moderation = Counter(
+            "videofleet_gateway_moderation",
+            "Answers of the moderation hook; stage prompt or video; outcome allowed, refused or unanswered.",
+            ("stage", "outcome"),
+            registry=self.registry,
+        )
         self.cache = Counter(
             "videofleet_gateway_cache",
             "Submissions that an earlier video might have answered: hit or miss.",

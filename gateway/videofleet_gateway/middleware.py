@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from videofleet.queue import QueueUnavailable
 from videofleet_gateway.directory import answered_in_time
 from videofleet_gateway.links import PARAMETER, link_caller
 from videofleet_gateway.problems import Problem, TooManyRequests, Unauthorized, document, problem_of
@@ -32,6 +33,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
         status = response.status
+        if request.app[SERVICES].draining and not response.prepared:
+            response.force_close()  # the client's next request goes to another replica
         return response
     finally:
         _record(request, status, time.perf_counter() - began)
@@ -118,4 +121,14 @@ async def limit_rate(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-MIDDLEWARES: Final[tuple[Middleware, ...]] = (observe, answer_problems, authenticate, limit_rate)
+@web.middleware
+async def break_circuit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses at once what needs a Redis that is away."""
+    if not request.path.startswith("/v1/"):
+        return await handler(request)
+    services = request.app[SERVICES]
+    with services.guarded("redis", QueueUnavailable):
+        return await handler(request)
+
+
+MIDDLEWARES: Final[tuple[Middleware, ...]] = (observe, answer_problems, authenticate, limit_rate, break_circuit)

@@ -23,6 +23,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from videofleet.queue import (
+    BatchNotFound,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -206,6 +207,8 @@ def _queue_problem(error: QueueError) -> Problem | None:
                 code="idempotency_conflict",
                 param="Idempotency-Key",
             )
+        case BatchNotFound():
+            return NotFound("no such batch; it has expired, or belongs to another key", code="batch_not_found")
         case JobNotDead():
             return Conflict("only videos whose attempts are exhausted are replayed; GET /v1/dead lists them")
         case JobNotFound() | JobNotFinished():  # not finished: it was given back between two of our reads

@@ -93,6 +93,10 @@ async def _copied(services: Services, new: NewJob, policy: FleetPolicy, candidat
         folder = objects.attempt_folder(*place)
         owed = await services.queue.cache.owe(new.fleet_uid, job.result.store, folder)
         keys = {"video_key": objects.video_key(*place), "thumbnail_key": objects.thumbnail_key(*place)}
+        if job.result.spritesheet_key:
+            keys["spritesheet_key"] = objects.spritesheet_key(*place)
+        if job.result.provenance_key:  # it names the job that the video was made for
+            keys["provenance_key"] = objects.provenance_key(*place)
         try:
             store = services.store(job.result.store)
             for name, key in keys.items():

@@ -1,5 +1,9 @@
 """What every route works with, and where a request keeps what is known of it."""
 
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,14 +12,16 @@ from yarl import URL
 
 from videofleet.jobs import Job
 from videofleet.queue import JobQueue
-from videofleet.store import ObjectStore, StoreError
+from videofleet.store import ObjectNotFound, ObjectStore, StoredObject, StoreError
 from videofleet_gateway import views
 from videofleet_gateway.auth import Caller, Keyring
-from videofleet_gateway.directory import FleetDirectory
+from videofleet_gateway.breaker import Breaker
+from videofleet_gateway.directory import ANSWER_S, FleetDirectory
 from videofleet_gateway.events.watches import Watches
 from videofleet_gateway.figures import FleetFigures
 from videofleet_gateway.files import Files
 from videofleet_gateway.metrics import Metrics
+from videofleet_gateway.moderation import Hook, Moderator
 from videofleet_gateway.rate import RateLimits, Verdict
 from videofleet_gateway.webhooks.settings_file import WebhookRules
 
@@ -28,18 +34,22 @@ class Services:
     fleets: FleetDirectory
     keys: Keyring
     stores: dict[str, ObjectStore]
+    hook: Hook | None = None
     webhooks: WebhookRules = field(default_factory=lambda: WebhookRules(None))
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimits = field(default_factory=RateLimits)
     draining: bool = False
+    breakers: defaultdict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
     _origins: list[str] | None = None
     figures: FleetFigures = field(init=False)
     watches: Watches = field(init=False)
     files: Files = field(init=False)
+    moderator: Moderator = field(init=False)
 
     def __post_init__(self) -> None:
         self.figures = FleetFigures(self.queue)
         self.watches = Watches(self.queue, self.fleets, self.figures, self.metrics)
+        self.moderator = Moderator(self.hook, self.metrics)
         self.files = Files(self.queue, self.stores, self.metrics)
 
     async def shown(self, job: Job, *, with_prompt: bool) -> dict[str, Any]:
@@ -53,6 +63,34 @@ class Services:
             signed = [await store.presigned("x", 1) for store in self.stores.values()]
             self._origins = sorted({str(URL(address).origin()) for address in signed if address})
         return self._origins
+
+    @contextmanager
+    def guarded(self, dependency: str, *failures: type[Exception]) -> Iterator[None]:
+        """Something that needs a dependency: refused while that is away. Raises: the first of `failures` for that."""
+        breaker = self.breakers[dependency]
+        if not breaker.admits():
+            raise failures[0](f"{dependency} is away; trying again shortly")
+        try:
+            yield
+        except ObjectNotFound:
+            breaker.succeeded()
+            raise
+        except failures:
+            breaker.failed()
+            raise
+        else:  # another exception tells nothing: perhaps the dependency was not asked
+            breaker.succeeded()
+        finally:
+            self.metrics.breaker_open.labels(dependency.partition(" ")[0]).set(breaker.is_open)
+
+    async def head(self, store: ObjectStore, key: str) -> StoredObject:
+        """What the store knows of an object, in time. Raises: ObjectNotFound, StoreError."""
+        with self.guarded(f"store {store.name}", StoreError):
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    return await store.head(key)
+            except TimeoutError as error:
+                raise StoreError(f"store {store.name}: no answer within {ANSWER_S} s") from error
 
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises: StoreError."""

@@ -5,9 +5,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from videofleet.queue import Durability
 from videofleet.store import ObjectStore
+from videofleet_gateway.moderation import Hook
+
+REDIS_URL: Final = "redis://:password@host:6379/0"  # as an example
 
 
 class SettingsError(Exception):
@@ -22,6 +26,7 @@ class Settings:
     redis_url: str = field(repr=False)  # holds the password
     keys_file: Path
     stores: dict[str, ObjectStore]
+    hook: Hook | None  # for moderation
     webhooks_file: Path | None  # None: nobody has webhooks
     durability: Durability
     port: int
@@ -39,9 +44,10 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise SettingsError("a store is named twice; give each --store and --store-folder its own name")
     return Settings(
         installation=given.installation,
-        redis_url=secret_text(given.redis_url_file),
+        redis_url=secret_text("--redis-url-file", given.redis_url_file, REDIS_URL),
         keys_file=given.keys_file,
         stores=by_name,
+        hook=_hook(given.moderation_url, given.moderation_key_file),
         webhooks_file=given.webhooks_file,
         durability=given.durability,
         port=given.port,
@@ -72,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         default=Durability.AOF,
         help="when a submission counts as kept: in Redis' append-only file (default), on a replica too, or managed",
     )
+    parser.add_argument("--moderation-url", metavar="URL", help="a service that judges prompts and videos")
+    parser.add_argument("--moderation-key-file", type=Path, help="file with the key that it is called with")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument(
         "--drain-delay",
@@ -90,12 +98,20 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def secret_text(path: Path) -> str:
+def _hook(url: str | None, key_file: Path | None) -> Hook | None:
+    if url is None:
+        return None
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError("--moderation-url must begin with http:// or https://")
+    return Hook(url, secret_text("--moderation-key-file", key_file, "the hook's key") if key_file else None)
+
+
+def secret_text(option: str, path: Path, example: str) -> str:
     """The one secret in a mounted file. Raises: SettingsError."""
     try:
         text = path.read_text().strip()
     except OSError as error:
-        raise SettingsError(f"--redis-url-file {path}: {error.strerror}; mount the Redis Secret there") from error
+        raise SettingsError(f"{option} {path}: {error.strerror}; mount its Secret there") from error
     if not text:
-        raise SettingsError(f"--redis-url-file {path} is empty; its text is redis://:password@host:6379/0")
+        raise SettingsError(f"{option} {path} is empty; its text is {example}")
     return text

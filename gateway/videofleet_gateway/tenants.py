@@ -1,5 +1,6 @@
 """What the keys file says about a tenant beside its keys. Every rule has a default, so a tenant needs no entry."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -9,6 +10,14 @@ from videofleet.queue import TenantLimits
 from videofleet_gateway.prompts.review import PromptPolicy
 
 
+class Moderation(StrEnum):
+    """What counts where the installation has a moderation hook."""
+
+    OFF = "off"  # it is not asked
+    OPEN = "open"  # what it does not answer passes
+    CLOSED = "closed"  # what it does not answer is refused for the moment
+
+
 class TenantRules(BaseModel):
     """One tenant's rules."""
 
@@ -16,6 +25,7 @@ class TenantRules(BaseModel):
         alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True, extra="forbid", frozen=True
     )
 
+    moderation: Moderation = Moderation.CLOSED
     prompt_policy: PromptPolicy = PromptPolicy.ADVISE
     blocked_terms: Annotated[
         tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=100)], ...],

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from videofleet.jobs import ErrorCode, Job, JobState
-from videofleet.policy import FleetPolicy
-from videofleet_gateway.figures import Figures
-from videofleet_gateway.tenants import TenantRules
+from videofleet_gateway.auth import Caller
 from videofleet_gateway.tier_choice import spoken_seconds
 
 _STATUS: Final = {
@@ -50,7 +48,7 @@ def video(job: Job, model: str, expires_at_ms: int | None = None, *, with_prompt
         "expires_at": None if expires_at_ms is None else expires_at_ms // 1000,
         "size": tier.size,
         "seconds": spoken_seconds(tier),
-        "error": _error(job),
+        "error": error(job),
         "tier": tier.name,
         "requested_tier": job.request.tier.name,
         "fallback": job.fallback,
@@ -71,7 +69,8 @@ def _progress(job: Job) -> int:
     return job.progress.percent if job.progress else 0
 
 
-def _error(job: Job) -> dict[str, str] | None:
+def error(job: Job) -> dict[str, str] | None:
+    """Why there is no video; None while there may be one."""
     fallback = _FALLBACK_ERROR.get(job.state)
     if fallback is None:
         return None
@@ -96,41 +95,18 @@ def video_list(videos: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any
     }
 
 
-def model(policy: FleetPolicy, figures: Figures, *, is_paused: bool) -> dict[str, Any]:
-    """A fleet as a model, with its tiers, best first, and its workers. `created` is not known here.
-
-    Which job a worker has is not told: it may be another tenant's.
-    """
-    return {
-        "id": policy.fleet,
-        "object": "model",
-        "created": 0,
-        "owned_by": policy.fleet.partition("/")[0],
-        "architecture": policy.architecture,
-        "tiers": [
-            {"name": tier.name, "size": tier.size, "seconds": spoken_seconds(tier), "fps": tier.fps}
-            for tier in policy.tiers
-        ],
-        "intake": "paused" if is_paused else "open",
-        "waiting": figures.stats.waiting,
-        "running": figures.stats.running,
-        "workers": [
-            {"name": each.worker, "state": each.state, "detail": each.detail, "busy": each.job is not None}
-            for each in figures.beacons
-        ],
-    }
-
-
-def usage(jobs: Mapping[str, int], worker_seconds: float, rules: TenantRules) -> dict[str, Any]:
-    """What a tenant has, by state, and what it may."""
+def usage(jobs: Mapping[str, int], worker_seconds: float, caller: Caller) -> dict[str, Any]:
+    """Who asks, what its tenant has, by state, and what it may."""
     return {
         "object": "usage",
+        "tenant": caller.tenant,
+        "role": "admin" if caller.is_admin else "user",
         "jobs": {spelled: jobs.get(state, 0) for state, spelled in _USAGE.items()},
         "worker_seconds": round(worker_seconds, 3),
         "limits": {
-            "requests_per_minute": rules.requests_per_minute,
-            "queued_jobs": rules.max_queued_jobs,
-            "unfinished_jobs": rules.max_unfinished_jobs,
-            "worker_seconds_per_day": rules.worker_seconds_per_day,
+            "requests_per_minute": caller.rules.requests_per_minute,
+            "queued_jobs": caller.rules.max_queued_jobs,
+            "unfinished_jobs": caller.rules.max_unfinished_jobs,
+            "worker_seconds_per_day": caller.rules.worker_seconds_per_day,
         },
     }

@@ -37,6 +37,13 @@ FLEETS: Final = Gauge(
     registry=REGISTRY,
 )
 
+GPU_SECONDS: Final = Counter(
+    "videofleet_fleet_gpu_seconds_total",
+    "GPU-seconds that pods held, starting and terminating ones included.",
+    ["fleet"],
+    registry=REGISTRY,
+)
+
 
 def count_fleets(generators: Iterable[dict[str, Any]]) -> None:
     """Takes the conditions of all VideoGenerators into FLEETS."""

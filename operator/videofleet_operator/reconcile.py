@@ -17,6 +17,7 @@ from videofleet_operator.crd.manifest import API_VERSION, KIND
 from videofleet_operator.deletions import FleetCloser
 from videofleet_operator.events import write_events
 from videofleet_operator.execute import perform
+from videofleet_operator.gpu_meter import GpuMeter
 from videofleet_operator.installation import Installation
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import NotFound
@@ -48,6 +49,7 @@ class Reconciler:
     ) -> None:
         self._kube, self._queue, self._installation = kube, queue, installation
         self._caches, self._closer, self._leadership = caches, closer, leadership
+        self._meter = GpuMeter()
         self._memories: dict[Key, tuple[str, Memory | None]] = {}  # with the UID, lest a new fleet inherits
 
     async def reconcile(self, key: Key) -> float | None:
@@ -67,8 +69,10 @@ class Reconciler:
         observed = await observe_fleet(self._kube, self._caches, self._queue, key)
         if observed is None:
             self._memories.pop(key, None)
+            self._meter.forget(key)
             return None
         now = datetime.now(UTC)
+        self._meter.look(observed)
         uid, memory = self._memories.get(key, ("", None))
         observed = replace(observed, memory=memory if uid == observed.fleet.uid else None)
         plan = plan_fleet(observed, self._installation, self._leadership.epoch, now)

@@ -1,5 +1,6 @@
 """What the chart makes out of typical values."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,11 @@ import helm_python as helm
 import pytest
 import yaml
 
+from videofleet_gateway.auth import Keyring
+from videofleet_gateway.tenants import TenantRules
 from videofleet_operator.kube.paths import RBAC_RULES, lease_rules
 
+CHART = Path(__file__).parents[2] / "charts" / "videofleet"
 KEY = {"id": "me", "tenant": "studio", "sha256": "a" * 64}
 S3 = [{"name": "videos", "options": {"url": "s3://bucket/prefix", "aws_region": "eu-west-1"}}]
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -29,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         ],
         "gateway": {"existingSecret": "keys"},
     },
+    "moderation": {"gateway": {"moderation": {"url": "https://judge.example.com:8443/v1", "existingSecret": "judge"}}},
     "webhooks": {"webhooks": {"existingSecret": "hooks", "ports": [443]}},
 }
 Render = Callable[..., list[dict[str, Any]]]
@@ -159,6 +164,45 @@ def test_gateway_opens_stores_by_claim_and_by_secret(render: Render) -> None:
 
 def test_secrets_that_are_there_are_not_made(render: Render) -> None:
     assert not names(render(VARIANTS["secrets that are there"]), "Secret")
+
+
+def test_rules_for_tenants_are_those_that_the_gateway_knows(render: Render, tmp_path: Path) -> None:
+    rules = {
+        "promptPolicy": "refuse",
+        "blockedTerms": ["acme", "sūmmer"],
+        "requestsPerMinute": 600,
+        "maxQueuedJobs": 100,
+        "maxUnfinishedJobs": 120,
+        "workerSecondsPerDay": 86400,
+        "moderation": "open",
+    }
+    values = {"gateway": {"keys": [{**KEY, "role": "admin"}], "tenants": {"studio": rules}}}
+    secret = one(render(values), "Secret", "videofleet-gateway-keys")
+    file = tmp_path / "keys.json"
+    file.write_text(secret["stringData"]["keys.json"])
+    caller = Keyring(file).caller_of("me")
+    assert caller is not None
+    assert caller.is_admin
+    assert caller.rules.model_dump(mode="json", by_alias=True) == rules
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    known = schema["properties"]["gateway"]["properties"]["tenants"]["additionalProperties"]["properties"]
+    assert set(known) == {field.alias for field in TenantRules.model_fields.values()}
+
+
+def test_the_gateway_reaches_its_moderation_hook_and_no_more(render: Render) -> None:
+    def egress(gateway: dict[str, Any]) -> set[int]:
+        policy = one(render({"gateway": gateway}), "NetworkPolicy", "videofleet-gateway")
+        return {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+
+    assert egress({}) == {53, 443, 6379}
+    assert egress({"moderation": {"url": "https://judge.example.com:8443/v1"}}) == {53, 443, 6379, 8443}
+    assert egress({"moderation": {"url": "http://judge"}}) == {53, 443, 6379, 80}
+    assert egress({"moderation": {"url": "https://judge"}}) == {53, 443, 6379}
+    objects = render({"gateway": {"moderation": {"url": "https://judge", "existingSecret": "judge"}}})
+    (container,) = one(objects, "Deployment", "videofleet-gateway")["spec"]["template"]["spec"]["containers"]
+    assert {"--moderation-url=https://judge", "--moderation-key-file=/etc/videofleet/moderation/key"} <= set(
+        container["args"]
+    )
 
 
 def test_a_new_redis_password_restarts_and_a_new_key_does_not(render: Render) -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from videofleet.jobs import ErrorCode, JobState, Priority
-from videofleet.policy import StickyBy, Track
+from videofleet.policy import CanaryRule, StickyBy, Track
 
 Fleet = Any  # the fixture's class lives in conftest.py
 
@@ -181,3 +181,19 @@ async def test_attempts_are_counted_for_the_revision_that_made_them(
     assert (canary.attempts, canary.attempt_failures, canary.rejected, canary.succeeded) == (3, 2, 1, 1)
     assert (stable.attempts, stable.attempt_failures, stable.succeeded) == (2, 0, 2)
     assert canary.worker_s == pytest.approx(40, abs=2)
+
+
+async def test_jobs_of_both_tracks_are_paced_by_the_thresholds_of_the_canary(ruled: Fleet) -> None:
+    await ruled.publish_canary(0)
+    await ruled.submit()
+    await ruled.succeed(await ruled.claim("r1"), 9.0)  # nobody has said yet what slow is
+    await ruled.publish_canary(1000)
+    for _ in range(2):
+        await ruled.submit()
+    rule = CanaryRule(revision="r2", weight_permille=0, slow_above_s={ruled.full.name: 1.0})
+    await ruled.publish(tracks={"r1": Track.STABLE, "r2": Track.CANARY}, canary=rule)
+    await ruled.submit()
+    for revision, seconds_per_step in (("r2", 1.5), ("r2", 1.0), ("r1", 0.5)):
+        await ruled.succeed(await ruled.claim(revision), seconds_per_step)
+    rows = {row.revision: (row.paced, row.slow, row.steps) for row in await ruled.queue.outcomes(ruled.uid)}
+    assert rows == {"r1": (1, 0, 2), "r2": (2, 1, 2)}

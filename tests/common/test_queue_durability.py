@@ -14,9 +14,11 @@ from redis import Redis
 from videofleet import ids
 from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
-from videofleet.jobs import ErrorCode, NewJob, Progress, VideoRequest, VideoResult
+from videofleet.jobs import ErrorCode, NewJob, Progress, Verdict, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
 from videofleet.queue import (
+    Batch,
+    BatchLine,
     Durability,
     JobQueue,
     QueueError,
@@ -148,11 +150,9 @@ async def test_every_key_of_a_script_lies_in_its_slot(redis_server: Any, install
         watcher.join(60)
     assert ran == set(scripts.NAMES), "a script is missing here"
     assert len(keys) > 200
+    fleet, tenant = f"vf:{{{installation}/{FLEET}}}", f"vf:{{{installation}/tenant/studio}}"
     assert {key for prefix, key in keys if not key.startswith(f"{prefix}:")} == set()
-    assert {prefix for prefix, _ in keys} == {
-        f"vf:{{{installation}/{FLEET}}}",
-        f"vf:{{{installation}/tenant/studio}}",
-    }
+    assert {prefix for prefix, _ in keys} == {fleet, tenant, f"vf:{{{installation}}}"}
 
 
 @pytest.mark.parametrize("name", scripts.NAMES)
@@ -212,11 +212,12 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.remove(jobs[0])
         await queue.leaving.purge(jobs[1])
         await queue.leaving.expire(FLEET)
-        await queue.leaving.forget_tenant(FLEET, "studio")
+        await queue.leaving.forget_tenant("studio", [FLEET])
         again = (await queue.submit(new_job())).job
         await queue.cache.remember(again, "studio", "digest")
         await queue.cache.answered(again, RESULT, await queue.cache.owe(FLEET, "videos", "out/x/0"))
         await queue.opinions.rate(again.id, 5, None)
+        await queue.verdicts.keep(again.id, Verdict.ALLOWED)
         for owed in await queue.leaving.owed(FLEET):
             await queue.leaving.paid(owed)
         await queue.reap(FLEET)
@@ -225,6 +226,13 @@ async def every_script(url: str, installation: str) -> set[str]:
         (notice,) = await queue.outbox.take(FLEET, 10)
         await queue.outbox.settle(notice, Settled.DISABLED)
         await queue.outbox.depth(FLEET)
+        keyed = new_job().model_copy(update={"idempotency_key": "k", "body_digest": "b"})
+        await queue.submit(keyed)
+        await queue.idempotency.forget(keyed)
+        batch = Batch("batch_0", "studio", 0, total=1, cursor=0)
+        await queue.batches.create(batch, [BatchLine(number=1, job=new_job())], "digest", "body")
+        await queue.batches.take(10)
+        await queue.batches.commit(batch, 0, [BatchLine(number=1, video_id=jobs[-1])])
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)

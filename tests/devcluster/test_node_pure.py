@@ -106,20 +106,6 @@ def test_a_missing_reference_reads_as_the_kubelets(source: Any, message: str) ->
         env_of({"name": "X", "valueFrom": source})
 
 
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ({"resource": "requests.cpu"}, "2"),
-        ({"resource": "requests.cpu", "divisor": "1m"}, "1500"),
-        ({"resource": "limits.memory", "divisor": "1Mi"}, "4096"),
-        ({"resource": "requests.nvidia.com/gpu"}, "0"),
-    ],
-)
-def test_resources_are_counted_in_their_divisor_and_limits_end_at_the_node(reference: Any, expected: str) -> None:
-    entry = {"name": "X", "valueFrom": {"resourceFieldRef": reference}}
-    assert env_of(entry, resources={"requests": {"cpu": "1500m"}})["X"] == expected
-
-
 def test_expansion_keeps_what_it_does_not_know() -> None:
     assert expanded("$(A) $$ $$(A) $(B) $A", {"A": "1"}) == "1 $ $(A) $(B) $A"
 

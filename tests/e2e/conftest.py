@@ -105,9 +105,9 @@ def wait_for(look: Callable[[], Any], limit_s: float) -> Any:
     raise TimeoutError(f"not within {limit_s} s; the last look gave {look()!r}")
 
 
-def start_system(folder: Path) -> System:
+def start_system(folder: Path, *options: str) -> System:
     """`videofleet demo --keep`, with its first video made."""
-    command = (sys.executable, "-m", "videofleet_cli.main", "demo", "--keep")
+    command = (sys.executable, "-m", "videofleet_cli.main", "demo", "--keep", *options)
     done = subprocess.run(
         (*command, f"--state={folder}/dev", f"--output={folder}/demo"), capture_output=True, text=True, check=False
     )
@@ -126,6 +126,12 @@ def eventually() -> Callable[[Callable[[], Any], float], Any]:
 def handle() -> type[System]:
     """`handle(folder, env)`: a handle on an installation that the test made itself."""
     return System
+
+
+@pytest.fixture(scope="session")
+def begin() -> Callable[..., System]:
+    """`begin(folder, *options)`: an installation by `videofleet demo --keep` with these options."""
+    return start_system
 
 
 @pytest.fixture(scope="module")

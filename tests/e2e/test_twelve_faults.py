@@ -40,6 +40,8 @@ def model(folder: str) -> dict[str, Any]:
 
 HUGE = {"name": "huge", "width": 512, "height": 512, "numFrames": 81, "numInferenceSteps": 50}
 FAULTS = [
+    Wrong("quota", "PodsRefused", "raise the quota", {}, "quota"),
+    Wrong("bad-image", "ImagePullFailed", "spec.worker.image", {"worker": {"image": "registry.example.com/Worker"}}),
     Wrong("no-gpu", "Unschedulable", "Insufficient nvidia.com/gpu", {"worker": {"gpus": 1}}),
     Wrong("missing", "ModelNotFound", "spec.model.source", model("nothing")),
     Wrong("corrupt", "ModelCorrupt", "again", model("truncated")),

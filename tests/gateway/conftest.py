@@ -48,7 +48,7 @@ def policy(number: int, fleet: str, tenants: list[str] | None, **changes: Any) -
         "architecture": Architecture.WAN22_T2V_A14B,
         "tiers": [SMALL, PREVIEW],
         "tracks": {"r1": Track.STABLE},
-        "max_depth": 10_000,
+        "max_depth": 1_000_000,
         "max_attempts": 3,
         "tenants": tenants,
         "store": "videos",
@@ -206,11 +206,13 @@ async def _work(gateway: Gateway, job_id: str) -> Job:
         video.write_bytes(VIDEO_BYTES)
         thumbnail.write_bytes(THUMBNAIL_BYTES)
         await gateway.store.put_file(f"{key}/video.mp4", video, "video/mp4")
-        await gateway.store.put_file(f"{key}/thumbnail.jpg", thumbnail, "image/jpeg")
+        for name in ("thumbnail", "spritesheet"):
+            await gateway.store.put_file(f"{key}/{name}.jpg", thumbnail, "image/jpeg")
         done = VideoResult(
             store="videos",
             video_key=f"{key}/video.mp4",
             thumbnail_key=f"{key}/thumbnail.jpg",
+            spritesheet_key=f"{key}/spritesheet.jpg",
             video_bytes=len(VIDEO_BYTES),
             tier=job.request.tier,
             seed=job.request.seed,

@@ -61,9 +61,14 @@ async def test_revalidation(http: aiohttp.ClientSession, video: tuple[str, bytes
         assert (response.status, await response.read()) == (200, stored)
 
 
+async def test_a_sprite_sheet_lies_beside_the_video(http: aiohttp.ClientSession, video: tuple[str, bytes]) -> None:
+    async with http.get(video[0], params={"variant": "spritesheet"}) as response:
+        assert (response.status, response.content_type) == (200, "image/jpeg")
+
+
 async def test_refusals(gateway: Any, http: aiohttp.ClientSession, video: tuple[str, bytes]) -> None:
     path, _ = video
-    async with http.get(path, params={"variant": "spritesheet"}) as response:
+    async with http.get(path, params={"variant": "audio"}) as response:
         assert (response.status, (await response.json())["error"]["param"]) == (422, "variant")
     async with http.post("/v1/videos", json={"prompt": "a car"}) as response:
         unfinished = (await response.json())["id"]

@@ -144,7 +144,8 @@ async def test_neither_prompt_nor_key_reaches_the_log(own_gateway: Any, redis_se
     for line in (f"X: {CANARY}\x01", f"Authorization: Bearer {secret}\x00", f"X: {CANARY * 1000}"):
         reader, writer = await asyncio.open_connection("127.0.0.1", own_gateway.port)
         writer.write(f"GET /{CANARY} HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n".encode())
-        assert b" 400 " in (await reader.read()).split(b"\r\n")[0]
+        expected = b" 431 " if len(line) > 8190 else b" 400 "
+        assert expected in (await reader.read()).split(b"\r\n")[0]
         writer.close()
     assert own_gateway.stop() == 0
     log = own_gateway.log()

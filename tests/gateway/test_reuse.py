@@ -49,22 +49,27 @@ async def test_a_repeated_request_is_answered_at_once_and_says_so(thrifty: Any, 
         first = await create(http)
         assert (first["status"], first["cached"]) == ("queued", False)
         await work(thrifty, first["id"])
+        async with http.get("/v1/usage") as response:
+            worker_seconds = (await response.json())["worker_seconds"]
         began = time.monotonic()
         again = await create(http, prompt="a  red car\nat night ")
         assert time.monotonic() - began < 2
         assert again["id"] != first["id"]
         assert (again["status"], again["progress"], again["cached"], again["attempt"]) == ("completed", 100, True, 0)
-        for variant in ("video", "thumbnail"):
+        for variant in ("video", "thumbnail", "spritesheet"):
             assert await content(http, again["id"], variant) == await content(http, first["id"], variant)
         async with http.get(f"/v1/videos/{again['id']}/events") as response:
             assert "event: done" in await response.text()
         async with http.get("/v1/usage") as response:
             usage = await response.json()
-        assert usage["jobs"]["completed"] == 2
+        assert (usage["jobs"]["completed"], usage["worker_seconds"]) == (2, worker_seconds)
         async with http.delete(f"/v1/videos/{first['id']}") as response:
             assert response.status == 200
         assert isinstance(await content(http, again["id"]), bytes), "a copy is not the original"
-        assert (await create(http))["cached"], "the copy answers too"
+        async with JobQueue.connect(thrifty.redis_url, thrifty.installation) as queue:
+            arrived_s = (await queue.stats(FLEET)).arrived_s_total
+            assert (await create(http))["cached"], "the copy answers too"
+            assert (await queue.stats(FLEET)).arrived_s_total == pytest.approx(arrived_s), "it is no work to scale for"
         async with aiohttp.ClientSession(thrifty.url) as anybody, anybody.get("/metrics") as response:
             assert 'videofleet_gateway_cache_total{outcome="hit"} 2.0' in await response.text()
 

@@ -41,6 +41,13 @@ async def get(http: aiohttp.ClientSession, job_id: str) -> dict[str, Any]:
         (b'{"seed": ' + b"9" * 5000 + b"}", JSON, 400, "malformed_body", None),
         (b"x", {"Content-Type": "multipart/form-data; boundary=b"}, 400, "malformed_body", None),
         (b"x", {"Content-Type": "multipart/form-data"}, 400, "malformed_body", None),
+        (
+            b"--b\r\nX: \x18\r\n\r\nx\r\n--b--",
+            {"Content-Type": "multipart/form-data; boundary=b"},
+            400,
+            "malformed_body",
+            None,
+        ),
         (b"prompt=x", {"Content-Type": "text/plain"}, 415, "unsupported_media_type", None),
         (b"x", JSON | {"Content-Encoding": "gzip"}, 415, "unsupported_media_type", None),
         (b" " * (257 << 10), JSON, 413, "request_entity_too_large", None),

@@ -113,6 +113,18 @@ REFUSED = [
     ("idle GPUs", {"worker__gpus": 4, "worker__parallelism": {"cfg": 2}}, "parallelism.ulysses must be gpus"),
     ("three branches", {"worker__gpus": 3, "worker__parallelism": {"cfg": 3}}, "maximum of 2"),
     ("shards of one", {"worker__gpus": 1, "worker__parallelism": {"shardWeights": True}}, "needs ranks"),
+    (
+        "shards and offload",
+        {"worker__gpus": 2, "worker__parallelism": {"cfg": 2, "shardWeights": True}, "worker__offload": "model"},
+        "choose one",
+    ),
+    ("guidance", {"model__guidance": {"highNoise": "0.5"}}, "from 1 to 20"),
+    ("guidance above", {"model__guidance": {"highNoise": "20.1"}}, "from 1 to 20"),
+    (
+        "guidance of the expert that is not there",
+        {"model__architecture": "wan2.2-ti2v-5b", "model__guidance": {"lowNoise": "3"}},
+        "only wan2.2-t2v-a14b has",
+    ),
     ("heads", {"worker__gpus": 3, "worker__parallelism": {"ulysses": 3}}, "40 attention heads: 1, 2, 4, 5, 8"),
     (
         "tokens",
@@ -135,10 +147,19 @@ REFUSED = [
     ("share", {"warmup__stableWithin": "100%"}, "share below 100%"),
     ("dtype", {"model__dtype": "float32"}, "not one of"),
     ("store", {"output__store": "Videos"}, "lower-case"),
+    ("blank watermark", {"output__watermark": " "}, "printable ASCII"),
     ("prefix", {"output__prefix": "/a"}, "relative path"),
     ("prefix upwards", {"output__prefix": "a/../b"}, "relative path"),
     ("tenant", {"access__tenants": ["a b"]}, "lower-case"),
     ("memory", {"worker__resources": {"limits": {"memory": "lots"}}}, "does not match"),
+    ("no weight", {"rollout__steps": [{"weight": "0%"}]}, "above 0%"),
+    ("whole weight", {"rollout__steps": [{"weight": "100%"}]}, "above 0%"),
+    ("no step", {"rollout__steps": []}, "less than 1 item"),
+    ("eleven steps", {"rollout__steps": [{"weight": "5%"}] * 11}, "more than 10 items"),
+    ("hold", {"rollout__steps": [{"weight": "5%", "hold": "Auto"}]}, "not one of"),
+    ("surge", {"rollout__surge": "Maybe"}, "not one of"),
+    ("surge timeout", {"rollout__surgeTimeout": "soon"}, "between 1s and 24h"),
+    ("false alarms", {"rollout__analysis": {"falseAlarmRate": "0%"}}, "above 0%"),
     ("floats", {"tiers": [tier(width=1280.5)]}, "not of type"),
 ]
 
@@ -193,7 +214,7 @@ def test_schema_and_python_agree_on_any_value(path, value):
 def test_schema_and_python_agree_on_any_ladder(shapes, architecture, gpus, parallelism):
     tiers = [tier(f"t{i % 3}", 16 * w, 16 * h, f, s) for i, (w, h, f, s) in enumerate(shapes)]
     worker = {"gpus": gpus, "parallelism": parallelism}
-    document = manifest(tiers=tiers, model__architecture=architecture, worker=worker)
+    document = manifest(tiers=tiers, model__architecture=architecture, model__guidance={}, worker=worker)
     assert (refusals(document) == []) == parses(document["spec"]), refusals(document)
 
 

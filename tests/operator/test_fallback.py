@@ -34,8 +34,8 @@ def after(state: FallbackState, pressing: Load, now_s: float) -> FallbackState:
     ("pressing", "rung"),
     [
         (load(interactive=400), FULL),  # 100 s for four workers: under target
-        (load(batch=560, interactive=40), Rung(1, 1, 1000)),  # batch alone suffices
-        (load(batch=100, interactive=500), Rung(1, 3, 900)),  # batch is too little: everybody
+        (load(batch=480, interactive=40), Rung(1, 1, 1000)),  # batch alone suffices
+        (load(batch=100, interactive=400), Rung(1, 3, 900)),  # batch is too little: everybody
         (load(interactive=3000), Rung(2, 3, 1000)),  # nothing suffices: as much as there is
     ],
 )
@@ -55,21 +55,21 @@ def test_arrivals_that_outrun_the_workers_lower_the_tier_before_a_line_has_grown
     assert after(FallbackState(), load(interactive=40, arriving=8), 0).rung != FULL
 
 
-def test_at_most_one_move_downwards_a_step_and_back_five_times_as_patiently() -> None:
-    state = after(FallbackState(), load(batch=500, interactive=100), 1000)
+def test_at_most_one_move_downwards_a_step_and_back_six_times_as_patiently() -> None:
+    state = after(FallbackState(), load(batch=480, interactive=40), 1000)
     assert after(state, load(interactive=3000), 1059) == state
     worse = after(state, load(interactive=3000), 1060)
     assert worse.rung == Rung(2, 3, 1000)
     assert worse.since_s == 1000, "full quality ended with the first move"
-    assert after(worse, load(), 1359) == worse
-    assert after(worse, load(), 1360).rung == FULL
+    assert after(worse, load(), 1419) == worse
+    assert after(worse, load(), 1420).rung == FULL
 
 
 def test_it_does_not_flap_around_the_target() -> None:
     state = after(FallbackState(), load(interactive=490), 0)
     assert state.rung != FULL
-    assert after(state, load(interactive=300), 10_000) == state, "75 s are under target, but not by half"
-    assert after(state, load(interactive=200), 10_000).rung == FULL
+    assert after(state, load(interactive=300), 10_000) == state, "75 s are under target, but with little to spare"
+    assert after(state, load(interactive=190), 10_000).rung == FULL
 
 
 def test_before_the_first_worker_is_warm_those_that_start_count() -> None:
@@ -98,7 +98,7 @@ def test_moves_keep_their_distance_and_a_rung_is_never_worse_than_needed(loads) 
         if new != state:
             moves.append(now_s)
             milder = [rung for rung in rungs if rungs.index(state.rung) <= rungs.index(rung) < rungs.index(new.rung)]
-            assert all(predicted_wait_s(RULES, pressing, rung) > 0.8 * RULES.target_wait_s for rung in milder)
+            assert all(predicted_wait_s(RULES, pressing, rung) > 0.7 * RULES.target_wait_s for rung in milder)
         assert (new.since_s is None) == (new.rung == FULL)
         state = new
     assert all(later - earlier >= RULES.step_every_s for earlier, later in itertools.pairwise(moves))

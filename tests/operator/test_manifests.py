@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videofleet.queue import Durability
-from videofleet.workerspec import Parallelism, WorkerSpec
+from videofleet.workerspec import Guidance, Offload, Parallelism, WorkerSpec
 from videofleet_operator.crd.spec import parse_spec
 from videofleet_operator.installation import ConfigError, Installation, read_installation
 from videofleet_operator.manifests.children import contains, deployment, service, service_account
@@ -60,6 +60,8 @@ def test_the_hash_is_the_same_in_every_release():
         ({"warmup": {"maxRuns": 5}}, True),
         ({"output": {"store": "disk"}}, True),
         ({"output": {"store": "videos", "prefix": "x", "retention": "1h", "cache": "fleet"}}, False),
+        ({"output": {"store": "videos", "watermark": "made with AI"}}, True),
+        ({"output": {"store": "videos", "signingSecret": "signing"}}, True),
         ({"queue": {"maxDepth": 1, "batchMaxWait": "5m", "weights": {"studio": 3}}}, False),
         ({"access": {"tenants": ["a"]}}, False),
         ({"scaling": {"minReplicas": 7}}, False),
@@ -96,6 +98,13 @@ def test_arguments_of_a_worker_with_a_secret_store():
         "--grace-period-s=1800",
         "--termination-log=/dev/termination-log",
     ]
+
+
+def test_a_fleet_that_signs_mounts_its_key():
+    pod = pod_of(output={"store": "videos", "signingSecret": "signing"})
+    assert "--signing-key=/etc/videofleet/signing/ed25519.pem" in pod["containers"][0]["args"]
+    assert {"name": "signing", "secret": {"secretName": "signing"}} in pod["volumes"]
+    assert "signing" not in json.dumps(pod_of())
 
 
 def test_only_a_durability_that_is_not_the_default_is_an_argument():
@@ -135,8 +144,16 @@ def test_gpus_bring_their_resource_and_shared_memory(worker, limits, shm):
     assert [volume["sizeLimit"] for volume in volumes if volume.get("medium") == "Memory"] == shm
 
 
-def test_a_section_that_is_not_given_is_not_written_so_that_older_files_stay_the_same():
-    assert "parallelism" not in config_map(FLEET, resolved())["data"]["worker.json"]
+def test_what_is_not_given_is_not_written_so_that_older_files_stay_the_same():
+    written = json.loads(config_map(FLEET, resolved())["data"]["worker.json"])
+    assert not {"parallelism", "offload", "guidance"} & set(written)
+    assert resolved(worker={"offload": "group"}).worker.offload is Offload.GROUP
+
+
+def test_the_worker_is_told_the_guidance_of_silent_requests():
+    model = SPEC["model"] | {"guidance": {"highNoise": "4", "lowNoise": "3.5"}}
+    spec = WorkerSpec.model_validate_json(config_map(FLEET, resolved(model=model))["data"]["worker.json"])
+    assert spec.guidance == Guidance(high_noise=4.0, low_noise=3.5)
 
 
 def test_the_worker_is_told_how_its_ranks_share():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videofleet.weights import folder_name
 from videofleet_operator.crd.quantities import quantity_bytes
 from videofleet_operator.crd.spec import parse_spec
 from videofleet_operator.installation import Installation
@@ -51,7 +52,8 @@ def test_the_fetcher_writes_what_the_worker_reads():
     (fetcher,), (worker,) = pod["initContainers"], pod["containers"]
     assert fetcher["command"] == ["videofleet-worker", "fetch"]
     assert (argument(fetcher, "source"), argument(fetcher, "revision")) == (HUB["source"], COMMIT)
-    assert argument(fetcher, "model") == argument(worker, "model")
+    assert f"{argument(fetcher, 'cache')}/{argument(fetcher, 'name')}" == argument(worker, "model")
+    assert argument(fetcher, "name") == folder_name(HUB["source"], COMMIT)
     assert mounts(fetcher)["weights"] is False
     assert mounts(worker)["weights"] is True
 

@@ -8,14 +8,14 @@ TIERS = [
     {"name": "small", "width": 128, "height": 128, "numFrames": 17, "numInferenceSteps": 4},
     {"name": "preview", "width": 64, "height": 64, "numFrames": 9, "numInferenceSteps": 4},
 ]
-BUSY = {Priority.BATCH: WaitingFigures(jobs=10, cost_s=200.0), Priority.INTERACTIVE: WaitingFigures(jobs=1, cost_s=20)}
+BUSY = {Priority.BATCH: WaitingFigures(jobs=10, cost_s=170.0), Priority.INTERACTIVE: WaitingFigures(jobs=1, cost_s=20)}
 
 
 def loaded_cluster(new_cluster, **fallback):
     cluster = new_cluster()
     cluster.change(tiers=TIERS, fallback={"enabled": True, **fallback}, scaling={"maxReplicas": 1, "minReplicas": 1})
     cluster.settle()
-    cluster.waiting, cluster.demand = 11, {"waiting_cost_s": 220.0, "by_priority": BUSY}
+    cluster.waiting, cluster.demand = 11, {"waiting_cost_s": 190.0, "by_priority": BUSY}
     cluster.tick()
     return cluster
 

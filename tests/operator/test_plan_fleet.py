@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet_operator.plan.actions import Apply, Stage
 from videofleet_operator.plan.revisions import HISTORY_LIMIT
 
@@ -37,6 +38,15 @@ def test_warm_workers_make_it_ready_and_then_nothing_is_written(cluster):
     assert cluster.stable == cluster.target
     plan = cluster.plan()
     assert (plan.actions, plan.policy, plan.status, plan.events, plan.requeue_after_s) == ((), None, None, (), None)
+
+
+def test_what_a_serving_worker_wants_people_to_know_stands_in_ready(cluster):
+    cluster.settle()
+    note = "The model is served in bfloat16, because float16 does not hold it"
+    cluster.beacons = [WorkerBeacon(worker="w", revision=cluster.stable, state=WorkerState.READY, note=note)]
+    cluster.settle()
+    assert cluster.condition("Ready")[0] == "True"
+    assert note in cluster.condition("Ready")[2]
 
 
 def test_min_replicas_scales_in_place(cluster):

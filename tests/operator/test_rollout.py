@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from videofleet.jobs import Outcomes
+from videofleet_operator.plan.counters import failures_in_row
+
 STEPS = [{"weight": "5%"}, {"weight": "50%"}]
 MODEL = {"architecture": "wan2.2-t2v-a14b", "source": "pvc://models/"}
 
@@ -53,6 +56,8 @@ def test_a_good_canary_goes_step_by_step_and_is_promoted_without_a_restart(clust
     assert workers(cluster) == {new: 4}
     assert pods <= set(cluster.pods), "promotion restarts nothing"
     assert (cluster.stable, cluster.rollout["phase"]) == (new, "Settled")
+    told = [event for event in cluster.events if event.startswith(("Canary", "RevisionStable"))]
+    assert told[1:] == ["CanaryAtStep", "CanaryAtStep", "CanaryPromoted", "RevisionStable"]
     assert cluster.condition("Degraded")[0] == "False"
 
 
@@ -212,9 +217,27 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
     assert cluster.policy.canary.slow_above_s == {"small": 1.25}
 
 
+def test_one_that_the_data_plane_gave_up_is_rejected(cluster):
+    new = when_a_new_model_is_applied(cluster)
+    assert cluster.policy.canary.max_failures_in_row >= 3
+    cluster.demand = {"canary_given_up": new}
+    cluster.settle()
+    assert cluster.rollout["phase"] == "Rejected"
+    assert "in a row" in cluster.condition("Degraded")[2]
+    cluster.demand = {}
+    cluster.settle()
+    assert cluster.rollout["phase"] == "Rejected"
+
+
+@pytest.mark.parametrize(("share", "in_row"), [(0.01, 3), (0.05, 4), (0.2, 8), (1.0, 17)])
+def test_failures_in_a_row_that_stable_has_too_are_no_alarm(share, in_row):
+    outcomes = [Outcomes(revision="s", tier="t", attempts=10_000, attempt_failures=round(10_000 * share))]
+    assert failures_in_row(outcomes, "s", 0.01) == in_row
+
+
 ACTS = st.one_of(
     st.tuples(st.just("model"), st.integers(0, 3)),
-    st.tuples(st.just("replicas"), st.integers(0, 5)),
+    st.tuples(st.just("replicas"), st.integers(1, 5)),
     st.tuples(st.just("jobs"), st.integers(0, 400)),
     st.tuples(st.just("worse"), st.integers(0, 400)),
     st.tuples(st.just("break"), st.integers(0, 3)),

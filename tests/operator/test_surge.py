@@ -129,7 +129,7 @@ def test_shares_keep_their_promises(seats, weight):
             assert workers.canary >= 1
             grown = max(0, workers.canary - seats.ready)
             assert workers.stable + min(seats.ready, workers.canary) + grown <= max(1, seats.wanted) + seats.surge
-        elif not seats.is_alone and seats.canary_wanted <= min(seats.wanted, seats.ready + 1):
+        elif not seats.is_alone and seats.canary_wanted <= seats.ready:
             assert workers.stable + workers.canary <= max(1, seats.wanted) + (0 if seats.wanted else 1)
     assert 0 <= weight_within(weight, seats) <= weight
     assert (weight_within(weight, seats) == 0) == (seats.ready == 0)

@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from videofleet.architectures import Architecture
 from videofleet.jobs import Progress, VideoRequest
 from videofleet.tiers import Tier
-from videofleet.workerspec import Dtype, Warmup, WorkerSpec
+from videofleet.workerspec import Dtype, Guidance, Offload, Warmup, WorkerSpec
 from videofleet_worker.compute.denoise import Denoising, NotFinite, advance, begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import decode_to_file, denoise
 from videofleet_worker.compute.group import Group
 from videofleet_worker.compute.loading import load
+from videofleet_worker.compute.offload import take_turns
 from videofleet_worker.compute.prompts import MOST_TEXTS, Prompts
 from videofleet_worker.compute.warmup import warm_tier
 from videofleet_worker.faults import Fault
@@ -97,9 +98,85 @@ def test_frames_are_bit_equal_to_the_pipelines(
     assert np.array_equal(by_us(pipe, request, tmp_path / "clip.rgb"), by_pipeline(pipe, request))
 
 
+@pytest.mark.parametrize("offload", [Offload.MODEL, Offload.GROUP])
+@pytest.mark.parametrize("architecture", Architecture)
+def test_offload_changes_where_weights_lie_and_no_frame(
+    architecture: Architecture,
+    offload: Offload,
+    models: dict[Architecture, Path],
+    spec_with: SpecWith,
+    tmp_path: Path,
+) -> None:
+    request = VideoRequest(prompt="a red car at night", seed=11, tier=TIER)
+    pipe = load(models[architecture], spec_with(architecture=architecture, offload=offload))
+    reference = load(models[architecture], spec_with(architecture=architecture))
+    expected = by_us(reference, request, tmp_path / "expected.rgb")
+    for _ in range(2):
+        assert np.array_equal(by_us(pipe, request, tmp_path / "clip.rgb"), expected)
+
+
+def test_components_take_turns_on_the_device(models: dict[Architecture, Path], spec_with: SpecWith) -> None:
+    pipe = load(models[A14B], spec_with())
+    turns = take_turns(pipe, torch.device("cpu"), Offload.MODEL)
+    home = {name: pointers(getattr(pipe, name)) for name in ("text_encoder", "transformer", "transformer_2")}
+
+    def away() -> list[str]:
+        return [name for name, at_home in home.items() if pointers(getattr(pipe, name)) != at_home]
+
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER))
+    assert away() == ["text_encoder"]
+    seen = []
+    while job.step < job.steps:
+        advance(pipe, job)
+        seen += away()
+    assert seen == ["transformer", "transformer", "transformer_2", "transformer_2"]
+    assert turns.on_device is pipe.transformer_2
+
+
+def pointers(component: torch.nn.Module) -> set[int]:
+    return {parameter.data_ptr() for parameter in component.parameters()}
+
+
 def test_both_experts_work_on_either_side_of_the_boundary(pipe: Any) -> None:
     job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER.model_copy(update={"num_inference_steps": 20})))
     assert job.experts == ("transformer",) * 7 + ("transformer_2",) * 13
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "passes"),
+    [(5.0, 5.0, (4, 4)), (5.0, 1.0, (4, 2)), (1.0, 5.0, (2, 4)), (1.0, 1.0, (2, 2)), (1.0, None, (2, 2))],
+)
+def test_each_expert_is_guided_as_its_own_scale_says(
+    pipe: Any, high: float, low: float | None, passes: tuple[int, int]
+) -> None:
+    counts = {pipe.transformer: 0, pipe.transformer_2: 0}
+
+    def count(model: torch.nn.Module, *_: Any) -> None:
+        counts[model] += 1
+
+    for model in counts:
+        model.register_forward_pre_hook(count)
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, guidance_scale=high, guidance_scale_2=low, tier=TIER))
+    all_steps(pipe, job)
+    assert tuple(counts.values()) == passes
+    assert (job.negative_prompt_embeds is None) is (passes == (2, 2)), "an unused text is not encoded"
+
+
+@pytest.mark.parametrize(
+    ("fleet", "request_", "scales"),
+    [
+        ({}, {}, (5.0, 5.0)),
+        ({"high_noise": 4.0, "low_noise": 3.0}, {}, (4.0, 3.0)),
+        ({"high_noise": 1.0}, {}, (1.0, 1.0)),
+        ({"high_noise": 4.0, "low_noise": 3.0}, {"guidance_scale": 6.0}, (6.0, 6.0)),
+        ({"high_noise": 4.0, "low_noise": 3.0}, {"guidance_scale_2": 2.0}, (4.0, 2.0)),
+    ],
+)
+def test_the_fleet_says_how_much_guidance_a_silent_request_gets(
+    fleet: dict[str, float], request_: dict[str, float], scales: tuple[float, float], pipe: Any
+) -> None:
+    job = begin(pipe, VideoRequest(prompt="x", seed=1, tier=TIER, **request_), guidance=Guidance(**fleet))
+    assert (job.guidance["transformer"], job.guidance["transformer_2"]) == scales
 
 
 def test_a_text_is_encoded_once_and_its_embeddings_are_the_pipelines(pipe: Any, monkeypatch: Any) -> None:
@@ -200,10 +277,12 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
         Group(Seat(rank=0, cfg=1, ulysses=1, on_gpu=True, rendezvous=Path(), marks=[0]))
 
 
-def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(pipe: Any, tmp_path: Path) -> None:
+def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(
+    pipe: Any, spec_with: SpecWith, tmp_path: Path
+) -> None:
     seen: list[int] = []
     tier = TIER.model_copy(update={"num_inference_steps": 20})
-    settings = Warmup(max_runs=3, stable_within=0.0, timeout_s=60)
+    settings = spec_with(warmup=Warmup(max_runs=3, stable_within=0.0, timeout_s=60))
     warmed = warm_tier(
         pipe, tier, settings, tmp_path, lambda p: seen.append(p.step) if p.stage == "denoising" else None
     )
@@ -213,6 +292,6 @@ def test_warm_up_runs_two_steps_of_each_expert_and_stops_at_max_runs(pipe: Any, 
     assert Path(warmed.frames.path).stat().st_size == 9 * 64 * 64 * 3
 
 
-def test_warm_up_ends_once_times_agree(pipe: Any, tmp_path: Path) -> None:
-    settings = Warmup(max_runs=9, stable_within=1e9, timeout_s=60)
+def test_warm_up_ends_once_times_agree(pipe: Any, spec_with: SpecWith, tmp_path: Path) -> None:
+    settings = spec_with(warmup=Warmup(max_runs=9, stable_within=1e9, timeout_s=60))
     assert warm_tier(pipe, TIER, settings, tmp_path, lambda _: None).runs == 2

@@ -10,22 +10,12 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from videofleet.architectures import Architecture
-from videofleet.beacons import WorkerFault
 from videofleet.tiers import Tier
 from videofleet.workerspec import WorkerSpec
 from videofleet_worker.compute.decode import decoded_frames
 from videofleet_worker.compute.loading import DTYPES, load
-from videofleet_worker.faults import Fault
-from videofleet_worker.memory import (
-    GIB,
-    MemoryPlan,
-    decode_bytes,
-    denoise_bytes,
-    latent_shape,
-    plan_memory,
-    refuse_what_cannot_fit,
-    weight_bytes,
-)
+from videofleet_worker.memory import GIB, decode_bytes, denoise_bytes, latent_shape, weight_bytes
+from videofleet_worker.memory_plan import ModelSizes
 
 A14B = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40}
 TI2V_5B = {"num_attention_heads": 24, "attention_head_dim": 128, "ffn_dim": 14336, "num_layers": 30}
@@ -76,11 +66,13 @@ def test_weights_are_predicted_to_the_byte(
     architecture: Architecture, models: dict[Architecture, Path], spec_with: Callable[..., WorkerSpec]
 ) -> None:
     for dtype in DTYPES:
-        spec = spec_with(architecture=architecture, dtype=dtype)
-        pipe, plan = load(models[architecture], spec), plan_memory(models[architecture], spec)
-        for component, predicted in plan.weights.items():
+        pipe = load(models[architecture], spec_with(architecture=architecture, dtype=dtype))
+        sizes = ModelSizes.of(models[architecture])
+        predicted = {"text_encoder": sizes.text_encoder, "vae": sizes.vae}
+        predicted |= {name: expert.whole for name, expert in sizes.experts.items()}
+        for component, size in predicted.items():
             parameters = list(getattr(pipe, component).parameters())
-            assert predicted == sum(each.numel() * each.element_size() for each in parameters), component
+            assert size == sum(each.numel() * each.element_size() for each in parameters), component
 
 
 def allocated_peak(work: Callable[[], Any]) -> int:
@@ -126,23 +118,3 @@ def test_decoding_takes_what_is_predicted() -> None:
             pass
 
     assert decode_bytes(config, tier(256, 256, 5)) == pytest.approx(allocated_peak(decode), rel=0.1)
-
-
-PLAN = MemoryPlan(weights={"transformer": 40 * GIB}, tiers={"720p": 20 * GIB, "480p": 8 * GIB})
-
-
-@pytest.mark.parametrize(
-    ("free_gib", "words"),
-    [(60, "tier 480p would fit: use a GPU with at least 66.0 GiB"), (50, "none of its tiers would fit")],
-)
-def test_what_cannot_fit_is_refused_with_advice(free_gib: int, words: str) -> None:
-    with pytest.raises(Fault) as caught:
-        refuse_what_cannot_fit(PLAN, free_gib * GIB)
-    assert caught.value.reason is WorkerFault.OUT_OF_MEMORY
-    assert words in caught.value.message
-    assert "tier 720p needs 66.0 GiB" in caught.value.message
-
-
-def test_what_fits_is_let_through() -> None:
-    assert PLAN.needed_bytes == 66 * GIB
-    refuse_what_cannot_fit(PLAN, PLAN.needed_bytes)

@@ -14,7 +14,7 @@ import torch
 from videofleet.architectures import Architecture
 from videofleet.jobs import VideoRequest
 from videofleet.tiers import Tier
-from videofleet.workerspec import Dtype, Parallelism, WorkerSpec
+from videofleet.workerspec import Dtype, Offload, Parallelism, WorkerSpec
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import denoise
@@ -112,7 +112,10 @@ def test_ranks_make_what_one_process_makes(
         assert bytes_here < 0.75 * whole_bytes if shard_weights else bytes_here == whole_bytes
 
 
-@pytest.mark.parametrize("changes", [{"guidance_scale": 1.0}, {"guidance_scale": 4.0, "guidance_scale_2": 2.5}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"guidance_scale": 1.0}, {"guidance_scale": 4.0, "guidance_scale_2": 2.5}, {"guidance_scale_2": 1.0}],
+)
 def test_guidance_is_the_same_on_two_branches(
     changes: dict[str, Any],
     ranks: Callable[[int, int], Ranks],
@@ -123,6 +126,17 @@ def test_guidance_is_the_same_on_two_branches(
     spec = spec_with(parallelism=Parallelism(cfg=2))
     expected, _ = alone(models[A14B], spec_with(), request)
     for latents, _ in ranks(2, 1)("latents", model=models[A14B], spec=spec, request=request):
+        assert np.array_equal(latents, expected)
+
+
+@pytest.mark.parametrize("offload", [Offload.MODEL, Offload.GROUP])
+def test_ranks_with_offloaded_weights_make_the_same(
+    offload: Offload, ranks: Callable[[int, int], Ranks], models: dict[Architecture, Path], spec_with: SpecWith
+) -> None:
+    request = VideoRequest(prompt="a red car", seed=7, tier=TIER)
+    spec = spec_with(parallelism=Parallelism(cfg=2, ulysses=2), offload=offload)
+    expected, _ = alone(models[A14B], spec_with(), request)
+    for latents, _ in ranks(2, 2)("latents", model=models[A14B], spec=spec, request=request):
         assert np.array_equal(latents, expected)
 
 

@@ -44,7 +44,8 @@ async def test_a_job_becomes_the_pipelines_own_video(fleet: Fleet, spec_with: Ca
     assert job.result.revision == "rev-1"
     video = fleet.store / job.result.video_key
     assert video.stat().st_size == job.result.video_bytes
-    assert (fleet.store / job.result.thumbnail_key).read_bytes()[:2] == b"\xff\xd8"
+    for picture in (job.result.thumbnail_key, job.result.spritesheet_key):
+        assert (fleet.store / picture).read_bytes()[:2] == b"\xff\xd8"
     assert 'videofleet_worker_jobs_total{outcome="succeeded"} 1.0' in metrics
     assert 'videofleet_worker_seconds_per_step_count{tier="small"} 1.0' in metrics
     assert luma_psnr_db(video, reference_frames(fleet, spec_with())) >= 30

@@ -87,6 +87,20 @@ async def test_kill_9_of_a_rank_costs_neither_an_attempt_nor_the_work(
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+async def test_memory_that_runs_out_on_one_rank_is_its_own_words(
+    fleet: Fleet, spec_with: SpecWith, warned: Callable[[str], str]
+) -> None:
+    tier = fleet.small.model_copy(update={"num_inference_steps": 200})
+    async with fleet.worker(spec_with(parallelism=Parallelism(cfg=2), tiers=[fleet.small])) as worker:
+        job = await fleet.submit(tier)
+        await fleet.denoising(job)
+        psutil.Process(worker.engine.pids[1]).rlimit(psutil.RLIMIT_AS, (1 << 20, 1 << 20))
+        await fleet.until(lambda: not worker.status.is_ready, "the group is gone")
+        await fleet.queue.cancel(job, ErrorCode.CANCELLED_BY_USER)
+        await fleet.ended(job)
+    assert "rank 1" in warned("attempt failed")
+
+
 async def test_a_rank_that_hangs_is_named_and_its_group_replaced(
     fleet: Fleet, spec_with: SpecWith, warned: Callable[[str], str]
 ) -> None:

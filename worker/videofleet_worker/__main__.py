@@ -5,7 +5,7 @@ Imports nothing until it is called: a compute process imports the main module of
 
 
 def main() -> None:
-    """Runs the worker; the exit code is 0 after a drain and 1 after a fault. Or `fetch …`, or `manifest DIR`."""
+    """Runs the worker: exit code 0 after a drain, 1 after a fault. Or `fetch`, `fuse`, `manifest` or `plan`."""
     import sys
 
     match sys.argv[1:2]:
@@ -13,10 +13,18 @@ def main() -> None:
             from videofleet_worker import manifest
 
             raise SystemExit(manifest.main(sys.argv[2:]))
+        case ["plan"]:
+            from videofleet_worker import plan
+
+            raise SystemExit(plan.main(sys.argv[2:]))
+        case ["fuse"]:
+            from videofleet_worker.compute import fuse
+
+            raise SystemExit(fuse.main(sys.argv[2:]))
         case ["fetch"]:
             from videofleet_worker.weights import command
 
-            raise SystemExit(command.main(sys.argv[2:]))
+            command.main(sys.argv[2:])
     from videofleet_worker.supervisor import run
 
     raise SystemExit(run())

@@ -7,18 +7,21 @@ lost. An attempt that breaks never takes the worker with it.
 import asyncio
 import logging
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from videofleet.jobs import Claim, ErrorCode, JobState
+from videofleet.jobs import Claim, ErrorCode, JobState, VideoRequest
 from videofleet.queue import JobQueue
 from videofleet.store import ObjectStore
 from videofleet_worker import protocol
 from videofleet_worker.checkpoints import Checkpoints
 from videofleet_worker.delivery import Delivery
 from videofleet_worker.engine import ComputeDied, Engine
+from videofleet_worker.gate import Flaw, Rejected
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.metrics import Metrics
+from videofleet_worker.repair import next_request
 from videofleet_worker.settings import Settings
 from videofleet_worker.status import Status
 from videofleet_worker.tasks import end
@@ -50,6 +53,7 @@ class Attempts:
         self._metrics = metrics
         self._store = store
         self._settings = settings
+        self.turn = asyncio.Lock()  # whoever holds it may use compute
         self._running: dict[asyncio.Task[None], HeldJob] = {}
 
     @property
@@ -88,28 +92,43 @@ class Attempts:
 
     async def _run(self, held: HeldJob, computed: asyncio.Event) -> None:
         log.info("claimed", extra={"job": held.job, "attempt": held.claim.attempt})
-        self._status.job = held.job
         scratch, revision = self._settings.scratch, self._settings.spec.revision
         checkpoints = Checkpoints(self._store, held, self._metrics, revision, scratch)
         async with held:
             try:
-                try:
-                    outcome = await self._generate(held, checkpoints)
-                finally:
-                    self._status.job = None
-                    computed.set()
-                word = await self._conclude(held, outcome, checkpoints)
+                word = await self._made(held, checkpoints, computed)
             finally:
+                computed.set()
                 await checkpoints.close()
         self._metrics.jobs.labels(word).inc()
         log.info(word, extra={"job": held.job, "attempt": held.claim.attempt, "seconds": round(held.held_s, 3)})
 
-    async def _generate(self, held: HeldJob, checkpoints: Checkpoints) -> Outcome:
+    async def _made(self, held: HeldJob, checkpoints: Checkpoints, computed: asyncio.Event) -> str:
+        """Makes clips until one passes the gate, or nothing is left to try. Returns: the word for the ending."""
+        request = held.claim.job.request.model_copy(update={"tier": held.claim.tier})
+        flaws: list[Flaw] = []
+        while True:
+            outcome = await self._generate(held, request, checkpoints)
+            computed.set()  # a clip that is refused waits for its next turn like a new job
+            try:
+                return await self._conclude(held, outcome, request, flaws, checkpoints)
+            except Rejected as rejected:
+                log.warning("clip refused", extra={"job": held.job, "flaw": rejected.flaw, "tier": request.tier.name})
+                self._metrics.rejected.labels(request.tier.name, rejected.flaw).inc()
+                flaws.append(rejected.flaw)
+            await checkpoints.remove()  # whatever went wrong may have begun before it
+            again = next_request(request, self._settings.spec.tiers, len(flaws))
+            if again is None:
+                message = f"clip after clip was {', '.join(flaws)}; another worker may do better"
+                return await self._fail(held, ErrorCode.OUTPUT_REJECTED, message, retry=True)
+            request = again
+
+    async def _generate(self, held: HeldJob, request: VideoRequest, checkpoints: Checkpoints) -> Outcome:
         frames = self._settings.scratch / f"{held.job}-{held.claim.attempt}.rgb"
         found = await checkpoints.found()
         work = protocol.Generate(
             job=held.job,
-            request=held.claim.job.request.model_copy(update={"tier": held.claim.tier}),
+            request=request,
             frames_path=str(frames),
             checkpoint_path=str(checkpoints.path),
             checkpoint_every_s=self._settings.checkpoint_every_s,
@@ -125,10 +144,13 @@ class Attempts:
                 case protocol.Checkpointed(path=path):
                     checkpoints.keep(Path(path))
 
-        generating = asyncio.create_task(self._engine.generate(work, hear))
+        generating = asyncio.create_task(self._compute(work, hear))
         stopping = asyncio.create_task(held.stopped.wait())
         try:
             await asyncio.wait({generating, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if held.stopped.is_set() and self._status.job != held.job:  # it still waits for its turn
+                await end(generating)
+                return protocol.Stopped(job=held.job)
             if held.stopped.is_set():
                 self._engine.stop_job(held.job, checkpoint=held.stop_reason is StopReason.DRAINED)
             return await generating
@@ -138,18 +160,29 @@ class Attempts:
         finally:
             await end(stopping)
 
-    async def _conclude(self, held: HeldJob, outcome: Outcome, checkpoints: Checkpoints) -> str:
-        """Ends the attempt. Returns: the word for it."""
+    async def _compute(self, work: protocol.Generate, hear: Callable[[protocol.News], None]) -> protocol.Outcome:
+        async with self.turn:
+            self._status.job = work.job
+            try:
+                return await self._engine.generate(work, hear)
+            finally:
+                self._status.job = None
+
+    async def _conclude(
+        self, held: HeldJob, outcome: Outcome, request: VideoRequest, flaws: list[Flaw], checkpoints: Checkpoints
+    ) -> str:
+        """Ends the attempt. Returns: the word for it. Raises: Rejected."""
         if held.stop_reason is not None:
             if isinstance(outcome, protocol.Generated):
                 _discard(outcome.frames)
             return await self._abandon(held, held.stop_reason, checkpoints)
         match outcome:
             case protocol.Generated():
-                tier = held.claim.tier.name
-                self._metrics.seconds_per_step.labels(tier).observe(outcome.seconds_per_step)
+                self._metrics.seconds_per_step.labels(request.tier.name).observe(outcome.seconds_per_step)
                 with self._metrics.delivering.track_inprogress():
-                    return await self._deliver(held, outcome, checkpoints)
+                    return await self._deliver(held, outcome, request, flaws, checkpoints)
+            case protocol.Failed(code=ErrorCode.NOT_FINITE):
+                raise Rejected(Flaw.NOT_FINITE)
             case protocol.Failed(code=code, message=message, retry=retry):
                 await checkpoints.remove()  # whatever went wrong may have begun before it
                 return await self._fail(held, code, message, retry=retry)
@@ -164,8 +197,15 @@ class Attempts:
         log.warning("compute died; the attempt is not counted", extra={"job": held.job, "error": message})
         return _word(await held.settle(lambda: self._queue.give_back(held.claim, is_fault=True)))
 
-    async def _deliver(self, held: HeldJob, generated: protocol.Generated, checkpoints: Checkpoints) -> str:
-        delivering = asyncio.create_task(self._delivery.deliver(held, generated))
+    async def _deliver(
+        self,
+        held: HeldJob,
+        generated: protocol.Generated,
+        request: VideoRequest,
+        flaws: list[Flaw],
+        checkpoints: Checkpoints,
+    ) -> str:
+        delivering = asyncio.create_task(self._delivery.deliver(held, generated, request, flaws))
         stopping = asyncio.create_task(held.stopped.wait())
         try:
             await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -174,6 +214,8 @@ class Attempts:
                 if state is not None:
                     await checkpoints.remove()
                 return _word(state)
+        except Rejected:
+            raise
         except Exception as error:  # a full disk, a store that stays away: this attempt's trouble, not the worker's
             return await self._fail(
                 held, ErrorCode.GENERATION_FAILED, f"storing the video failed: {type(error).__name__}", retry=True

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from videofleet.beacons import WorkerFault, WorkerState
-from videofleet.workerspec import WorkerSpec
+from videofleet.workerspec import Dtype, WorkerSpec
 from videofleet_worker import protocol
 from videofleet_worker.faults import Fault
 from videofleet_worker.ranks import Ranks, fork_server
@@ -44,6 +44,7 @@ class Engine:
         self._context = fork_server()
         self._ranks: Ranks | None = None
         self._slowest_step_s = 0.0
+        self._is_warming = False  # loading is over
         self.died = asyncio.Event()
         self.peak_bytes: int | None = None  # of device memory, as warm-up measured it
 
@@ -62,6 +63,15 @@ class Engine:
         """Seconds since compute was last heard of."""
         return time.monotonic() - self._ranks.heard_at if self._ranks else 0.0
 
+    @property
+    def dtype(self) -> Dtype:
+        """Of the experts."""
+        return self._spec.dtype
+
+    def use(self, dtype: Dtype) -> None:
+        """From the next start on."""
+        self._spec = self._spec.model_copy(update={"dtype": dtype})
+
     async def start(self, say: Say, warmed: TierWarmed) -> None:
         """Starts compute, loads the model and warms every tier. Raises: Fault."""
         await self.stop()
@@ -69,12 +79,18 @@ class Engine:
         self.died = self._ranks.died
         await self._ranks.launch()
         self._send(protocol.Start(model=str(self._model), spec=self._spec, scratch=str(self._scratch)))
-        warming = asyncio.timeout(None)
+        warming = asyncio.timeout(self._spec.warmup.loading_timeout_s)
         try:
             async with warming:
                 await self._await_ready(say, warmed, warming)
         except TimeoutError as error:
             await self.kill()
+            if not self._is_warming:
+                raise Fault(
+                    WorkerFault.LOADING_TIMEOUT,
+                    f"the model was not loaded after {self._spec.warmup.loading_timeout_s:g} s; raise "
+                    "spec.warmup.loadingTimeout, or use a faster volume",
+                ) from error
             raise Fault(
                 WorkerFault.WARMUP_TIMEOUT,
                 f"the tiers were not warm after {self._spec.warmup.timeout_s:g} s; raise spec.warmup.timeout, "
@@ -124,11 +140,13 @@ class Engine:
             self._ranks = None
 
     async def _await_ready(self, say: Say, warmed: TierWarmed, limit: asyncio.Timeout) -> None:
-        """The clock of warm-up begins with the first word about it: loading takes as long as the volume does."""
+        """The clock of warm-up begins with the first word about it; loading has one of its own."""
+        self._is_warming = False
         while True:
             match await self._next_event():
                 case protocol.Starting(state=state, detail=detail):
-                    if state is WorkerState.WARMING and limit.when() is None:
+                    if state is WorkerState.WARMING and not self._is_warming:
+                        self._is_warming = True
                         limit.reschedule(asyncio.get_running_loop().time() + self._spec.warmup.timeout_s)
                     say(state, detail)
                 case protocol.TierWarmed() as event:

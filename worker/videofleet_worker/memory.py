@@ -1,6 +1,4 @@
-"""What a model will need of its device, known before a weight is read: safetensors headers, configs and tiers. Pure.
-
-    peak = weights + largest over tiers of max(denoising, decoding), and 10 % headroom over it
+"""What a model's weights and activations take, known before a weight is read: shapes, configs and tiers. Pure.
 
 Denoising, one expert on N = latent frames × height/2 × width/2 tokens of width d, 16-bit activations. The largest of
 three moments of `WanTransformerBlock.forward` (read from diffusers 0.42), plus rotary tables and 512 text tokens:
@@ -12,21 +10,13 @@ of the last stage (input, activation, padded copy, output; the last two twice, b
 Source of the counts: torch's own allocation records on a CPU, which they meet within 10 %; GPUs not compared yet.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from videofleet.architectures import CONSTANTS
-from videofleet.beacons import WorkerFault
 from videofleet.tiers import Tier
-from videofleet.workerspec import WorkerSpec
-from videofleet_worker.faults import Fault
-from videofleet_worker.model_folder import WEIGHTS, tensors_in
 
-HEADROOM: Final = 0.1
 GIB: Final = 1 << 30
 TEXT_TOKENS: Final = 512
 # WanTransformer3DModel._keep_in_fp32_modules, matched as diffusers does: by a part of the tensor's name.
@@ -37,42 +27,13 @@ Shapes = Mapping[str, list[int]]
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
-    """Bytes by component, and bytes of activations by tier."""
+class ExpertBytes:
+    """One expert's weights once loaded. `block` is what its largest block has at 16 bits, `outside` what none has."""
 
-    weights: dict[str, int]
-    tiers: dict[str, int]
-
-    @property
-    def weight_bytes(self) -> int:
-        """What lies on the device all the time."""
-        return sum(self.weights.values())
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most that is in use at once, without headroom."""
-        return self.weight_bytes + max(self.tiers.values())
-
-    @property
-    def needed_bytes(self) -> int:
-        """What the device must have free."""
-        return _with_headroom(self.peak_bytes)
-
-
-def plan_memory(model: Path, spec: WorkerSpec) -> MemoryPlan:
-    """Reads headers and configs of a checked folder."""
-    weights = {
-        component: weight_bytes(component, _shapes(model / component))
-        for component in WEIGHTS
-        if (model / component).is_dir()
-    }
-    transformer, vae = (_config(model / component) for component in ("transformer", "vae"))
-    per_token = not CONSTANTS[spec.architecture].has_two_experts
-    tiers = {
-        tier.name: max(denoise_bytes(transformer, vae, tier, timestep_per_token=per_token), decode_bytes(vae, tier))
-        for tier in spec.tiers
-    }
-    return MemoryPlan(weights, tiers)
+    whole: int
+    float32: int
+    block: int
+    outside: int
 
 
 def weight_bytes(component: str, shapes: Shapes) -> int:
@@ -84,8 +45,23 @@ def weight_bytes(component: str, shapes: Shapes) -> int:
     )
 
 
-def denoise_bytes(transformer: Config, vae: Config, tier: Tier, *, timestep_per_token: bool) -> int:
-    """Activations of one forward pass of an expert."""
+def expert_bytes(component: str, shapes: Shapes) -> ExpertBytes:
+    """How an expert's weights fall apart when they are sharded or offloaded."""
+    blocks: dict[str, int] = {}
+    float32 = 0
+    for name, shape in shapes.items():
+        size = weight_bytes(component, {name: shape})
+        if size == 4 * math.prod(shape):
+            float32 += size
+        else:
+            place = ".".join(name.split(".")[:2]) if name.startswith("blocks.") else ""
+            blocks[place] = blocks.get(place, 0) + size
+    outside = blocks.pop("", 0)
+    return ExpertBytes(float32 + outside + sum(blocks.values()), float32, max(blocks.values(), default=0), outside)
+
+
+def denoise_bytes(transformer: Config, vae: Config, tier: Tier, *, timestep_per_token: bool, ulysses: int = 1) -> int:
+    """Activations of one forward pass of an expert on one of the ranks that share its tokens."""
     frames, height, width = latent_shape(vae, tier)
     tokens = frames * (height // 2) * (width // 2)
     head = int(transformer["attention_head_dim"])
@@ -93,7 +69,8 @@ def denoise_bytes(transformer: Config, vae: Config, tier: Tier, *, timestep_per_
     block = max(22 * d, 8 * d + 4 * ffn)
     if timestep_per_token:
         block = max(38 * d + block, 64 * d)
-    return tokens * (block + 8 * head) + TEXT_TOKENS * 6 * d
+    before_the_split = 2 * d if ulysses > 1 else 0
+    return tokens * (before_the_split + 8 * head) + tokens // ulysses * block + TEXT_TOKENS * 6 * d
 
 
 def decode_bytes(vae: Config, tier: Tier) -> int:
@@ -122,35 +99,3 @@ def latent_shape(vae: Config, tier: Tier) -> tuple[int, int, int]:
     """Frames, height and width of the latents: 1280×720×81 on A14B → (21, 90, 160)."""
     spatial, temporal = vae.get("scale_factor_spatial") or 8, vae.get("scale_factor_temporal") or 4
     return (tier.num_frames - 1) // temporal + 1, tier.height // spatial, tier.width // spatial
-
-
-def refuse_what_cannot_fit(plan: MemoryPlan, free_bytes: int) -> None:
-    """Raises: Fault with OutOfMemory, saying which tier would fit, or how much memory would do."""
-    if plan.needed_bytes <= free_bytes:
-        return
-    fitting = [name for name, each in plan.tiers.items() if _with_headroom(plan.weight_bytes + each) <= free_bytes]
-    largest = max(plan.tiers, key=lambda name: plan.tiers[name])
-    advice = f"tier {fitting[0]} would fit" if fitting else "none of its tiers would fit"
-    raise Fault(
-        WorkerFault.OUT_OF_MEMORY,
-        f"tier {largest} needs {_gib(plan.needed_bytes)} (weights {_gib(plan.weight_bytes)}, "
-        f"activations {_gib(plan.tiers[largest])}, headroom {HEADROOM:.0%}) and the device has {_gib(free_bytes)} "
-        f"free; {advice}: use a GPU with at least {_gib(plan.needed_bytes)}, or smaller spec.tiers",
-    )
-
-
-def _with_headroom(size_bytes: int) -> int:
-    return round(size_bytes * (1 + HEADROOM))
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"
-
-
-def _shapes(folder: Path) -> dict[str, list[int]]:
-    return {name: entry["shape"] for shard in folder.glob("*.safetensors") for name, entry in tensors_in(shard).items()}
-
-
-def _config(folder: Path) -> Config:
-    content: Config = json.loads((folder / "config.json").read_bytes())
-    return content

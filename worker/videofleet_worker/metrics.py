@@ -32,6 +32,12 @@ class Metrics:
             buckets=CLIP_BUCKETS_S,
             registry=self.registry,
         )
+        self.rejected = Counter(
+            "videofleet_worker_rejected",
+            "Clips that the output gate refused: not_finite, black, flat or frozen.",
+            ["tier", "flaw"],
+            registry=self.registry,
+        )
         self.delivering = Gauge(
             "videofleet_worker_delivering", "Clips being encoded, uploaded or committed.", registry=self.registry
         )

@@ -62,6 +62,7 @@ class Settings:
     grace_period_s: float  # from SIGTERM to SIGKILL
     checkpoint_every_s: float
     durability: Durability = Durability.AOF  # of what is announced
+    signing_key: Path | None = None  # private Ed25519 key in PEM; None: no provenance is written
 
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> Self:
@@ -92,6 +93,7 @@ class Settings:
             bind_address=os.environ.get("BIND_ADDRESS") or "0.0.0.0",  # noqa: S104 - a pod's address is not known
             port=arguments.port,
             durability=arguments.durability,
+            signing_key=arguments.signing_key,
             grace_period_s=arguments.grace_period_s,
             checkpoint_every_s=arguments.checkpoint_every_s,
         )
@@ -130,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Durability.AOF,
         help="when an ending counts as kept: as the gateway's",
     )
+    parser.add_argument("--signing-key", type=Path, help="private Ed25519 key in PEM, to sign provenance with")
     parser.add_argument("--grace-period-s", type=float, default=1800.0, help="terminationGracePeriodSeconds of the pod")
     parser.add_argument(
         "--checkpoint-every-s",

@@ -19,6 +19,7 @@ class Status:
         self._detail = "starting"
         self._is_marked = False
         self.fault: Fault | None = None
+        self.note = ""  # for people, while it serves
         self.warmed: dict[str, TierTiming] = {}
         self.job: str | None = None
         self.changed = asyncio.Event()  # set at each change; the beacon clears it
@@ -71,6 +72,7 @@ class Status:
             detail=self.detail,
             reason=reason,
             message=self.fault.message if self.fault else "",
+            note=self.note,
             warmed=tuple(self.warmed.values()),
             job=self.job,
         )

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from videofleet import logs
 from videofleet.beacons import TierTiming, WorkerFault, WorkerState
+from videofleet.provenance import KeyUnusable, private_key
 from videofleet.queue import JobQueue, QueueError
 from videofleet.store import ObjectStore, StoreError
 from videofleet_worker import health, protocol
@@ -26,16 +27,21 @@ from videofleet_worker.delivery import Delivery
 from videofleet_worker.drain import Drain
 from videofleet_worker.engine import Engine
 from videofleet_worker.faults import Fault, write_termination_message
+from videofleet_worker.finishing import Finishing
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.manifest import verify
 from videofleet_worker.media import write_video
-from videofleet_worker.memory import plan_memory
+from videofleet_worker.memory_plan import ModelSizes, largest, plan_memory
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.model_folder import check_model_folder
 from videofleet_worker.settings import Settings
+from videofleet_worker.starting import started
 from videofleet_worker.status import Status
 from videofleet_worker.tasks import end
 from videofleet_worker.weights.cache import in_use
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 log = logging.getLogger(__name__)
 
@@ -125,11 +131,13 @@ class Worker:
         await asyncio.to_thread(check_model_folder, model, spec.architecture)
         if not await self._unless_drained(self._verified(model)):
             return
-        self.metrics.device_memory.labels("predicted").set(plan_memory(model, spec).peak_bytes)
+        _, need = largest(plan_memory(ModelSizes.of(model), spec))
+        self.metrics.device_memory.labels("predicted").set(need.peak_bytes)
         store = await self._unless_drained(self._opened_store())
         if store is None:
             return
-        delivery = Delivery(self._queue, store, self.metrics, self._settings.spec.revision)
+        finishing = Finishing(spec.revision, model.name, spec.watermark, self._signing_key())
+        delivery = Delivery(self._queue, store, self.metrics, finishing)
         self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, store, self._settings)
         try:
             while not self.drain.requested.is_set():
@@ -156,10 +164,10 @@ class Worker:
 
     async def _warm(self) -> bool:
         """Until every tier is proven. Raises: Fault."""
-        clips: list[protocol.TierWarmed] = []
         again = " again, because it died" if self.status.warmed else ""
         self.status.enter(WorkerState.LOADING, f"starting compute{again}")
-        await self.engine.start(self.status.enter, clips.append)
+        async with self._attempts.turn if self._attempts else contextlib.nullcontext():
+            clips = await started(self.engine, self._settings.spec.dtype_fallback, self.status)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
         if self.engine.peak_bytes is not None:
@@ -197,6 +205,17 @@ class Worker:
             return await task if task.done() else None
         finally:
             await end(task, draining)
+
+    def _signing_key(self) -> "Ed25519PrivateKey | None":
+        file = self._settings.signing_key
+        try:
+            return private_key(file.read_bytes()) if file else None
+        except (OSError, KeyUnusable) as error:
+            raise Fault(
+                WorkerFault.SIGNING_KEY_INVALID,
+                f"spec.output.signingSecret: {error}; put a private Ed25519 key in PEM into it as ed25519.pem "
+                "(openssl genpkey -algorithm ed25519)",
+            ) from error
 
     async def _trusted_queue(self) -> bool:
         """True once Redis answers and keeps what it acknowledges, as the gateway asks of it too."""

@@ -11,14 +11,13 @@ import typer
 from videofleet_cli import screen
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.kube import Object, connected
-from videofleet_cli.options import AsJson, Kubeconfig, Timeout
+from videofleet_cli.options import AsJson, Kubeconfig, Namespace, Timeout
 from videofleet_cli.rollout import pages
 from videofleet_cli.rollout.asking import ask, fleet_named, looks, revisions, rollout_of
 
 app: Final = typer.Typer(help="Watch and steer how a new revision takes over.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The VideoGenerator.")]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="The context's if unset.")]
 _ENDED: Final = ("Settled", "Rejected", "Undone")
 
 

@@ -145,7 +145,7 @@ def _linear_scale(low: float, high: float, first: float, last: float) -> Scale:
 def _ticks(values: Sequence[float]) -> list[float]:
     low, high = min(values) / 1.25, max(values) * 1.25
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [mantissa * 10.0**decade for decade in decades for mantissa in (1, 2, 5)]
+    ticks = [mantissa * 10.0**decade for decade in decades for mantissa in (1, 2, 3, 5, 7)]
     return [tick for tick in ticks if low <= tick <= high]
 
 

@@ -3,9 +3,11 @@
 The only package that imports redis. Promise: at-least-once execution, observed once; a zombie's write is refused.
 """
 
+from videofleet.queue.batches import Batch, Batches, BatchLine, batch_id
 from videofleet.queue.client import BeatReply, Claimed, JobQueue, Submitted
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
+    BatchNotFound,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -25,6 +27,10 @@ from videofleet.queue.limits import TenantLimits
 from videofleet.queue.outbox import Notice, Outbox, Settled
 
 __all__ = [
+    "Batch",
+    "BatchLine",
+    "BatchNotFound",
+    "Batches",
     "BeatReply",
     "Claimed",
     "Durability",
@@ -49,4 +55,5 @@ __all__ = [
     "StaleEpoch",
     "Submitted",
     "TenantLimits",
+    "batch_id",
 ]

@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from videofleet.queue import scripts
 from videofleet.queue.durability import WAIT_MS, Durability
 from videofleet.queue.errors import QueueUnavailable
+from videofleet.queue.pipelining import Flights
 
 _CONNECT_S: Final = 1.0
 _REPLY_S: Final = 1.5  # no call blocks; the gateway owes its 503 within 2 s
@@ -33,6 +34,7 @@ class Connection:
     def __init__(self, redis: Redis, durability: Durability) -> None:
         self.redis = redis
         self.durability = durability
+        self._flights = Flights(redis)
         self._scripts = {name: redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     @classmethod
@@ -50,7 +52,7 @@ class Connection:
 
     async def run(self, name: str, prefix: str, *args: str | int | float) -> Any:
         """The script's answer."""
-        return await answer(self._scripts[name](keys=[prefix], args=list(args)))
+        return await answer(self._flights.call(self._scripts[name], prefix, args))
 
     async def run_durably(self, name: str, prefix: str, *args: str | int | float) -> Any:
         """The script's answer, once it would survive. Asked again, a script that had run before waits as well."""

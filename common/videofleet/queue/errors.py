@@ -9,6 +9,7 @@ QueueError
 ├── FleetClosed          its VideoGenerator was deleted
 ├── IdempotencyConflict  the key was used with another body
 ├── JobNotFound
+├── BatchNotFound
 ├── JobNotFinished       a finished job was asked for, this one is not
 ├── JobNotDead           only dead jobs are replayed
 └── LeaseLost            the token is not valid any more: drop the attempt, another worker has the job
@@ -73,6 +74,10 @@ class IdempotencyConflict(QueueError):
 
 class JobNotFound(QueueError):
     """No such job, or it was removed."""
+
+
+class BatchNotFound(QueueError):
+    """No such batch of this tenant."""
 
 
 class JobNotFinished(QueueError):

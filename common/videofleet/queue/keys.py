@@ -11,6 +11,31 @@ def tenant_prefix(installation: str, name: str) -> str:
     return f"vf:{{{installation}/tenant/{name}}}"
 
 
+def installation_prefix(installation: str) -> str:
+    """Prefix and hash tag of what belongs to no fleet."""
+    return f"vf:{{{installation}}}"
+
+
+def open_batches(installation: str) -> str:
+    """Sorted set of batches that have work left, `<tenant> <id>` by the time of the next look."""
+    return f"{installation_prefix(installation)}:batches"
+
+
+def batches(tenant: str) -> str:
+    """Sorted set of a tenant's batches by id, which is by time. `tenant`: its prefix."""
+    return f"{tenant}:batches"
+
+
+def batch(tenant: str, batch_id: str) -> str:
+    """Hash of one batch."""
+    return f"{tenant}:batch:{batch_id}"
+
+
+def batch_lines(tenant: str, batch_id: str) -> str:
+    """List of a batch's lines, JSON."""
+    return f"{tenant}:batch:{batch_id}:lines"
+
+
 def tenant_fleets(installation: str, name: str) -> str:
     """Set of the fleets in which a tenant may have jobs; while it is empty, all are looked at."""
     return f"{tenant_prefix(installation, name)}:fleets"
@@ -44,6 +69,11 @@ def dead(prefix: str, name: str) -> str:
 def outcomes(prefix: str) -> str:
     """Hash of counters: `<revision>|<tier>|<what>`."""
     return f"{prefix}:outcomes"
+
+
+def idempotency(prefix: str, tenant_name: str, digest: str) -> str:
+    """Hash of the job that an Idempotency-Key made in one fleet."""
+    return f"{prefix}:idem:{tenant_name}:{digest}"
 
 
 def policy(prefix: str) -> str:

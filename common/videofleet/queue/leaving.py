@@ -5,6 +5,7 @@ crash leaves a file that nobody will delete. Deleting twice changes nothing, so 
 after `AGAIN_MS` takes what a worker that had lost its lease was still uploading.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -61,9 +62,10 @@ class Leaving:
         """The folder was deleted, or was not there."""
         await self._run("paid", owed.fleet_uid, owed.text, AGAIN_MS)
 
-    async def forget_tenant(self, fleet_uid: str, tenant: str) -> None:
-        """Nothing of a tenant without jobs stays in the fleet."""
-        await self._run("forget_tenant", fleet_uid, tenant)
+    async def forget_tenant(self, tenant: str, fleet_uids: Iterable[str]) -> None:
+        """Nothing of a tenant without jobs stays in these fleets or beside them but its sum of worker seconds."""
+        for fleet_uid in fleet_uids:
+            await self._run("forget_tenant", fleet_uid, tenant)
         await answer(self._connection.redis.delete(keys.tenant_fleets(self._installation, tenant)))
 
     async def gone(self, job_ids: list[str]) -> set[str]:

@@ -16,10 +16,12 @@ from videofleet.jobs import (
     PAYLOAD_VERSION,
     Job,
     JobState,
+    NewJob,
     NoticeState,
     Outcomes,
     Priority,
     Progress,
+    Verdict,
     VideoRequest,
     VideoResult,
     Webhook,
@@ -70,11 +72,27 @@ def job(fields: Mapping[str, str]) -> Job:
         fallback=fields.get("fallback"),
         cancel_requested="cancel_code" in fields,
         progress=Progress.model_validate_json(progress) if progress else None,
+        verdict=Verdict(fields["verdict"]) if "verdict" in fields else None,
         cached="cached" in fields,
         result=VideoResult.model_validate_json(result) if result else None,
         error_code=fields.get("error_code"),
         error_message=fields.get("error_message"),
         webhook=_webhook(fields),
+    )
+
+
+def queued(new: NewJob) -> Job:
+    """A job that was queued this moment, as reading it would tell."""
+    return Job(
+        id=new.id,
+        fleet_uid=new.fleet_uid,
+        tenant=new.tenant,
+        state=JobState.QUEUED,
+        request=new.request,
+        priority=new.priority,
+        deadline_ms=new.deadline_ms,
+        created_at_ms=ids.created_ms_of(new.id),
+        webhook=Webhook(url=new.webhook) if new.webhook else None,
     )
 
 

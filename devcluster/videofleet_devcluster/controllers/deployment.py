@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from videofleet_devcluster.controllers.replicaset import REPLICA_FAILURE
 from videofleet_devcluster.objects import (
     Object,
     age_s,
@@ -60,14 +61,7 @@ class DeploymentPlan:
 def plan_deployment(
     deployment: Object, replica_sets: list[Object], unended: Mapping[str, int], now: datetime
 ) -> DeploymentPlan:
-    """The next step.
-
-    Args:
-        deployment: as the API server stores it.
-        replica_sets: all that it controls.
-        unended: ReplicaSet uid → its pods that have not ended, terminating ones included.
-        now: the clock.
-    """
+    """The next step. `unended`: ReplicaSet uid → its pods that have not ended, terminating ones included."""
     ordered = sorted(replica_sets, key=lambda rs: (rs["metadata"]["creationTimestamp"], _name(rs)))
     new = next((rs for rs in ordered if _runs_template(rs, deployment)), None)
     old = [rs for rs in ordered if rs is not new]
@@ -209,7 +203,9 @@ def _status(
     message = f"Deployment {verb} minimum availability."
     available = _condition(deployment, "Available", str(enough), f"MinimumReplicas{word}", message, now)
     progressing, requeue_after_s = _progressing(deployment, counts, _name(new) if new else "", now)
-    return counts | {"conditions": [available, *filter(None, [progressing])]}, requeue_after_s
+    failing = next(filter(None, (condition_of(rs, REPLICA_FAILURE) for rs in (new or {}, *replica_sets))), None)
+    failure = failing and _condition(deployment, REPLICA_FAILURE, "True", failing["reason"], failing["message"], now)
+    return counts | {"conditions": [*filter(None, [available, progressing, failure])]}, requeue_after_s
 
 
 def _progressing(deployment: Object, counts: Object, name: str, now: datetime) -> tuple[Object | None, float | None]:

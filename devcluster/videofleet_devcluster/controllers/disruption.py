@@ -59,14 +59,7 @@ class Budgets:
 
 
 def plan_budget(budget: Object, pods: list[Object], sizes: Mapping[str, int], now: datetime) -> Object:
-    """The status to publish.
-
-    Args:
-        budget: as the API server stores it.
-        pods: those of its namespace.
-        sizes: ReplicaSet uid → how many pods it wants.
-        now: the clock.
-    """
+    """The status to publish, from the namespace's pods. `sizes`: ReplicaSet uid → how many pods it wants."""
     selector, noted = budget["spec"].get("selector"), status_of(budget).get("disruptedPods") or {}
     mine = [pod for pod in pods if selector is not None and selects(selector, labels_of(pod)) and is_active(pod)]
     names = {key_of(pod)[1] for pod in mine}

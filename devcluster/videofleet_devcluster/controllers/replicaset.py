@@ -24,11 +24,13 @@ from videofleet_devcluster.objects import (
     phase_of,
     selects,
     status_of,
+    transitioned,
     uid_of,
     without_zeros,
 )
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+REPLICA_FAILURE: Final = "ReplicaFailure"
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,9 @@ def plan_replica_set(
     orphans: Sequence[Object] = (),
     related: Sequence[Object] = (),
 ) -> ReplicaSetPlan:
-    """The next step.
+    """The next step, from the pods that it controls and the namespace's orphans, which nobody controls.
 
-    Args:
-        replica_set: as the API server stores it.
-        pods: all that it controls.
-        now: the clock.
-        orphans: pods of the namespace that nobody controls.
-        related: pods of its sisters, which count when a node is relieved of its most crowded pods.
+    `related` are the pods of its sisters: they count when a node is relieved of its most crowded pods.
     """
     selector = replica_set["spec"]["selector"]
     adopt = tuple(pod for pod in orphans if is_active(pod) and selects(selector, labels_of(pod)))
@@ -64,6 +61,12 @@ def plan_replica_set(
     difference = 0 if is_deleting(replica_set) else int(replica_set["spec"]["replicas"]) - len(active)
     delete = tuple(victims(active, now, related)[:-difference]) if difference < 0 else ()
     return ReplicaSetPlan(max(0, difference), delete, *_status(replica_set, active, now), adopt, release)
+
+
+def failed_create(replica_set: Object, message: str, now: datetime) -> Object:
+    """What the status says besides while pods are refused."""
+    said = {"type": REPLICA_FAILURE, "status": "True", "reason": "FailedCreate", "message": message}
+    return {"conditions": [transitioned(condition_of(replica_set, REPLICA_FAILURE), said, now)]}
 
 
 def pod_from_template(replica_set: Object) -> Object:

@@ -115,14 +115,7 @@ class Scheduling:
 
 
 def place(pod: Object, nodes: list[Object], used: Mapping[str, Counter[str]], claims: list[Object]) -> Placement:
-    """The least loaded node that can take the pod.
-
-    Args:
-        pod: the pod without a node.
-        nodes: all nodes.
-        used: node → what the pods on it hold.
-        claims: the PersistentVolumeClaims of the pod's namespace.
-    """
+    """The least loaded node that can take the pod. `used`: node → what its pods hold; `claims`: of the namespace."""
     if not nodes:
         return Placement(None, "no nodes available to schedule pods")
     if blocked := _claim_problem(pod, claims):

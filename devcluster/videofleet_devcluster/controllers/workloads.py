@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from videofleet_devcluster.client import DEPLOYMENTS, PODS, REPLICA_SETS, ApiClient, ApiError, Recorder
 from videofleet_devcluster.controllers.deployment import REVISION, DeploymentPlan, Scale, plan_deployment
 from videofleet_devcluster.controllers.loop import Loop
-from videofleet_devcluster.controllers.replicaset import owned_by, plan_replica_set, pod_from_template
+from videofleet_devcluster.controllers.replicaset import failed_create, owned_by, plan_replica_set, pod_from_template
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
     ENDED,
@@ -94,18 +94,23 @@ class Workloads:
         if replica_set is None or is_deleting(replica_set):
             return None
         mine, orphans = self._pods.controlled_by(replica_set), self._pods.orphans(key[0])
-        plan = plan_replica_set(replica_set, mine, datetime.now(UTC), orphans, self._related(replica_set))
+        now = datetime.now(UTC)
+        plan = plan_replica_set(replica_set, mine, now, orphans, self._related(replica_set))
         for pod in plan.adopt:
             await self._own(pod, [owned_by(replica_set)])
         for pod in plan.release:
             others = [o for o in pod["metadata"]["ownerReferences"] if o["uid"] != uid_of(replica_set)]
             await self._own(pod, others)
         template = pod_from_template(replica_set)
-        await asyncio.gather(*(self._create(replica_set, template) for _ in range(plan.create)))
+        made = (self._create(replica_set, template) for _ in range(plan.create))
+        refusal = next(filter(None, await asyncio.gather(*made)), None)
         await asyncio.gather(*(self._delete(replica_set, pod) for pod in plan.delete))
-        status = changed_status(replica_set.get("status"), plan.status)
+        failure = failed_create(replica_set, refusal.message, now) if refusal else {}
+        status = changed_status(replica_set.get("status"), plan.status | failure)
         if status is not None:
             await self._replica_sets.patch(replica_set, {"status": status}, "status")
+        if refusal is not None:
+            raise refusal  # and the loop tries again, later and later
         return plan.requeue_after_s
 
     def _related(self, replica_set: Object) -> list[Object]:
@@ -118,15 +123,17 @@ class Workloads:
     async def _own(self, pod: Object, references: list[Object]) -> None:
         await self._pods.patch(pod, {"metadata": {"uid": uid_of(pod), "ownerReferences": references}})
 
-    async def _create(self, replica_set: Object, template: Object) -> None:
+    async def _create(self, replica_set: Object, template: Object) -> ApiError | None:
+        """Why the pod was refused; None when it was not."""
         tell = self._replica_set_events.record
         try:
             pod = await self._client.create(PODS, template)
         except ApiError as error:
             await tell(replica_set, REPLICA_SETS, "FailedCreate", f"Error creating: {error.message}", warning=True)
-            raise
+            return error
         self._pods.observe(pod)
         await tell(replica_set, REPLICA_SETS, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
+        return None
 
     async def _delete(self, replica_set: Object, pod: Object) -> None:
         answer = await self._client.delete(PODS, *key_of(pod), uid=uid_of(pod))

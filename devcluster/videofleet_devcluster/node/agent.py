@@ -26,20 +26,13 @@ from videofleet_devcluster.processes import Processes, until_signalled
 _INHERITED: Final = ("LANG", "LC_ALL", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "USER")
 _SHUTDOWN_GRACE_S: Final = 3.0
 _RETRY_S: Final = 1.0
-_REFERENCES: Final = (kinds.SECRETS, kinds.CONFIG_MAPS, kinds.CLAIMS, kinds.VOLUMES, kinds.NODES)
+_REFERENCES: Final = (kinds.SECRETS, kinds.CONFIG_MAPS, kinds.CLAIMS, kinds.VOLUMES)
 
 
 class Node:
-    """Runs the pods that are bound to `name`.
+    """Runs the pods that are bound to `name`, in the folder `home`; their logs go to its sibling `logs`.
 
-    Args:
-        client: where the pods come from.
-        processes: starts and guards the children.
-        name: metadata.name of the Node.
-        home: folder for what pods need; logs go to its sibling `logs`.
-        gpus: devices that it gives out.
-        first_back_off_s: pause before a container's second restart.
-        beat_s: pause between two signs of life.
+    `first_back_off_s` is the pause before a container's second restart, `beat_s` that between two signs of life.
     """
 
     def __init__(

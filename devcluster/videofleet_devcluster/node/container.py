@@ -7,6 +7,7 @@ functions of status.py; what the container needs from its pod comes in as a `Wor
 import asyncio
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ _RETRY_S: Final = 1.0
 _MESSAGE_BYTES: Final = 4096
 _LOG_TAIL_BYTES: Final = 2048
 _TERMINATION_LOG: Final = "/dev/termination-log"
+_IMAGE: Final = re.compile(
+    r"([a-zA-Z0-9][a-zA-Z0-9.-]*(:\d+)?/)?"  # the registry
+    r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(:\w[\w.-]{0,127})?(@[a-z0-9+.-]+:[0-9a-fA-F]{32,})?"
+)
 
 
 class Tell(Protocol):
@@ -158,8 +164,7 @@ class ContainerRunner:
             try:
                 return self._command()
             except ConfigError as error:
-                missing = "CreateContainerConfigError" if self.container.get("command") else "CreateContainerError"
-                state = waiting(missing, str(error))
+                state = waiting(error.reason, str(error))
                 if state != self.status.state:
                     self._space.tell("Failed", f"Error: {error}", warning=True)
                     self._show(state)
@@ -167,8 +172,16 @@ class ContainerRunner:
         return None
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
+        image = self.container.get("image", "")
+        if not _IMAGE.fullmatch(image):  # there is nothing to pull; a name that no kubelet takes is refused here too
+            raise ConfigError(
+                f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": invalid reference '
+                "format",
+                "InvalidImageName",
+            )
         if not self.container.get("command"):
-            raise ConfigError("no command specified; this node has no images, so the manifest must carry it")
+            lacking = "no command specified; this node has no images, so the manifest must carry it"
+            raise ConfigError(lacking, "CreateContainerError")
         given = self._space.inherited
         env = container_env(self.container, self._space.pod, self._space.find, given)
         words = [*self.container["command"], *(self.container.get("args") or [])]

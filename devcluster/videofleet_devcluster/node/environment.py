@@ -4,23 +4,30 @@ What a reference lacks is a ConfigError in the kubelet's words, which becomes Cr
 """
 
 import base64
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from videofleet_devcluster.client import CONFIG_MAPS, NODES, SECRETS, Resource
-from videofleet_devcluster.objects import Object, annotations_of, key_of, labels_of, quantity
+from videofleet_devcluster.client import CONFIG_MAPS, SECRETS, Resource
+from videofleet_devcluster.objects import Object, annotations_of, key_of, labels_of
 
 Find = Callable[[Resource, str, str], Object | None]
 """(kind, namespace, name) → the object as it is known now."""
 
 _VARIABLE: Final = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
+_SERVED_FIELDS: Final = (
+    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
+    "status.podIP",
+)  # fmt: skip
 _SUBSCRIPT: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 class ConfigError(Exception):
-    """Something that the container refers to is missing."""
+    """The container cannot be made as things are; `reason` is the kubelet's word for it."""
+
+    def __init__(self, message: str, reason: str = "CreateContainerConfigError") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def expanded(text: str, env: Mapping[str, str]) -> str:
@@ -41,20 +48,18 @@ def container_env(container: Object, pod: Object, find: Find, inherited: Mapping
         data = data_of(kind, source[reference], key_of(pod)[0], find) or {}
         env |= {prefix + name: value.decode() for name, value in data.items()}
     for entry in container.get("env") or []:
-        value = _value(entry, container, pod, find, env)
+        value = _value(entry, pod, find, env)
         if value is not None:
             env[entry["name"]] = value
     return env
 
 
-def _value(entry: Object, container: Object, pod: Object, find: Find, env: Mapping[str, str]) -> str | None:
+def _value(entry: Object, pod: Object, find: Find, env: Mapping[str, str]) -> str | None:
     source: Object | None = entry.get("valueFrom")
     if source is None:
         return expanded(entry.get("value", ""), env)
     if "fieldRef" in source:
         return field_of(pod, source["fieldRef"]["fieldPath"])
-    if "resourceFieldRef" in source:
-        return resource_of(container, pod, source["resourceFieldRef"], find)
     for name, kind in (("secretKeyRef", SECRETS), ("configMapKeyRef", CONFIG_MAPS)):
         if name in source:
             return _keyed(kind, source[name], key_of(pod)[0], find)
@@ -92,32 +97,11 @@ def field_of(pod: Object, path: str) -> str:
         values = labels_of(pod) if subscript.group(1) == "labels" else annotations_of(pod)
         return values.get(subscript.group(2), "")
     value: Any = pod
-    known = (
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "spec.nodeName",
-        "spec.serviceAccountName",
-    )
-    if path not in (*known, "status.podIP", "status.hostIP"):
+    if path not in _SERVED_FIELDS:
         raise ConfigError(f"fieldPath {path} is not supported by this node")
     for part in path.split("."):
         value = value.get(part) or {}
     return str(value or "")
-
-
-def resource_of(container: Object, pod: Object, reference: Object, find: Find) -> str:
-    """A request or limit in whole units of the divisor, rounded up; an absent limit is what the node has."""
-    named = reference.get("containerName", container.get("name"))
-    owner = next((c for c in pod["spec"].get("containers") or [] if c["name"] == named), container)
-    kind, _, name = reference["resource"].partition(".")
-    resources = owner.get("resources") or {}
-    amount = (resources.get(kind) or {}).get(name)
-    if amount is None and kind == "limits":
-        node = find(NODES, "", pod["spec"].get("nodeName", "")) or {}
-        amount = ((node.get("status") or {}).get("allocatable") or {}).get(name)
-    divisor = quantity(reference.get("divisor") or "0") or 1
-    return str(math.ceil(quantity(amount or "0") / divisor))
 
 
 def service_env(services: list[Object], namespace: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Container logs: written line by line with the time in front, served over HTTPS by the path of a kubelet.
 
-The server listens on loopback with a throw-away certificate. An option that it does not serve is 400, never
-ignored.
+The server listens on loopback with a throw-away certificate. An option that it does not serve is 400, never ignored.
 """
 
 import asyncio
@@ -16,6 +15,8 @@ from typing import Final
 
 import trustme
 from aiohttp import web
+
+from videofleet_devcluster.objects import micro_timestamp
 
 _POLL_S: Final = 0.2
 _CHUNK_BYTES: Final = 65536
@@ -50,7 +51,7 @@ async def record(descriptor: int, path: Path) -> None:
 
 
 def _dated(lines: list[bytes]) -> bytes:
-    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z").encode()
+    now = micro_timestamp().encode()
     return b"".join(now + b" " + line + b"\n" for line in lines)
 
 
@@ -73,24 +74,28 @@ class LogOptions:
     @classmethod
     def read(cls, query: Mapping[str, str], now: datetime) -> "LogOptions":
         """Raises HTTPBadRequest for an option that is not served, or is no number."""
-        query = dict(query)
+
+        def number(name: str) -> int | None:
+            return int(left.pop(name)) if name in left else None
+
+        left = dict(query)
         try:
-            since = query.pop("sinceTime", "")
-            age_s = query.pop("sinceSeconds", "")
+            since = left.pop("sinceTime", "")
+            age_s = left.pop("sinceSeconds", "")
             begins = datetime.fromisoformat(since) if since else now - timedelta(seconds=int(age_s or 10**9))
             options = cls(
-                previous=query.pop("previous", "") == "true",
-                follow=query.pop("follow", "") == "true",
-                timestamps=query.pop("timestamps", "") == "true",
+                previous=left.pop("previous", "") == "true",
+                follow=left.pop("follow", "") == "true",
+                timestamps=left.pop("timestamps", "") == "true",
                 since=begins.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f"),
-                tail_lines=_number(query.pop("tailLines", None)),
-                limit_bytes=_number(query.pop("limitBytes", None)),
+                tail_lines=number("tailLines"),
+                limit_bytes=number("limitBytes"),
             )
         except ValueError as error:
             raise web.HTTPBadRequest(text=f"a log option is no number or time: {error}") from error
-        query.pop("container", None)
-        if query:
-            raise web.HTTPBadRequest(text=f"this node does not serve the log options {', '.join(sorted(query))}")
+        left.pop("container", None)
+        if left:
+            raise web.HTTPBadRequest(text=f"this node does not serve the log options {', '.join(sorted(left))}")
         return options
 
     def shown(self, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -108,7 +113,6 @@ class LogServer:
         self._log_file, self._is_running = log_file, is_running
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        app.router.add_get("/healthz", _healthy)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         self.port = 0
 
@@ -153,11 +157,3 @@ class LogServer:
                     await asyncio.sleep(_POLL_S)
                 growing = self._is_running(*where)  # asked before the last read, so that nothing is missed
                 lines = log.readlines()
-
-
-async def _healthy(_: web.Request) -> web.Response:
-    return web.Response(text="ok")
-
-
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)

@@ -1,7 +1,7 @@
 """One attempt of a probe or a lifecycle handler: an HTTP request, a connection, or a command.
 
-An attempt answers with the empty text for success, or with the failure in the kubelet's words. Counting
-attempts against thresholds is `Streak`, which is pure.
+An attempt answers with the empty text for success, or with the failure in the kubelet's words. Counting attempts
+against thresholds is `Streak`, which is pure.
 """
 
 import asyncio
@@ -18,10 +18,7 @@ Execute = Callable[[list[str]], Awaitable[tuple[int, str]]]
 """Runs a command in the container's environment; (exit code, output)."""
 
 _TRUST_ANYONE: Final = ssl.create_default_context()
-_TRUST_ANYONE.check_hostname, _TRUST_ANYONE.verify_mode = (
-    False,
-    ssl.CERT_NONE,
-)  # a kubelet does not check either
+_TRUST_ANYONE.check_hostname, _TRUST_ANYONE.verify_mode = False, ssl.CERT_NONE  # a kubelet does not check either
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """Services by address: a TCP proxy on each ClusterIP and port, round robin over the ready endpoints.
 
-A port listens only while somebody answers behind it, so that a Service without endpoints refuses
-connections, as kube-proxy has it. ClusterIPs outside 127.0.0.0/8 belong to another kind of node and are left
-alone.
+A port listens only while somebody answers behind it, so that a Service without endpoints refuses connections, as
+kube-proxy has it. ClusterIPs outside 127.0.0.0/8 belong to another kind of node and are left alone.
 """
 
 import asyncio

@@ -1,15 +1,14 @@
 """The volumes of a pod as folders, and the mounts of a container as symlinks below its root.
 
-Files of ConfigMaps and Secrets are replaced whole (write, then rename), so a reader never sees half of one,
-and only when their content changed. What is missing is a MountError in the kubelet's words; the pod waits
-and tries again.
+Files of ConfigMaps and Secrets are replaced whole (write, then rename), so a reader never sees half of one, and only
+when their content changed. What is missing is a MountError in the kubelet's words; the pod waits and tries again.
 """
 
 from pathlib import Path
 
 from videofleet_devcluster.client import CLAIMS, CONFIG_MAPS, SECRETS, VOLUMES, Resource
-from videofleet_devcluster.node.environment import ConfigError, Find, data_of, field_of
-from videofleet_devcluster.objects import Object, annotations_of, key_of, labels_of
+from videofleet_devcluster.node.environment import ConfigError, Find, data_of
+from videofleet_devcluster.objects import Object, key_of
 
 Contents = dict[str, bytes]
 
@@ -22,17 +21,12 @@ class MountError(Exception):
 
 
 def place_volume(volume: Object, pod: Object, find: Find, folder: Path, token: str) -> Path:
-    """Makes the volume's folder as it should be now and returns where it is. Raises MountError.
+    """Makes the folder of an entry of spec.volumes as it should be now and returns where it is. Raises MountError.
 
-    Args:
-        volume: an entry of spec.volumes.
-        pod: the pod, with its address in the status.
-        find: looks up what the volume names.
-        folder: the place for volumes that belong to the pod alone.
-        token: the pod's token, for projected ones.
+    `folder` is the place for volumes that belong to the pod alone, `token` the pod's, for projected ones.
     """
     try:
-        contents = contents_of(volume, pod, find, token)
+        contents = _contents(volume, pod, find, token)
         if contents is not None:
             _write(folder, contents)
             return folder
@@ -49,11 +43,10 @@ def place_volume(volume: Object, pod: Object, find: Find, folder: Path, token: s
     return folder
 
 
-def contents_of(volume: Object, pod: Object, find: Find, token: str) -> Contents | None:
+def _contents(volume: Object, pod: Object, find: Find, token: str) -> Contents | None:
     """The files of a volume made of API objects; None for other kinds. Raises ConfigError."""
-    sources = volume["projected"]["sources"] if "projected" in volume else [volume]
     found: Contents = {}
-    for source in sources:
+    for source in volume["projected"]["sources"] if "projected" in volume else [volume]:
         part = _part(source, pod, find, token)
         if part is None:
             return None
@@ -62,12 +55,9 @@ def contents_of(volume: Object, pod: Object, find: Find, token: str) -> Contents
 
 
 def _part(source: Object, pod: Object, find: Find, token: str) -> Contents | None:
-    namespace = key_of(pod)[0]
     for name, kind in (("secret", SECRETS), ("configMap", CONFIG_MAPS)):
         if name in source:
-            return _picked(kind, source[name], data_of(kind, source[name], namespace, find) or {})
-    if "downwardAPI" in source:
-        return {item["path"]: _downward(item, pod).encode() for item in source["downwardAPI"].get("items") or []}
+            return _picked(kind, source[name], data_of(kind, source[name], key_of(pod)[0], find) or {})
     if "serviceAccountToken" in source:
         return {source["serviceAccountToken"]["path"]: token.encode()}
     return None
@@ -81,16 +71,6 @@ def _picked(kind: Resource, reference: Object, data: Contents) -> Contents:
     if missing and not reference.get("optional"):
         raise ConfigError(f"references non-existent {kind.kind.lower()} key: {missing[0]}")
     return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
-
-
-def _downward(item: Object, pod: Object) -> str:
-    if "fieldRef" not in item:
-        raise ConfigError(f"downwardAPI {item['path']}: only fieldRef is supported by this node")
-    path = item["fieldRef"]["fieldPath"]
-    if path in ("metadata.labels", "metadata.annotations"):
-        values = labels_of(pod) if path.endswith("labels") else annotations_of(pod)
-        return "\n".join(f'{name}="{value}"' for name, value in sorted(values.items()))
-    return field_of(pod, path)
 
 
 def _host_folder(host_path: Object) -> Path:
@@ -118,12 +98,11 @@ def _write(folder: Path, contents: Contents) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, content in contents.items():
         target = folder / name
-        if target.is_file() and target.read_bytes() == content:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.new")
-        fresh.write_bytes(content)
-        fresh.replace(target)
+        if not target.is_file() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh = target.with_name(f".{target.name}.new")
+            fresh.write_bytes(content)
+            fresh.replace(target)
     for path in folder.rglob("*"):
         if path.is_file() and str(path.relative_to(folder)) not in contents:
             path.unlink()
@@ -134,10 +113,9 @@ def mount(container: Object, root: Path, folders: dict[str, Path]) -> None:
     for entry in container.get("volumeMounts") or []:
         if entry["name"] not in folders:
             raise MountError(entry["name"], "the pod has no such volume")
-        source = folders[entry["name"]] / entry.get("subPath", "")
+        source, place = folders[entry["name"]] / entry.get("subPath", ""), root / entry["mountPath"].strip("/")
         if "subPath" in entry and not source.exists():
             source.mkdir(parents=True)
-        place = root / entry["mountPath"].strip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.is_symlink():
             place.symlink_to(source)

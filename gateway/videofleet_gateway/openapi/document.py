@@ -52,6 +52,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.parameters:
         described["parameters"] = list(operation.parameters)
+    if operation.takes_file:
+        described["requestBody"] = _file_body()
     if operation.body:
         schema = {"schema": _reference(operation.body)}
         described["requestBody"] = {
@@ -65,6 +67,15 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
     if not operation.needs_key:
         return []
     return [{"key": []}, {"link": []}] if operation.opens_by_link else [{"key": []}]
+
+
+def _file_body() -> dict[str, Any]:
+    part = {"type": "string", "contentMediaType": "application/jsonl"}
+    form = {"type": "object", "properties": {"file": part}, "required": ["file"]}
+    return {
+        "required": True,
+        "content": {"application/jsonl": {"schema": {"type": "string"}}, "multipart/form-data": {"schema": form}},
+    }
 
 
 def _reply(status: int, body: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from videofleet_gateway.validation import GUIDANCE_RANGE, MAX_PROMPT_CHARACTERS,
 from videofleet_gateway.webhooks.targets import MAX_CHARACTERS
 
 _LOW, _HIGH = GUIDANCE_RANGE
-_GUIDANCE: Final = {"type": ["number", "string", "null"], "minimum": _LOW, "maximum": _HIGH}
+_DECIMAL: Final = r"^[0-9]{1,20}(\.[0-9]{1,20})?$"
+_GUIDANCE: Final = {"type": ["number", "string", "null"], "pattern": _DECIMAL, "minimum": _LOW, "maximum": _HIGH}
 
 _URL: Final = {"type": "string", "pattern": "^https?://[!-~]+$", "maxLength": MAX_CHARACTERS}
 
@@ -31,11 +32,13 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "seconds": {
         "type": ["string", "number", "null"],
+        "pattern": _DECIMAL,
         "exclusiveMinimum": 0,
         "description": "Length of one of the tiers: exact, to a tenth, to the nearest second or up to the next.",
     },
     "seed": {
         "type": ["integer", "string", "null"],
+        "pattern": "^[0-9]{1,20}$",
         "minimum": 0,
         "maximum": MAX_SEED,
         "description": "The same seed gives the same video; random when left out.",

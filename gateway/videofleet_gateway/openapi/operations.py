@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+_VIDEO_ID: Final = "^video_[0-7][0-9a-hjkmnp-tv-z]{51}$"
 _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-_VARIANT: Final = {"name": "variant", "in": "query", "schema": {"enum": ["video", "thumbnail"], "default": "video"}}
+_VARIANT: Final = {
+    "name": "variant",
+    "in": "query",
+    "schema": {"enum": ["video", "thumbnail", "spritesheet", "provenance"], "default": "video"},
+}
 _PURGE: Final = {
     "name": "purge",
     "in": "query",
@@ -15,11 +20,15 @@ _PAGE: Final = (
     {
         "name": "after",
         "in": "query",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": _VIDEO_ID},
         "description": "The id that the page begins behind.",
     },
     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
     {"name": "order", "in": "query", "schema": {"enum": ["asc", "desc"], "default": "desc"}},
+)
+_BATCH_PAGE: Final = (
+    _PAGE[0] | {"schema": {"type": "string", "pattern": "^batch_[0-9a-f]{32}$"}},
+    _PAGE[1],
 )
 _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",
@@ -40,6 +49,7 @@ class Operation:
     parameters: tuple[dict[str, Any], ...] = ()
     body: str = ""  # a schema's name
     needs_body: bool = True
+    takes_file: bool = False  # of JSON Lines
     errors: tuple[int, ...] = ()
     needs_key: bool = True
     opens_by_link: bool = False
@@ -109,6 +119,19 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         errors=(400, 403, 404, 408, 410, 413, 415, 422),
     ),
     ("get", "/v1/dead"): Operation("One's own dead videos", {200: "VideoList"}),
+    ("post", "/v1/batches"): Operation(
+        "Hand in many videos at once",
+        {202: "Batch", 200: "Batch"},
+        (_IDEMPOTENCY,),
+        takes_file=True,
+        errors=(400, 408, 413, 415, 422),
+    ),
+    ("get", "/v1/batches"): Operation("One's own batches", {200: "BatchList"}, _BATCH_PAGE, errors=(422,)),
+    ("get", "/v1/batches/{id}"): Operation("One batch", {200: "Batch"}, (_ID,), errors=(404,)),
+    ("post", "/v1/batches/{id}/cancel"): Operation("Stop a batch", {202: "Batch"}, (_ID,), errors=(404,)),
+    ("get", "/v1/batches/{id}/results"): Operation(
+        "A line of JSON for each line of the file", {200: "application/jsonl"}, (_ID,), errors=(404,)
+    ),
     ("get", "/v1/models"): Operation("The fleets that this key may use", {200: "ModelList"}),
     ("get", "/v1/usage"): Operation("What this tenant has, and what it may", {200: "Usage"}),
     ("get", "/openapi.json"): Operation("This document", {200: "application/json"}, needs_key=False),

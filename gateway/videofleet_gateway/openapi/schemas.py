@@ -57,6 +57,7 @@ _VIDEO: Final[dict[str, Any]] = {
     "cached": {"type": "boolean", "description": "An earlier video of the same request was copied."},
 }
 _LABEL: Final = {"enum": [*map(str, Label), None]}
+_PERCENT: Final = {"type": "number", "minimum": 0, "maximum": 100}
 _PROMPT: Final = {"prompt": _TEXT}
 
 SCHEMAS: Final[dict[str, dict[str, Any]]] = {
@@ -108,7 +109,10 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "object": {"const": "video.links"},
             "expires_at": {"type": "integer", "description": "Unix seconds."},
             "links": _closed(
-                dict.fromkeys(("video", "thumbnail", "events"), _TEXT | {"description": "Path and query."})
+                dict.fromkeys(
+                    ("video", "thumbnail", "spritesheet", "provenance", "events"),
+                    _TEXT | {"description": "Path and query."},
+                )
             ),
         }
     ),
@@ -119,8 +123,10 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         {
             "name": _TEXT,
             "state": {"enum": ["loading", "warming", "ready", "draining", "failed"]},
+            "revision": _TEXT,
             "detail": _TEXT,
             "busy": {"type": "boolean"},
+            "leaving": {"type": "boolean", "description": "It finishes what it has and gets nothing new."},
         }
     ),
     "Model": _closed(
@@ -134,6 +140,26 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "intake": {"enum": ["open", "paused"]},
             "waiting": _COUNT,
             "running": _COUNT,
+            "rollout": _closed(
+                {
+                    "stable": _ID_OR_NULL,
+                    "canary": {
+                        "anyOf": [{"type": "null"}, _closed({"revision": _TEXT, "weight_percent": _PERCENT})],
+                        "description": "The share of new jobs that it gets.",
+                    },
+                }
+            ),
+            "fallback": {
+                "anyOf": [
+                    {"type": "null"},
+                    _closed({"tier": _TEXT, "share_percent": _PERCENT, "cause": _TEXT}),
+                ]
+            },
+            "decisions": {
+                "type": "array",
+                "items": _closed({"at": {"type": "integer"}, "text": _TEXT}),
+                "maxItems": 10,
+            },
             "workers": _list_of("Worker"),
         }
     ),
@@ -141,6 +167,8 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "Usage": _closed(
         {
             "object": {"const": "usage"},
+            "tenant": _TEXT,
+            "role": {"enum": ["user", "admin"]},
             "jobs": _closed(
                 dict.fromkeys(("queued", "in_progress", "completed", "failed", "cancelled", "dead"), _COUNT)
             ),
@@ -150,6 +178,34 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
                     ("requests_per_minute", "queued_jobs", "unfinished_jobs", "worker_seconds_per_day"), _LIMIT
                 )
             ),
+        }
+    ),
+    "Batch": _closed(
+        {
+            "id": {"type": "string", "pattern": "^batch_[0-9a-f]{32}$"},
+            "object": {"const": "batch"},
+            "endpoint": {"const": "/v1/videos"},
+            "status": {"enum": ["in_progress", "completed", "cancelling", "cancelled"]},
+            "created_at": {"type": "integer", "description": "Unix seconds."},
+            "expires_at": {"type": "integer", "description": "Unix seconds."},
+            "completed_at": _TIME,
+            "cancelling_at": _TIME,
+            "cancelled_at": _TIME,
+            "request_counts": _closed({"total": _COUNT, "completed": _COUNT, "failed": _COUNT, "deleted": _COUNT}),
+            "errors": {
+                "anyOf": [{"type": "null"}, _closed({"object": {"const": "list"}, "data": _list_of("BatchError")})]
+            },
+            "results": _TEXT | {"description": "Path of the results."},
+        }
+    ),
+    "BatchError": _closed({"line": _COUNT, "code": _TEXT, "message": _TEXT, "param": _ID_OR_NULL}),
+    "BatchList": _closed(
+        {
+            "object": {"const": "list"},
+            "data": _list_of("Batch"),
+            "first_id": _ID_OR_NULL,
+            "last_id": _ID_OR_NULL,
+            "has_more": {"type": "boolean"},
         }
     ),
     "Problem": _closed(

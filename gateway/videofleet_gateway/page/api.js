@@ -39,6 +39,11 @@ export const models = async () => (await json("GET", "/v1/models")).data;
 export const videos = (after) => json("GET", `/v1/videos?limit=12${after ? `&after=${after}` : ""}`);
 export const video = (id) => json("GET", `/v1/videos/${id}`);
 export const remove = (id) => json("DELETE", `/v1/videos/${id}`);
+export const usage = () => json("GET", "/v1/usage");
+const post = (path, fields) => json("POST", path, { body: JSON.stringify(fields), headers: { "Content-Type": "application/json" } });
+export const erase = (tenant) => post("/v1/erase", { tenant });
+export const intake = (model, verb) => post(`/v1/intake/${verb}`, { model });
+export const rate = (id, rating) => post(`/v1/videos/${id}/feedback`, { rating });
 export const create = (fields) =>
   json("POST", "/v1/videos", {
     body: JSON.stringify(fields),

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { $, show } from "./dom.js";
+import * as erasing from "./erasing.js";
 import * as fleets from "./fleets.js";
 import * as form from "./form.js";
 import * as gallery from "./gallery.js";
@@ -28,7 +29,10 @@ async function enter() {
   try {
     const models = await api.models();
     form.offer(models);
+    const usage = await api.usage();
+    fleets.govern(usage.role);
     fleets.draw(models);
+    erasing.offer(usage);
     await gallery.refresh();
   } catch (error) {
     $("key-fault").textContent = error.status === 401 ? "This key is not known here." : error.message;
@@ -67,6 +71,11 @@ $("key-form").addEventListener("submit", (event) => {
 $("forget").addEventListener("click", leave);
 $("older").addEventListener("click", () => gallery.older(stage.current()));
 document.addEventListener("unauthorized", leave);
+document.addEventListener("look", look);
+erasing.listen(({ videos }) => {
+  stage.clear("Erased", `${videos} ${videos === 1 ? "video is" : "videos are"} gone.`);
+  gallery.refresh().catch(() => {});
+});
 document.addEventListener("job", ({ detail }) => {
   if (detail.name === "done" || detail.name === "deleted") gallery.refresh(stage.current()).catch(() => {});
 });

@@ -44,9 +44,10 @@ export function draw(current) {
 
 function card(video, isCurrent) {
   const open = () => document.dispatchEvent(new CustomEvent("open", { detail: video.id }));
+  const stirs = (event) => stir(event.currentTarget, video.id);
   const words = video.status === "in_progress" ? `${video.progress} %` : WORDS[video.status];
   return el("li", {},
-    el("button", { type: "button", "data-id": video.id, "aria-current": String(isCurrent), on: { click: open } },
+    el("button", { type: "button", "data-id": video.id, "aria-current": String(isCurrent), on: { click: open, pointerenter: stirs, focus: stirs } },
       thumb(video),
       el("span", { class: "line" }, el("span", {}, `${words} · ${video.tier}`), el("span", {}, ago(video.created_at)))));
 }
@@ -54,8 +55,19 @@ function card(video, isCurrent) {
 function thumb(video) {
   const place = el("span", { class: "thumb" });
   if (video.status !== "completed") place.append(video.status === "failed" ? "✕" : "…");
-  else place.append(pictures.get(video.id) ?? picture(video.id));
+  else {
+    place.append(pictures.get(video.id) ?? picture(video.id));
+    place.append(el("span", { class: "sprites", "aria-hidden": "true" }));
+  }
   return place;
+}
+
+/** The sheet of a video's frames is fetched when somebody first points at it; the style sheet moves it. */
+async function stir(button, id) {
+  const sprites = button.querySelector(".sprites");
+  if (!sprites || sprites.style.backgroundImage) return;
+  const { spritesheet } = await api.links(id).catch(() => ({}));
+  if (spritesheet) sprites.style.backgroundImage = `url("${spritesheet}")`;
 }
 
 /** Made once and moved from card to card, so that nothing is fetched twice. */

@@ -70,11 +70,28 @@ async function finish(video) {
     const { video: source } = await api.links(video.id);
     if (following !== mine) return;
     screen("", el("video", { src: source, controls: true, loop: true, muted: true, autoplay: true, playsInline: true, "aria-label": "The video", on: { error: (event) => reopen(event.target, video) } }));
+    rating(video.id);
     acts(el("a", { class: "button", href: source, download: `${video.id}.mp4` }, "Download"), again, bin);
   } catch (error) {
     say("The file is not there", error.message, null);
     acts(again, bin);
   }
+}
+
+/** Five stars; the latest word counts. */
+function rating(id) {
+  const stars = [1, 2, 3, 4, 5].map((count) =>
+    el("button", { type: "button", "aria-label": `${count} of 5`, "aria-pressed": "false", on: { click: () => give(count) } }, "☆"));
+  const give = async (count) => {
+    await api.rate(id, count).catch(() => {});
+    stars.forEach((star, index) => {
+      star.setAttribute("aria-pressed", String(index + 1 === count));
+      star.classList.toggle("lit", index < count);
+      star.textContent = index < count ? "★" : "☆";
+    });
+  };
+  $("rating").replaceChildren(...stars);
+  show($("rating"), true);
 }
 
 /** Links live for minutes, and somebody may seek in a video for longer. */
@@ -94,6 +111,7 @@ function say(title, detail, percent) {
 }
 
 function screen(mood = "", content = "") {
+  show($("rating"), false);
   $("screen").className = `screen ${mood}`;
   $("screen").replaceChildren(content);
 }

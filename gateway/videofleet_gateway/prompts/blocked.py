@@ -7,7 +7,7 @@ scripts without spaces match anywhere.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -48,8 +48,10 @@ def _bare(term: str) -> str:
     return skeleton(term)
 
 
-def blocked_terms(prompt: str, terms: Iterable[str]) -> list[Advice]:
+def blocked_terms(prompt: str, terms: Sequence[str]) -> list[Advice]:
     """One advice if any term is in it; which one is not said, so that nobody feels along the fence."""
+    if not terms:
+        return []
     seen = f" {skeleton(prompt)} "
     tight = seen.replace(" ", "")
     for term in terms:

@@ -7,10 +7,11 @@ are fewer prompts than numbers in the matrix. Catches keyboard mash, repetition 
 
 import json
 import math
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from typing import Final
@@ -28,6 +29,7 @@ _GRAMS: Final = 4096  # of pairs of characters, for their likelihood
 _SHRINK: Final = 0.5
 _JUDGED_CHARACTERS: Final = 400  # the reference's prompts are no longer
 _ENOUGH_WORDS: Final = 3  # below, chance rules
+_SIGNS: Final = re.compile(r"[^\w ,.、，。'-]|_")  # neither letters, digits nor the marks of ordinary prose
 
 Vector = NDArray[np.float64]
 
@@ -93,18 +95,19 @@ def _features(judged: str, counts: Vector, seen: Vector) -> Vector:
     known = np.log((seen[there] + 0.5) / (seen.sum() + 0.5 * _GRAMS))
     likelihood = float(counts[there] @ known) / max(counts.sum(), 1)
     variety = len(there) / math.sqrt(max(counts.sum(), 1))
-    signs = sum(not (character.isalnum() or character in " ,.、，。'-") for character in judged) / max(len(judged), 1)
-    letters = np.zeros(_BUCKETS)
-    for character in judged:
-        letters[_hash(character) % _BUCKETS] += 1
+    signs = len(_SIGNS.findall(judged)) / max(len(judged), 1)
+    letters = _counted(judged, _BUCKETS)
     return np.array([likelihood, variety, signs, *(letters / max(len(judged), 1))])
 
 
 def _pair_counts(judged: str) -> Vector:
-    counts = np.zeros(_GRAMS)
-    for first, second in pairwise(judged):
-        counts[_hash(first + second) % _GRAMS] += 1
-    return counts
+    return _counted(map("".join, pairwise(judged)), _GRAMS)
+
+
+def _counted(pieces: Iterable[str], buckets: int) -> Vector:
+    """How often each bucket occurs among the pieces."""
+    hashes = np.fromiter(map(_hash, pieces), dtype=np.int64)
+    return np.bincount(hashes % buckets, minlength=buckets).astype(np.float64)
 
 
 def prepare() -> None:
@@ -114,5 +117,6 @@ def prepare() -> None:
             _model(language)
 
 
+@lru_cache(maxsize=1 << 16)
 def _hash(text: str) -> int:
     return zlib.crc32(text.encode())  # the same in every process and release

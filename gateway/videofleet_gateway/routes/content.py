@@ -10,20 +10,23 @@ from typing import Final
 
 from aiohttp import web
 
-from videofleet.jobs import Job, VideoResult
+from videofleet.jobs import Job, Verdict, VideoResult
 from videofleet.store import ObjectStore, StoreError
 from videofleet_gateway import views
 from videofleet_gateway.directory import answered_in_time
+from videofleet_gateway.moderation import VideoRefusedByHook
 from videofleet_gateway.problems import Fault, NotFound, Problem, Unprocessable
 from videofleet_gateway.ranges import Unsatisfiable, asked_range
 from videofleet_gateway.routes.videos import own_job
-from videofleet_gateway.services import REQUEST_ID, SERVICES
+from videofleet_gateway.services import CALLER, REQUEST_ID, SERVICES
 
 log: Final = logging.getLogger(__name__)
 
 VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
     "video": ("video/mp4", "mp4", lambda result: result.video_key),
     "thumbnail": ("image/jpeg", "jpg", lambda result: result.thumbnail_key),
+    "provenance": ("application/json", "json", lambda result: result.provenance_key),
+    "spritesheet": ("image/jpeg", "jpg", lambda result: result.spritesheet_key),
 }
 
 
@@ -37,7 +40,7 @@ class RangeNotSatisfiable(Problem):
 
 
 async def content(request: web.Request) -> web.StreamResponse:
-    """GET and HEAD of one variant: `video` (the default) or `thumbnail`."""
+    """GET and HEAD of one variant: `video` (the default), `thumbnail` or `spritesheet`."""
     variant = request.query.get("variant", "video")
     if variant not in VARIANTS:
         message = f"must be one of {', '.join(VARIANTS)}; leave it out for the video"
@@ -45,7 +48,11 @@ async def content(request: web.Request) -> web.StreamResponse:
     async with answered_in_time():
         job = await own_job(request)
     result = _finished(job)
+    await _check(request, job, result)
     content_type, suffix, key_of = VARIANTS[variant]
+    key = key_of(result)
+    if not key:
+        raise NotFound(f"this video has no {variant}: it was made without", code="content_missing")
     etag = f'"{job.id}-{result.attempt}-{variant}"'
     headers = {
         "ETag": etag,
@@ -55,10 +62,10 @@ async def content(request: web.Request) -> web.StreamResponse:
     }
     if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
-    store, key = request.app[SERVICES].store(result.store), key_of(result)
+    store = request.app[SERVICES].store(result.store)
     if request.method == "GET" and (address := await store.presigned(key, _PRESIGNED_S)) is not None:
         return web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
-    size_bytes = (await store.head(key)).size_bytes
+    size_bytes = (await request.app[SERVICES].head(store, key)).size_bytes
     try:
         part = asked_range(_range_header(request, etag), size_bytes)
     except Unsatisfiable:
@@ -82,6 +89,17 @@ def _finished(job: Job) -> VideoResult:
     if job.state.is_terminal:
         raise NotFound("the video failed, there is no file; its error says why", code="video_failed")
     raise NotFound(f"the video is {views.status(job)}; ask again when its status is completed", code="video_not_ready")
+
+
+async def _check(request: web.Request, job: Job, result: VideoResult) -> None:
+    """Nothing of a video goes out before moderation has allowed it. Raises: VideoRefusedByHook, Unavailable."""
+    services = request.app[SERVICES]
+    store = services.store(result.store)
+    verdict = await services.moderator.check_video(request[CALLER], job, store, result.video_key)
+    if verdict is not None and job.verdict is None:
+        await services.queue.verdicts.keep(job.id, verdict)
+    if verdict is Verdict.REFUSED:
+        raise VideoRefusedByHook("the video was refused by your organisation's moderation")
 
 
 def _range_header(request: web.Request, etag: str) -> str | None:

@@ -12,4 +12,4 @@ async def usage(request: web.Request) -> web.Response:
     services, caller = request.app[SERVICES], request[CALLER]
     async with answered_in_time():
         used = await services.queue.usage(await services.fleets.fleet_uids(), caller.tenant)
-    return web.json_response(views.usage(used.jobs, used.worker_seconds, caller.rules))
+    return web.json_response(views.usage(used.jobs, used.worker_seconds, caller))

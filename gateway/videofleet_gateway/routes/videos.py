@@ -3,8 +3,6 @@
 A tenant sees its own jobs only; another's is answered like one that never was.
 """
 
-import re
-import secrets
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,35 +10,32 @@ from typing import Final
 
 from aiohttp import web
 
-from videofleet.ids import fleet_uid_of, job_id
-from videofleet.jobs import Job, NewJob, VideoRequest
-from videofleet.policy import FleetPolicy
+from videofleet.ids import fleet_uid_of
+from videofleet.jobs import Job
 from videofleet.queue import FleetClosed, FleetUnknown, JobNotFound, Submitted
 from videofleet_gateway import views
 from videofleet_gateway.body import read_fields
-from videofleet_gateway.deadlines import deadline_ms
 from videofleet_gateway.directory import answered_in_time
-from videofleet_gateway.fleet_choice import chosen_fleet, open_to
+from videofleet_gateway.idempotency import idempotency_key
 from videofleet_gateway.paging import asked_page
-from videofleet_gateway.problems import Fault, Unprocessable, intake_paused, problem_of
-from videofleet_gateway.prompts.advice import Advice, Weight
-from videofleet_gateway.prompts.review import Review, review, shown
+from videofleet_gateway.preparing import prepared
+from videofleet_gateway.problems import problem_of
+from videofleet_gateway.prompts.advice import Advice
+from videofleet_gateway.prompts.review import shown
 from videofleet_gateway.reuse import submit_or_reuse
 from videofleet_gateway.services import CALLER, JOB_ID, SERVICES
-from videofleet_gateway.validation import Asked, asked_for, video_request
-from videofleet_gateway.webhooks.admission import check_webhook
+from videofleet_gateway.validation import Asked, asked_for
 
 POLL_AFTER_MS: Final = "500"  # the OpenAI SDK reads it once and sleeps that long between polls
-_RANDOM_SEEDS: Final = 1 << 32  # below 2**53, so that JavaScript reads it back exactly
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 
 
 async def create(request: web.Request) -> web.Response:
     """POST: checks everything, then queues. 202 with a new job, 200 with the one the Idempotency-Key named before."""
     services = request.app[SERVICES]
     try:
-        key = _idempotency_key(request)
+        key = idempotency_key(request)
         asked = asked_for(await read_fields(request))
+        await services.moderator.check_prompt(request[CALLER], asked.prompt, asked.negative_prompt)
         async with answered_in_time():
             submitted, advice = await _submit(request, asked, key)
             video = await services.shown(submitted.job, with_prompt=True)
@@ -59,53 +54,17 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def _submit(request: web.Request, asked: Asked, key: str | None) -> tuple[Submitted, Sequence[Advice]]:
-    services, tenant, rules = request.app[SERVICES], request[CALLER].tenant, request[CALLER].rules
-    policy = chosen_fleet(asked.model, open_to(tenant, await services.fleets.policies()))
-    check_webhook(asked.webhook, tenant, services.webhooks)
-    if await services.fleets.is_paused(policy.fleet_uid):
-        raise intake_paused(policy.fleet)
-    made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
-    judged = review(asked.prompt, rules.prompt_policy, rules.blocked_terms)
-    advice = [*judged.advice, *_lowered(judged, made, policy)]
-    for each in advice:
-        services.metrics.advice.labels(each.code).inc()
-    now_ms = int(time.time() * 1000)
-    new = NewJob(
-        id=job_id(policy.fleet_uid, now_ms, secrets.token_bytes(10)),
-        fleet_uid=policy.fleet_uid,
-        tenant=tenant,
-        request=made.model_copy(update={"tier": policy.tiers[-1]}) if judged.lowest_tier else made,
-        priority=asked.priority,
-        deadline_ms=deadline_ms(asked.deadline, now_ms),
-        webhook=asked.webhook,
-        idempotency_key=key,
-        body_digest=asked.digest,
-    )
+    services, caller = request.app[SERVICES], request[CALLER]
+    ready = await prepared(services, caller, asked)
+    again = {"idempotency_key": key, "body_digest": asked.digest} if key else {}
+    new = ready.job.model_copy(update=again)
     try:
         reuses = asked.seed is not None and asked.cache
-        return await submit_or_reuse(services, new, policy, rules.limits, reuses=reuses), advice
+        submitted = await submit_or_reuse(services, new, ready.policy, caller.rules.limits, reuses=reuses)
+        return submitted, ready.advice
     except (FleetClosed, FleetUnknown):
         services.fleets.forget()
         raise
-
-
-def _lowered(judged: Review, made: VideoRequest, policy: FleetPolicy) -> list[Advice]:
-    """Says so when the tenant's policy changes the tier."""
-    lowest = policy.tiers[-1]
-    if not judged.lowest_tier or made.tier == lowest:
-        return []
-    return [
-        Advice(
-            "lower_tier", f"is made in tier {lowest.name}, as your organisation wishes for such prompts", Weight.HINT
-        )
-    ]
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise Unprocessable.from_faults([Fault("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
-    return key
 
 
 async def listing(request: web.Request) -> web.Response:

@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from videofleet.queue import Durability, JobQueue, QueueError
 from videofleet_gateway.directory import answered_in_time
-from videofleet_gateway.settings import secret_text
+from videofleet_gateway.settings import REDIS_URL, secret_text
 from videofleet_gateway.webhooks.deliverer import Deliverer
 from videofleet_gateway.webhooks.metrics import Metrics
 from videofleet_gateway.webhooks.sending import Sender
@@ -48,7 +48,7 @@ def read_deliver_settings(arguments: Sequence[str]) -> DeliverSettings:
     given = parser.parse_args(arguments)
     return DeliverSettings(
         installation=given.installation,
-        redis_url=secret_text(given.redis_url_file),
+        redis_url=secret_text("--redis-url-file", given.redis_url_file, REDIS_URL),
         webhooks_file=given.webhooks_file,
         port=given.port,
         bind_address=os.environ.get("BIND_ADDRESS", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address

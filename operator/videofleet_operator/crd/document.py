@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from pydantic.alias_generators import to_camel
 
 from videofleet_operator.crd.manifest import PAUSED_ANNOTATION, ROLLOUT_ANNOTATION, crd_manifest, openapi_schema
 from videofleet_operator.crd.rules import VALIDATIONS
@@ -125,8 +126,6 @@ def _bounds(node: dict[str, Any]) -> str:
         return "–"
     if "enum" in node:
         return " · ".join(f"`{value}`" for value in node["enum"])
-    if node.get("type") == "boolean":
-        return "`true` · `false`"
     low = node.get("minimum", node.get("minItems"))
     high = node.get("maximum", node.get("maxItems", node.get("maxProperties")))
     if low is not None:
@@ -137,6 +136,7 @@ def _bounds(node: dict[str, Any]) -> str:
 def _new_revision(path: str) -> str:
     fields: Any = REVISION_FIELDS
     for part in path.split("."):
+        fields = {to_camel(name): kept for name, kept in fields.items()}
         fields = fields.get(part.removesuffix("[]"), False)
         if isinstance(fields, bool):
             return "yes" if fields else "no"

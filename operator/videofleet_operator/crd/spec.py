@@ -30,7 +30,7 @@ REVISION_FIELDS: Final[dict[str, bool | dict[str, bool]]] = {
     "worker": True,
     "tiers": True,
     "warmup": True,
-    "output": {"store": True},
+    "output": {"store": True, "watermark": True, "signing_secret": True},
 }
 """What a revision is made of, in pydantic's `include` form; a change of anything else restarts no worker."""
 

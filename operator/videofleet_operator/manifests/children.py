@@ -30,7 +30,7 @@ def deployment(fleet: FleetSeen, revision: ResolvedRevision, replicas: int) -> d
             "revisionHistoryLimit": 0,
             "progressDeadlineSeconds": _IMAGE_PULL_S
             + (_FETCH_S if revision.fetching else 0)
-            + int(revision.worker.warmup.timeout_s),
+            + int(revision.worker.warmup.loading_timeout_s + revision.worker.warmup.timeout_s),
             "selector": {"matchLabels": labels},
             "template": pod_template(fleet, revision),
         },

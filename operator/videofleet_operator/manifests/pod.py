@@ -20,6 +20,7 @@ from videofleet_operator.observed import FleetSeen
 _USER: Final = 65532  # "nonroot" of distroless images; no meaning on the node
 _SPEC_DIR: Final = "/etc/videofleet/revision"
 _REDIS_DIR: Final = "/etc/videofleet/redis"
+_SIGNING_DIR: Final = "/etc/videofleet/signing"
 _STORE_SECRETS: Final = "/etc/videofleet/stores"
 _STORE_CLAIMS: Final = "/var/lib/videofleet/stores"
 _SCRATCH: Final = "/tmp/videofleet"  # noqa: S108 - an emptyDir of the pod's own
@@ -83,7 +84,7 @@ def _fetcher(
     fleet: FleetSeen, revision: ResolvedRevision, fetching: Fetching, worker_mounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Brings the weights before the worker starts, which then needs no way out to their source."""
-    shared = [mount for mount in worker_mounts if mount["name"] in ("spec", "redis", "tmp")]
+    shared = [mount for mount in worker_mounts if mount["name"] in ("redis", "tmp")]
     own = [each.fetcher for each in weight_volumes(revision) if each.fetcher is not None]
     env = [{"name": "HF_HOME", "value": f"{_SCRATCH}/hub"}]
     if fetching.hub_endpoint:
@@ -94,7 +95,6 @@ def _fetcher(
         "command": ["videofleet-worker", "fetch"],
         "args": [
             *fetch_args(revision, fetching),
-            f"--spec={_SPEC_DIR}/{SPEC_KEY}",
             f"--redis-url-file={_REDIS_DIR}/url",
             f"--installation={revision.installation}",
             f"--fleet-uid={fleet.uid}",
@@ -126,6 +126,7 @@ def _args(fleet: FleetSeen, revision: ResolvedRevision) -> list[str]:
         f"--scratch={_SCRATCH}",
         f"--grace-period-s={revision.termination_grace_s}",
         "--termination-log=/dev/termination-log",
+        *([f"--signing-key={_SIGNING_DIR}/ed25519.pem"] if revision.signing_secret else []),
         *([f"--durability={revision.durability}"] if revision.durability else []),
     ]
 
@@ -170,6 +171,9 @@ def _volumes(fleet: FleetSeen, revision: ResolvedRevision) -> list[tuple[dict[st
     else:
         secret = {"secret": {"secretName": store}}
         pairs.append(_mounted("store", secret, f"{_STORE_SECRETS}/{store}", read_only=True))
+    if revision.signing_secret:
+        secret = {"secret": {"secretName": revision.signing_secret}}
+        pairs.append(_mounted("signing", secret, _SIGNING_DIR, read_only=True))
     pairs += [(each.volume, each.worker) for each in weight_volumes(revision)]
     if revision.worker.gpus:
         size = f"{max(_SHM_GIB, _SHM_GIB_PER_GPU * revision.worker.gpus)}Gi"

@@ -7,14 +7,14 @@ template of a revision never changes.
 
 import hashlib
 import json
-import re
 from typing import Any
 
 from pydantic import ValidationError
 
 from videofleet.queue import Durability
+from videofleet.weights import folder_name
 from videofleet.wire import Wire
-from videofleet.workerspec import Parallelism, Warmup, WorkerSpec
+from videofleet.workerspec import Guidance, Parallelism, Warmup, WorkerSpec
 from videofleet_operator.crd.quantities import duration_s, quantity_bytes, ratio
 from videofleet_operator.crd.source import parse_source
 from videofleet_operator.crd.spec import REVISION_FIELDS, VideoGeneratorSpec
@@ -50,6 +50,7 @@ class ResolvedRevision(Wire):
     store_claim: str | None = None  # claim that holds the store; None: a Secret of the store's name
     redis_secret: str
     durability: str | None = None  # None: the worker's default
+    signing_secret: str | None = None  # None: no provenance is written
     fetching: Fetching | None = None  # None: the source is mounted as it is
 
     @property
@@ -72,15 +73,22 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
             revision=revision_hash(spec),
             architecture=spec.model.architecture,
             dtype=spec.model.dtype,
+            guidance=Guidance(
+                high_noise=_number(spec.model.guidance.high_noise), low_noise=_number(spec.model.guidance.low_noise)
+            ),
+            dtype_fallback=spec.model.dtype_fallback,
             gpus=worker.gpus,
             parallelism=Parallelism(**worker.parallelism.model_dump()),
+            offload=worker.offload,
             tiers=spec.resolved_tiers(),
             warmup=Warmup(
                 max_runs=spec.warmup.max_runs,
                 stable_within=ratio(spec.warmup.stable_within),
                 timeout_s=duration_s(spec.warmup.timeout),
+                loading_timeout_s=duration_s(spec.warmup.loading_timeout),
             ),
             store=spec.output.store,
+            watermark=spec.output.watermark,
         ),
         installation=installation.name,
         source=spec.model.source,
@@ -92,6 +100,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
         termination_grace_s=duration_s(worker.termination_grace_period),
         store_claim=installation.stores[spec.output.store],
         redis_secret=installation.redis_secret,
+        signing_secret=spec.output.signing_secret,
         fetching=_fetching(spec, installation),
         durability=None if installation.durability is Durability.AOF else installation.durability,
     )
@@ -100,13 +109,10 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
 def _fetching(spec: VideoGeneratorSpec, installation: Installation) -> Fetching | None:
     """None when the source is mounted and nobody asks for a copy of it."""
     model, cache = spec.model, spec.worker.weight_cache
-    source = parse_source(model.source)
-    if not source.is_remote and cache is None:
+    if not parse_source(model.source).is_remote and cache is None:
         return None
-    digest = hashlib.sha256(f"{model.source}@{model.revision or ''}".encode()).hexdigest()[:12]
-    last = re.sub("[^A-Za-z0-9_.-]", "-", source.path.rstrip("/").rpartition("/")[2]).strip(".-") or "model"
     return Fetching(
-        name=f"{last}-{digest}",
+        name=folder_name(model.source, model.revision or ""),
         commit=model.revision or "",
         secret=model.secret,
         claim=cache.persistent_volume_claim if cache else None,
@@ -148,6 +154,10 @@ def config_map(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]:
 def _revision_metadata(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]:
     name = revision_name(fleet.name, revision.revision)
     return metadata(fleet, name, revision_labels(fleet.name, revision.revision))
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _plain(model: Any) -> dict[str, Any]:

@@ -35,7 +35,10 @@ def fetch_args(revision: ResolvedRevision, fetching: Fetching) -> list[str]:
     is_remote = parse_source(revision.source).is_remote
     return [
         f"--source={revision.source}" if is_remote else f"--source=file://{_source_path(revision)}",
-        f"--model={model_path(revision)}",
+        f"--cache={_WEIGHTS}",
+        f"--name={fetching.name}",
+        f"--architecture={revision.worker.architecture}",
+        f"--worker-revision={revision.revision}",
         *([f"--revision={fetching.commit}"] if fetching.commit else []),
         *([f"--secret={_SECRET}"] if fetching.secret else []),
         *([f"--max-bytes={fetching.max_bytes}"] if fetching.max_bytes else []),

@@ -67,6 +67,7 @@ class _Situation:
     wanted: int
     ready: int  # warm workers of the revision that serves
     progress: str  # of those that start, in words
+    note: str  # of those that serve, in words
     spec_fault: Fault | None
     fault: Fault | None  # of the revision that is to become warm
     queue_is_known: bool
@@ -109,6 +110,7 @@ def _situation(
         wanted=wanted,
         ready=ready,
         progress=_progress(observed, roles.rising or roles.stable),
+        note=_note(observed, roles.serving),
         spec_fault=spec_fault,
         fault=fault,
         queue_is_known=observed.queue is not None,
@@ -133,6 +135,13 @@ def _progress(observed: Observed, revision: str | None) -> str:
     return f" ({said[0]}{more})" if said else ""
 
 
+def _note(observed: Observed, revision: str | None) -> str:
+    """What the workers that serve want people to know."""
+    beacons = observed.queue.beacons if observed.queue else ()
+    notes = sorted({beacon.note for beacon in beacons if beacon.revision == revision and beacon.note})
+    return f" {notes[0]}." if notes else ""
+
+
 def _ready(now: _Situation) -> Verdict:
     if now.spec_fault:
         message = now.spec_fault.message + now.keeps_serving
@@ -140,7 +149,7 @@ def _ready(now: _Situation) -> Verdict:
     if now.is_paused and now.roles.serving is None:
         return Verdict("Ready", False, Reason.PAUSED, MEANINGS[Reason.PAUSED])
     if now.ready:
-        message = f"{now.ready} of {now.wanted} workers are warm and serve revision {now.roles.serving}."
+        message = f"{now.ready} of {now.wanted} workers are warm and serve revision {now.roles.serving}.{now.note}"
         return Verdict("Ready", True, Reason.WORKERS_READY, message)
     if now.is_at_zero:
         return Verdict("Ready", True, Reason.SCALED_TO_ZERO, MEANINGS[Reason.SCALED_TO_ZERO])

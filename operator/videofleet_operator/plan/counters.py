@@ -1,9 +1,15 @@
-"""A revision's counters over all tiers, as Redis keeps them."""
+"""A revision's counters over all tiers, as Redis keeps them, and what follows from stable's for the data plane."""
 
 from collections.abc import Iterable
+from math import ceil, log
+from typing import Final
 
 from videofleet.jobs import Outcomes
 from videofleet_operator.crd.rollout_status import Seen
+
+_LEAST_IN_ROW: Final = 3
+_MOST_IN_ROW: Final = 20
+_JOBS: Final = 1000  # of a canary, over which a false alarm is to be as rare as any
 
 
 def seen_of(outcomes: Iterable[Outcomes], revision: str) -> Seen:
@@ -31,3 +37,13 @@ def slow_above_s(
     """
     means = {row.tier: row.step_s / row.steps for row in outcomes if row.revision == stable and row.steps}
     return {tier: round(mean * (1 + tolerated), 6) for tier, mean in means.items() if mean > 0} | known
+
+
+def failures_in_row(outcomes: Iterable[Outcomes], stable: str, false_alarm_rate: float) -> int:
+    """Failures in a row at which the data plane gives a canary up by itself.
+
+    So many that a canary as good as stable hardly ever has them: stable's 1 % gives 3, its 5 % gives 4.
+    """
+    seen = seen_of(outcomes, stable)
+    share = min(0.5, (seen.failures + 0.2) / (seen.attempts + 10))
+    return max(_LEAST_IN_ROW, min(_MOST_IN_ROW, ceil(log(false_alarm_rate / _JOBS) / log(share))))

@@ -1,9 +1,9 @@
 """Which share of whose jobs gets which lower tier, so that the predicted wait stays under target until workers come.
 
 The rungs, in this order: tier by tier downwards, batch jobs first, then standard, then interactive ones too, by tenths.
-The first rung that suffices is taken, however far it is. Downwards at most one move every `step_every_s`; back only
-with room to spare and five times as patiently, so that nothing flaps. Jobs that refuse a fallback keep their tier: only
-DEGRADABLE of the work is counted on.
+The first rung that suffices is taken, however far it is. At most one move downwards every `step_every_s`; once lowered,
+a further one must be urgent, or waits six times as long, as does the way back, which also needs room to spare: nothing
+flaps. Jobs that refuse a fallback keep their tier: only DEGRADABLE of the work is counted on.
 
     wait = max(work, work + (arriving - workers) × cold start) / workers      all at the tiers of the rung
 """
@@ -15,9 +15,10 @@ from typing import Final
 from videofleet.jobs import Priority
 
 DEGRADABLE: Final = 0.8  # of the work that a rung reaches
-ENOUGH: Final = 0.8  # of the target wait: a rung that is taken is to bring it below
-TO_SPARE: Final = 0.5  # of the target wait: only a better rung that keeps it below is gone back to
-PATIENCE: Final = 5  # steps between the last move and one back
+ENOUGH: Final = 0.7  # of the target wait: a rung that is taken is to bring it below
+TO_SPARE: Final = 0.4  # of the target wait: only a better rung that keeps it below is gone back to
+PATIENCE: Final = 6  # steps between the last move and one back, or one further down that is not urgent
+URGENT: Final = 3.0  # times the target wait
 LAST_TO_FIRST: Final = (Priority.BATCH, Priority.STANDARD, Priority.INTERACTIVE)
 TENTHS: Final = 10
 WORTH_IT: Final = 3  # rungs that a move back is to be worth, unless it ends the fallback
@@ -91,8 +92,10 @@ def _next_rung(rules: FallbackRules, state: FallbackState, load: Load, now_s: fl
     rungs = [FULL, *ladder(len(rules.costs))]
     here = rungs.index(state.rung) if state.rung in rungs else 0
     calm_s = now_s - state.moved_s if state.moved_s is not None else float("inf")
-    if predicted_wait_s(rules, load, rungs[here]) > rules.target_wait_s:
-        if calm_s < rules.step_every_s:
+    wait_s = predicted_wait_s(rules, load, rungs[here])
+    if wait_s > rules.target_wait_s:
+        is_urgent = here == 0 or wait_s > URGENT * rules.target_wait_s
+        if calm_s < rules.step_every_s * (1 if is_urgent else PATIENCE):
             return rungs[here]
         enough_s = ENOUGH * rules.target_wait_s
         return next((r for r in rungs[here:] if predicted_wait_s(rules, load, r) <= enough_s), rungs[-1])

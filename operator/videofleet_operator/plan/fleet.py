@@ -29,6 +29,7 @@ from videofleet_operator.plan.rollout import Rollout, plan_rollout, remembered
 from videofleet_operator.plan.scaled import Drained, Scaled, drain_fleet, scale_fleet
 from videofleet_operator.plan.scaling_report import scaling_events, scaling_status
 from videofleet_operator.plan.status import next_status
+from videofleet_operator.plan.story import rollout_events
 from videofleet_operator.reasons import Reason
 
 LOOK_AGAIN_S: Final = 5.0  # while something is under way or wrong; the resync covers the rest
@@ -78,6 +79,7 @@ def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: 
         events=(
             *action_events(actions),
             *transition_events(observed.fleet.status, status),
+            *rollout_events(observed.fleet.status.get("rollout"), told),
             *scaling_events(observed.fleet.status.get("scaling"), report),
         ),
         requeue_after_s=_look_again_s(

@@ -60,12 +60,12 @@ def lower_fleet(
     )
     state = _remembered(observed.fleet.status.get("fallback"), names)
     if observed.queue is not None:
-        load = _load(observed, serving.revision, spec, scaled)
+        load = _load(observed, serving.revision, spec, scaled, now)
         state = plan_fallback(rules, state, load, now.timestamp())
     return Lowered(_rule(names, state), _status(names, state), _verdict(names, state))
 
 
-def _load(observed: Observed, serving: str, spec: VideoGeneratorSpec, scaled: Scaled) -> Load:
+def _load(observed: Observed, serving: str, spec: VideoGeneratorSpec, scaled: Scaled, now: datetime) -> Load:
     stats = observed.queue.stats if observed.queue else None
     alive = [pod for pod in observed.pods if pod.revision == serving and not pod.is_terminating]
     ready = sum(pod.is_ready for pod in alive)
@@ -73,7 +73,7 @@ def _load(observed: Observed, serving: str, spec: VideoGeneratorSpec, scaled: Sc
     waiting_s = {priority: figures.cost_s for priority, figures in by_priority.items()}
     return Load(
         waiting_s=waiting_s,
-        arriving=expected_arrivals(scaled.memory, rules_of(spec.scaling, at_least=0)),
+        arriving=expected_arrivals(scaled.memory, rules_of(spec.scaling, now)),
         ready=ready,
         starting=max(0, scaled.wanted - ready),
         cold_start_s=scaled.memory.cold_start_s,
@@ -119,7 +119,7 @@ def _verdict(names: list[str], state: FallbackState, *, off: bool = False) -> Ve
     whose = _whose(rung.priorities)
     lasts = duration((state.until_s or 0) - (state.moved_s or 0))
     message = (
-        f"{rung.share_permille // 10} % of the {whose} jobs that allow it get {names[rung.tier]}, because otherwise"
+        f"{rung.share_permille // 10} % of the {whose}jobs that allow it get {names[rung.tier]}, because otherwise"
         f" they would wait for longer than spec.scaling.targetWait; full quality was expected back {lasts} after that"
         f" was decided, at {_when(state.until_s)}."
     )
@@ -127,7 +127,8 @@ def _verdict(names: list[str], state: FallbackState, *, off: bool = False) -> Ve
 
 
 def _whose(priorities: tuple[Priority, ...]) -> str:
-    return "" if len(priorities) == len(LAST_TO_FIRST) else " and ".join(priorities)
+    """Which jobs, with a blank behind it; nothing when it is all of them."""
+    return "" if len(priorities) == len(LAST_TO_FIRST) else " and ".join(priorities) + " "
 
 
 def _when(seconds: float | None) -> str | None:

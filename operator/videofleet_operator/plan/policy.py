@@ -12,7 +12,7 @@ from videofleet_operator.crd.quantities import duration_s, ratio
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen, QueueSeen
-from videofleet_operator.plan.counters import slow_above_s
+from videofleet_operator.plan.counters import failures_in_row, slow_above_s
 from videofleet_operator.plan.rollout import Rollout
 
 VALID_MS: Final = 240_000  # a fleet is looked at every minute; after it a canary gets nothing new
@@ -61,14 +61,16 @@ def canary_rule(rollout: Rollout | None, spec: VideoGeneratorSpec, queue: QueueS
     if rollout is None or rollout.rising is None or rollout.stable is None or not rollout.weight:
         return None
     published = queue.policy.canary if queue and queue.policy else None
-    is_known = published is not None and published.revision == rollout.rising
-    known = published.slow_above_s if published is not None and is_known else {}
-    tolerated = ratio(spec.rollout.analysis.tolerate.seconds_per_step)
+    known = published if published is not None and published.revision == rollout.rising else None
+    analysis, outcomes = spec.rollout.analysis, queue.outcomes if queue else ()
+    in_row = failures_in_row(outcomes, rollout.stable, ratio(analysis.false_alarm_rate))
+    tolerated = ratio(analysis.tolerate.seconds_per_step)
     return CanaryRule(
         revision=rollout.rising,
         weight_permille=rollout.weight,
         sticky_by=spec.rollout.sticky_by,
-        slow_above_s=slow_above_s(queue.outcomes if queue else (), rollout.stable, tolerated, known),
+        max_failures_in_row=known.max_failures_in_row if known else in_row,
+        slow_above_s=slow_above_s(outcomes, rollout.stable, tolerated, known.slow_above_s if known else {}),
     )
 
 

@@ -124,6 +124,8 @@ def _hopeless(observed: Observed, canary: str) -> str | None:
     fault = revision_fault(observed, canary)
     if fault is not None and fault.reason in HOPELESS:
         return f"Its workers cannot serve ({fault.reason}): {fault.message}"
+    if observed.queue is not None and observed.queue.stats.canary_given_up == canary:
+        return "Too many of its attempts failed in a row, and the data plane gave it up"
     return None
 
 

@@ -16,6 +16,7 @@ from videofleet_operator.plan.drain import DrainPlan, WorkerSeen, plan_drain
 from videofleet_operator.plan.memory import Memory, fresh_memory, with_starts
 from videofleet_operator.plan.rollout import proven_revision, remembered
 from videofleet_operator.plan.scaling import Decision, Demand, ScalingRules, decide_scaling
+from videofleet_operator.plan.schedule import bounds_at
 from videofleet_operator.plan.shortage import shortage
 
 
@@ -52,7 +53,7 @@ def scale_fleet(observed: Observed, asked: str, spec: Scaling, now: datetime) ->
     proven = proven_revision(observed, told.undo.revision if told.undo else asked)
     serving, is_proven = proven or asked, proven is not None
     memory = observed.memory or fresh_memory(now.timestamp())
-    rules = rules_of(spec, at_least=0 if is_proven else 1)
+    rules = rules_of(spec, now, at_least=0 if is_proven else 1)
     deployment = observed.deployment(serving)
     if deployment is None:
         return Scaled(max(1, rules.min_replicas), 0, memory)
@@ -96,10 +97,10 @@ def _before(observed: Observed, serving: int) -> int:
     return serving if told.canary_revision is None else told.workers
 
 
-def rules_of(spec: Scaling, at_least: int) -> ScalingRules:
-    """The section in numbers."""
-    low = max(spec.min_replicas, at_least)
-    high = spec.max_replicas if spec.max_replicas is not None else max(1, spec.min_replicas)
+def rules_of(spec: Scaling, now: datetime, at_least: int = 0) -> ScalingRules:
+    """The section in numbers, as of now."""
+    low, high = bounds_at(spec, now)
+    low = max(low, at_least)
     return ScalingRules(
         low,
         max(low, high),

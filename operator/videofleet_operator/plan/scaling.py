@@ -23,6 +23,8 @@ RELAXED_WAIT_S: Final = 480.0  # target wait from which on no capacity is kept f
 LEAST_UTILISATION: Final = 0.35
 STEP_UP: Final = 4  # workers that may come at one look; as many as there are already, when that is more
 SLACK: Final = 0.05  # of a worker: not worth one more
+REST: Final = 0.5  # of a worker: what arrivals of a while ago, all of them done, are not worth
+DECAY_LOOK_S: Final = 15.0  # how soon to see whether arrivals have fallen
 
 
 class ScaleReason(StrEnum):
@@ -89,7 +91,7 @@ def decide_scaling(
     memory = with_arrivals(memory, demand.arrived_s, now_s)
     arriving = expected_arrivals(memory, rules)
     need = needed_workers(rules, demand, arriving)
-    useful = max(math.ceil(need - SLACK), 1 if demand.jobs else 0)
+    useful = max(1, math.ceil(need - SLACK)) if demand.jobs else math.ceil(need - REST)
     memory = with_need(memory, min(useful, rules.max_replicas))
     asked = max(useful, rules.min_replicas)
     why = _why(rules, demand, arriving, need)
@@ -130,7 +132,7 @@ def _upwards(rules: ScalingRules, asked: int, wanted: int, shortage: str | None,
     desired = min(asked, rules.max_replicas, wanted + max(STEP_UP, wanted))
     if desired <= wanted:
         sentence = f"{workers(desired)}, the maximum, instead of {asked}: {why}"
-        return Decision(desired, need, ScaleReason.AT_MAXIMUM, sentence)
+        return Decision(desired, need, ScaleReason.AT_MAXIMUM, sentence, DECAY_LOOK_S)
     reason = ScaleReason.SCALED_UP if wanted else ScaleReason.FROM_ZERO
     return Decision(desired, need, reason, f"from {wanted} to {workers(desired)}: {why}")
 
@@ -145,7 +147,8 @@ def _downwards(rules: ScalingRules, memory: Memory, asked: int, wanted: int, nee
         sentence = f"from {wanted} to {workers(desired)}: {why}, and no more were needed lately"
         return Decision(desired, need, reason, sentence)
     if desired == asked:
-        return Decision(desired, need, ScaleReason.STEADY, f"{workers(desired)}: {why}")
+        again_s = DECAY_LOOK_S if need > SLACK and desired > rules.min_replicas else None
+        return Decision(desired, need, ScaleReason.STEADY, f"{workers(desired)}: {why}", again_s)
     patience_s = _patience_s(rules, desired)
     again_s = patience_s - memory.unneeded_s(desired)
     if memory.watched_s < patience_s:

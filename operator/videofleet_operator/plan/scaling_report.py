@@ -18,8 +18,9 @@ def scaling_status(old: dict[str, Any] | None, scaled: Scaled, now: datetime) ->
     if decision is None:
         return before
     history = list(before.history) if before else []
-    if before is None or before.desired != decision.desired:
-        history.insert(0, _step(before.desired if before else scaled.before, decision, now))
+    earlier = before.desired if before else scaled.before
+    if earlier != decision.desired:
+        history.insert(0, _step(earlier, decision, now))
     return ScalingStatus(
         desired=decision.desired,
         reason=decision.reason.value,

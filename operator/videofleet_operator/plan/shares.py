@@ -92,7 +92,8 @@ def _in_place(seats: Seats, share: int) -> Workers:
     canary = min(most, seats.ready + 1 if is_calm or is_swapping else max(1, seats.ready))
     stable = max(floor, seats.wanted - canary)
     has_room = seats.stable_pods <= stable
-    return Workers(stable, max(canary, seats.canary_wanted) if has_room else seats.canary_wanted)
+    waiting = seats.canary_wanted if seats.canary_wanted > seats.ready else 0
+    return Workers(stable, max(canary, waiting) if has_room else min(seats.canary_wanted, max(canary, waiting)))
 
 
 def _ceil(dividend: int, divisor: int) -> int:

@@ -1,6 +1,9 @@
 """What conditions and events say of a rollout, from what status keeps of it."""
 
+from typing import Any
+
 from videofleet_operator.crd.rollout_status import PauseCause, Phase, RolloutStatus
+from videofleet_operator.plan.events import EventNote
 from videofleet_operator.plan.rejections import is_rejected
 from videofleet_operator.reasons import MEANINGS, Reason
 
@@ -38,3 +41,13 @@ def rollout_setback(rollout: RolloutStatus, target: str | None) -> tuple[Reason,
         words = f"Revision {rollout.undo.instead} of the spec was undone. {MEANINGS[Reason.UNDONE]}"
         return Reason.UNDONE, words
     return None
+
+
+def rollout_events(old: dict[str, Any] | None, new: RolloutStatus) -> list[EventNote]:
+    """An Event for each step, pause and promotion of a canary; a rejection is told by its condition."""
+    before = (old or {}).get("phase"), (old or {}).get("step", 0), (old or {}).get("canaryRevision")
+    progress = rollout_progress(new)
+    if progress is None or before == (new.phase, new.step, new.canary_revision):
+        return []
+    _, reason, words = progress
+    return [EventNote("Normal", reason, words)]

@@ -19,7 +19,7 @@ from videofleet_operator.crd.sections.rollout import Analysis, Tolerate
 from videofleet_operator.plan.evalues import Block, good_factor, worse_factor
 from videofleet_operator.plan.times import timestamp
 
-ODDS: Final = (1.5, 2.0, 4.0, 8.0, 30.0)  # of the alternatives, as multiples of stable's
+ODDS: Final = (1.5, 2.0, 3.0, 6.0, 30.0)  # of the alternatives, as multiples of stable's
 SLOW_MARGIN: Final = 0.2  # more slow jobs than stable has, that are tolerated; how slow is slow is the user's
 _PRIOR_JOBS: Final = 10.0  # what stable's share is drawn to before it has shown any
 _PRIOR_BAD: Final = 0.2
@@ -35,12 +35,15 @@ class Metric:
     jobs: Callable[[Seen], int]
     bad: Callable[[Seen], int]
     margin: Callable[[Tolerate], float]
+    share: float  # of the false-alarm rate
 
 
 METRICS: Final = (
-    Metric("errorRate", lambda seen: seen.attempts, lambda seen: seen.failures, lambda t: ratio(t.error_rate)),
-    Metric("rejectedRate", lambda seen: seen.attempts, lambda seen: seen.rejected, lambda t: ratio(t.rejected_rate)),
-    Metric("secondsPerStep", lambda seen: seen.timed, lambda seen: seen.slow, lambda _: SLOW_MARGIN),
+    Metric("errorRate", lambda seen: seen.attempts, lambda seen: seen.failures, lambda t: ratio(t.error_rate), 0.5),
+    Metric(
+        "rejectedRate", lambda seen: seen.attempts, lambda seen: seen.rejected, lambda t: ratio(t.rejected_rate), 0.25
+    ),
+    Metric("secondsPerStep", lambda seen: seen.timed, lambda seen: seen.slow, lambda _: SLOW_MARGIN, 0.25),
 )
 
 
@@ -88,8 +91,15 @@ def look(evidence: Evidence, canary: Seen, stable: Seen, analysis: Analysis, now
 def judgement(evidence: Evidence, analysis: Analysis) -> Judgement:
     """What it says so far."""
     rate = ratio(analysis.false_alarm_rate)
-    alarm, enough = log(len(METRICS) / rate), log(1 / rate)
-    worse = next((known for known in evidence.metrics if log_mean_exp(known.worse) >= alarm), None)
+    enough = log(1 / rate)
+    worse = next(
+        (
+            known
+            for metric, known in zip(METRICS, evidence.metrics, strict=True)
+            if log_mean_exp(known.worse) >= enough - log(metric.share)
+        ),
+        None,
+    )
     least = min(evidence.metrics, key=lambda known: known.proof)
     proven = min(1.0, least.proof / 1000 / enough)
     shown = worse or least

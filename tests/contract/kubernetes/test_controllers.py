@@ -164,6 +164,20 @@ async def test_a_rollback_takes_the_old_replica_set_again(given, when, roll):
     assert len(await when.names("replicasets")) == 2
 
 
+async def test_refused_pods_are_told_until_they_are_let_in(given, when, then):
+    await given.deployment("d", pod={"serviceAccountName": "late"})
+
+    def failure(found):
+        return condition_of(found, "ReplicaFailure") or ("", "", "")
+
+    found = await then.eventually_is("deployments/d", lambda found: failure(found)[:2] == ("True", "FailedCreate"))
+    assert 'serviceaccount "late" not found' in failure(found)[2]
+    assert condition_of(found, "Available")[0] == "False"
+    await given.made("serviceaccounts", "late", {})
+    await then.eventually_is("deployments/d", lambda found: found.state.get("replicas") == 1)
+    await then.eventually_is("deployments/d", lambda found: condition_of(found, "ReplicaFailure") is None)
+
+
 async def test_a_lost_pod_is_replaced(given, when, then):
     await given.deployment("d")
     (pod,) = await pods_of(when, then, 1)
@@ -300,6 +314,7 @@ async def test_a_budget_allows_what_it_can_spare(given, when, then, kubelet):
         return (await when.creates(f"pods/{name}/eviction", body)).status
 
     assert [await evict(name) for name in names[:2]] == [201, 429]
+    await then.eventually_is("poddisruptionbudgets/b", lambda b: not b.state.get("disruptedPods"))
     await kubelet.reports(names[1], ready=False, phase="Failed")
     assert await evict(names[1]) == 201, "a pod that has ended is no loss"
 

@@ -245,6 +245,13 @@ async def test_a_crash_loop_backs_off_in_the_kubelets_words(when, run, then):
     assert event["message"].startswith("Back-off restarting failed container main in pod p_")
 
 
+async def test_an_image_that_no_registry_can_have_is_refused_by_its_name(run, then):
+    await run("shouting", *SLEEP, image="registry.example.com/Worker")
+    waits = lambda pod: main(pod).get("state", {}).get("waiting", {})  # noqa: E731 - read twice below
+    pod = await then.eventually_is("pods/shouting", lambda pod: waits(pod).get("reason") == "InvalidImageName")
+    assert 'couldn\'t parse image name "registry.example.com/Worker"' in waits(pod)["message"]
+
+
 async def test_a_program_that_does_not_exist_is_a_start_error(run, then):
     await run("p", "no-such-program")
     pod = await then.eventually_is("pods/p", ended)

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from videofleet_worker.media import write_spritesheet
+from videofleet_worker.protocol import FramesFile
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -153,8 +156,8 @@ def _lines(file: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two seconds of a sunset over drifting hills, as MP4, and its thumbnail."""
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Two seconds of a sunset over drifting hills, as MP4, its thumbnail and its sprite sheet."""
     folder = tmp_path_factory.mktemp("clip")
     pictures = [_picture(frame / FRAMES) for frame in range(FRAMES)]
     with av.open(str(folder / "video.mp4"), "w") as container:
@@ -164,7 +167,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     Image.fromarray(pictures[FRAMES // 2]).save(folder / "thumbnail.jpg", quality=85)
-    return folder / "video.mp4", folder / "thumbnail.jpg"
+    raw = folder / "clip.rgb"
+    raw.write_bytes(np.stack(pictures).tobytes())
+    frames = FramesFile(path=str(raw), width=WIDTH, height=HEIGHT, num_frames=FRAMES, fps=FPS)
+    write_spritesheet(frames, folder / "spritesheet.jpg")
+    return folder / "video.mp4", folder / "thumbnail.jpg", folder / "spritesheet.jpg"
 
 
 def _picture(phase: float) -> Any:

@@ -28,14 +28,16 @@ async def text(browser: Any, element: str) -> str:
     return str(await browser.js(f"document.getElementById({element!r}).textContent"))
 
 
-async def finish(gateway: Any, queue: JobQueue, claim: Any, clip: tuple[Path, Path]) -> None:
+async def finish(gateway: Any, queue: JobQueue, claim: Any, clip: tuple[Path, Path, Path]) -> None:
     folder = f"out/{claim.job.id}/{claim.attempt}"
     await gateway.store.put_file(f"{folder}/video.mp4", clip[0], "video/mp4")
     await gateway.store.put_file(f"{folder}/thumbnail.jpg", clip[1], "image/jpeg")
+    await gateway.store.put_file(f"{folder}/spritesheet.jpg", clip[2], "image/jpeg")
     result = VideoResult(
         store="videos",
         video_key=f"{folder}/video.mp4",
         thumbnail_key=f"{folder}/thumbnail.jpg",
+        spritesheet_key=f"{folder}/spritesheet.jpg",
         video_bytes=clip[0].stat().st_size,
         tier=claim.job.request.tier,
         seed=claim.job.request.seed,
@@ -62,7 +64,7 @@ async def submit(browser: Any, prompt: str) -> None:
 
 
 async def test_a_prompt_becomes_a_playing_video(
-    gateway: Any, browser: Any, tenant: str, clip: tuple[Path, Path], tmp_path: Path
+    gateway: Any, browser: Any, tenant: str, clip: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     async with JobQueue.connect(gateway.redis_url, gateway.installation) as queue:
         ready = WorkerBeacon(worker="tiny-7c9d-x2kfp", revision="r1", state=WorkerState.READY, job="video_x")
@@ -96,9 +98,16 @@ async def test_a_prompt_becomes_a_playing_video(
             )
             assert await browser.until(played) == 640
         await browser.until("document.querySelectorAll('#cards img').length === 3")
+        await browser.js("document.querySelector('#cards button').focus()")
+        moving = "getComputedStyle(document.querySelector('#cards .sprites')).backgroundImage.includes('spritesheet')"
+        await browser.until(moving)
         assert "tiny-7c9d-x2kfpmaking a video" in await text(browser, "fleet-list")
         assert "warming small, run 2" in await text(browser, "fleet-list")
+        await browser.js("document.querySelectorAll('#rating button')[3].click()")
+        await browser.until("document.querySelectorAll('#rating .lit').length === 4")
+        assert [row.rating_sum for row in await queue.opinions.of(FLEET)] == [4]
         await browser.js("document.querySelector('#screen video').pause()")
+        await browser.js("document.activeElement.blur(); window.scrollTo(0, 0)")
         for theme in ("light", "dark"):
             for width in (1280, 390):
                 (tmp_path / f"page-{theme}-{width}.png").write_bytes(await browser.look(width, theme))

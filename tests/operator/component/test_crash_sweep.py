@@ -72,6 +72,16 @@ def doomed():
 
 @pytest.mark.timeout(400)
 async def test_a_life_with_a_crash_at_any_write_ends_the_same(world, wait_until, doomed, tmp_path, redis_url):
+    assert await sweep(Life, world, wait_until, doomed, tmp_path, redis_url) >= 40
+
+
+@pytest.mark.timeout(400)
+async def test_a_canary_with_a_crash_at_any_write_ends_the_same(world, wait_until, doomed, tmp_path, redis_url):
+    assert await sweep(CanaryLife, world, wait_until, doomed, tmp_path, redis_url) >= 50
+
+
+async def sweep(kind, world, wait_until, doomed, tmp_path, redis_url) -> int:
+    """Lives of this kind, each with a crash at another write, until one had so many that none was left. How many."""
     points = iter([(number, when) for number in range(1, HORIZON) for when in ("before", "after")])
     survived: list[int] = []
     swept: list[tuple[int, str]] = []
@@ -80,7 +90,7 @@ async def test_a_life_with_a_crash_at_any_write_ends_the_same(world, wait_until,
         for number, when in points:
             if survived:
                 return
-            life = Life(world, doomed, tmp_path / f"{number}-{when}", redis_url)
+            life = kind(world, doomed, tmp_path / f"{number}-{when}", redis_url)
             if not await life.live(f"{number}:{when}", wait_until):
                 survived.append(number)
                 return
@@ -88,7 +98,7 @@ async def test_a_life_with_a_crash_at_any_write_ends_the_same(world, wait_until,
 
     await asyncio.gather(*(lane() for _ in range(LANES)))
     assert survived, f"a life takes more than {HORIZON} writes"
-    assert len(swept) >= 40, swept
+    return len(swept)
 
 
 class Life:
@@ -163,3 +173,48 @@ class Life:
         policy = await self.queue.policy(uid)
         pods = (await self.world.kube.list("Pod", self.namespace))["items"]
         return policy.closed == "fleet_deleted" and not pods and not await self.world.children()
+
+
+class CanaryLife(Life):
+    """A fleet whose canary is aborted, tried again and promoted."""
+
+    async def whole_life(self, die_at: str, wait_until) -> None:
+        world = self.world
+        await world.kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
+        await world.make_lease()
+        self.child = self.doomed.start(self.operator, die_at)
+        await world.apply()
+        await wait_until(self.stepping(world.is_settled), 30)
+        spec = (await world.get())["spec"]
+        old = (await world.get())["status"]["revisions"]["stable"]
+        model = spec["model"] | {"source": "pvc://models/new"}
+        await world.apply({**spec, "model": model, "rollout": {"steps": [{"weight": "5%"}]}})
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 30)
+        new = (await world.get())["status"]["rollout"]["canaryRevision"]
+        await self.ask(f"abort:{new}")
+        await wait_until(self.stepping(lambda: self.is_turned_down(old, new)), 30)
+        await self.ask(f"retry:{new}")
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 30)
+        await self.ask(f"promote:{new}")
+        await wait_until(self.stepping(world.is_settled), 30)
+        await wait_until(self.stepping(lambda: self.is_tidy(old)), 30)
+        assert (await self.policy()).tracks == {new: "stable"}
+
+    async def ask(self, command: str) -> None:
+        path = f"/apis/videofleet.dev/v1alpha1/namespaces/{self.namespace}/videogenerators/tiny"
+        await self.world.kube.merge(path, {"metadata": {"annotations": {"videofleet.dev/rollout": command}}})
+
+    async def policy(self):
+        return await self.queue.policy(await self.world.uid())
+
+    async def is_on_trial(self, old: str) -> bool:
+        rollout = (await self.world.get()).get("status", {}).get("rollout", {})
+        policy = await self.policy()
+        return rollout.get("phase") == "Stepping" and policy.canary is not None and policy.tracks.get(old) == "stable"
+
+    async def is_turned_down(self, old: str, new: str) -> bool:
+        """Rejected, without jobs or workers, and stable has its own."""
+        rollout = (await self.world.get())["status"]["rollout"]
+        policy, children = await self.policy(), await self.world.children()
+        replicas = [children[f"Deployment/tiny-{revision}"]["spec"]["replicas"] for revision in (old, new)]
+        return rollout["phase"] == "Rejected" and policy.tracks == {old: "stable"} and replicas == [1, 0]

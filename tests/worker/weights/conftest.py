@@ -6,14 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from videofleet.architectures import Architecture
-from videofleet.workerspec import WorkerSpec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TESTS = Path(__file__).parents[2]
@@ -51,17 +50,16 @@ def hub(hub_server: Any, upstream: Path) -> Iterator[Any]:
 class Fetcher:
     """`videofleet-worker fetch` as a process."""
 
-    def __init__(self, folder: Path, spec: WorkerSpec, hub: Any) -> None:
+    def __init__(self, folder: Path, hub: Any) -> None:
         self.root = folder / "weights"
         self.model = self.root / "tiny"
         self.termination_log = folder / "termination.json"
         self.hub = hub
-        self._spec = folder / "worker.json"
-        self._spec.write_text(spec.to_json())
 
     def start(self, *arguments: str, model: Path | None = None, source: str = "", **env: str) -> Any:
-        command = [sys.executable, "-m", "videofleet_worker", "fetch", f"--spec={self._spec}"]
-        command += [f"--model={model or self.model}", f"--termination-log={self.termination_log}"]
+        model = model or self.model
+        command = [sys.executable, "-m", "videofleet_worker", "fetch", "--architecture=wan2.2-t2v-a14b"]
+        command += [f"--cache={model.parent}", f"--name={model.name}", f"--termination-log={self.termination_log}"]
         command += [f"--source={source or 'hf://studio/tiny'}", f"--revision={COMMIT}", *arguments]
         self.root.mkdir(exist_ok=True)
         env = os.environ | {"HF_ENDPOINT": self.hub.url, "NO_PROXY": "*"} | env
@@ -85,6 +83,6 @@ class Fetcher:
 
 
 @pytest.fixture
-def fetch(tmp_path: Path, spec_with: Callable[..., WorkerSpec], hub: Any) -> Fetcher:
+def fetch(tmp_path: Path, hub: Any) -> Fetcher:
     """The program, pointed at the hub."""
-    return Fetcher(tmp_path, spec_with(), hub)
+    return Fetcher(tmp_path, hub)

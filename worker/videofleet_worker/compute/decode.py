@@ -30,7 +30,7 @@ def decoded_frames(pipe: WanPipeline, latents: torch.Tensor) -> Iterator[np.ndar
 
 
 def _unscaled(vae: torch.nn.Module, latents: torch.Tensor) -> torch.Tensor:
-    latents = latents.to(vae.device, vae.dtype)
+    latents = latents.to(vae.dtype)
     shape = (1, vae.config.z_dim, 1, 1, 1)
     mean = torch.tensor(vae.config.latents_mean).view(shape).to(latents)
     inverse_std = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(latents)

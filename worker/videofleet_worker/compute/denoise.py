@@ -1,8 +1,10 @@
 """The denoise loop: WanPipeline.__call__ cut at its steps, with all state of a request in one object.
 
-Invariant: bit-equal to the pipeline for the same components, request and seed. Between two steps the caller may report,
-stop or hand over, which the pipeline's own loop cannot do. One job's state is its latents, its copy of the scheduler
-(UniPC keeps a history of model outputs) and its embeddings; nothing of a job stays on the pipeline.
+Invariant: bit-equal to the pipeline for the same components, request and seed; but where one expert is not guided and
+the other is, each does as its own scale says, while the pipeline lets the high-noise one decide for both. Between two
+steps the caller may report, stop or hand over, which the pipeline's own loop cannot do. One job's state is its latents,
+its copy of the scheduler (UniPC keeps a history of model outputs) and its embeddings; nothing of a job stays on the
+pipeline.
 """
 
 import copy
@@ -14,9 +16,11 @@ import torch
 from diffusers import WanPipeline
 
 from videofleet.jobs import VideoRequest
+from videofleet.workerspec import Guidance
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.prompts import Prompts
 
+OF_THE_PIPELINE: Final = Guidance()
 DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
 
 
@@ -33,7 +37,7 @@ class Denoising:
     experts: tuple[str, ...]
     prompt_embeds: torch.Tensor
     negative_prompt_embeds: torch.Tensor | None  # None: no classifier-free guidance
-    guidance: dict[str, float]  # expert → scale
+    guidance: dict[str, float]  # expert → scale; up to 1 the expert computes the conditional branch only
     step: int = 0
     seconds: float = 0.0  # that the steps took, all attempts together
 
@@ -45,16 +49,21 @@ class Denoising:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
 def begin(
-    pipe: WanPipeline, request: VideoRequest, *, first_step: int = 0, prompts: Prompts | None = None
+    pipe: WanPipeline,
+    request: VideoRequest,
+    *,
+    first_step: int = 0,
+    prompts: Prompts | None = None,
+    guidance: Guidance = OF_THE_PIPELINE,
 ) -> Denoising:
     """Encodes the prompt and draws the noise; `first_step` other than 0 is for warming a later expert.
 
     Noise comes from a CPU generator, as diffusers' documents advise: the same seed on every kind of device.
     """
-    guidance_scale = DEFAULT_GUIDANCE_SCALE if request.guidance_scale is None else request.guidance_scale
-    low_noise_scale = guidance_scale if request.guidance_scale_2 is None else request.guidance_scale_2
-    device = pipe.transformer.device
+    high_noise, low_noise = _scales(request, guidance)
     prompts = prompts or Prompts(pipe)
+    device = prompts.device
+    is_guided = high_noise > 1.0 or (low_noise > 1.0 and pipe.transformer_2 is not None)
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(request.tier.num_inference_steps, device=device)
     scheduler.set_begin_index(first_step)
@@ -73,8 +82,8 @@ def begin(
         scheduler=scheduler,
         experts=_experts(pipe, scheduler.timesteps),
         prompt_embeds=prompts.embeds(request.prompt),
-        negative_prompt_embeds=prompts.embeds(request.negative_prompt) if guidance_scale > 1.0 else None,
-        guidance={"transformer": guidance_scale, "transformer_2": low_noise_scale},
+        negative_prompt_embeds=prompts.embeds(request.negative_prompt) if is_guided else None,
+        guidance={"transformer": high_noise, "transformer_2": low_noise},
         step=first_step,
     )
 
@@ -84,7 +93,7 @@ def advance(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> None:
     """One denoising step. Raises: NotFinite, naming step and expert."""
     expert = job.experts[job.step]
     timestep = job.scheduler.timesteps[job.step]
-    if job.negative_prompt_embeds is None:
+    if job.guidance[expert] <= 1.0:
         prediction = _predict(pipe, job, expert, timestep, "cond", job.prompt_embeds)
     else:
         prediction, baseline = _both_branches(pipe, job, expert, timestep, group)
@@ -93,6 +102,15 @@ def advance(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> None:
     job.step += 1
     if not torch.isfinite(job.latents.sum()):  # NaN and infinity survive a sum, which is 40 times cheaper
         raise NotFinite(f"NaN or infinity in the latents after step {job.step} of {job.steps} ({expert})")
+
+
+def _scales(request: VideoRequest, default: Guidance) -> tuple[float, float]:
+    """Of the high-noise and of the low-noise expert: the request's own words first, then the fleet's."""
+    if request.guidance_scale is not None:
+        default = Guidance(high_noise=request.guidance_scale)
+    high = DEFAULT_GUIDANCE_SCALE if default.high_noise is None else default.high_noise
+    low = default.low_noise if request.guidance_scale_2 is None else request.guidance_scale_2
+    return high, high if low is None else low
 
 
 def _both_branches(

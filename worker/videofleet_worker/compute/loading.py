@@ -7,19 +7,21 @@ Invariant: every tensor of the pipeline came from a file of this folder.
 
 import json
 import logging
+import mmap
 from pathlib import Path
 
 import torch
-from diffusers import WanPipeline
+from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors import SafetensorError
 from transformers import UMT5EncoderModel
 
 from videofleet.beacons import WorkerFault
-from videofleet.workerspec import Dtype, WorkerSpec
+from videofleet.workerspec import Dtype, Offload, WorkerSpec
 from videofleet_worker.compute.group import SOLO, Group
-from videofleet_worker.compute.parallel import join
+from videofleet_worker.compute.offload import take_turns
+from videofleet_worker.compute.parallel import Placing, join
 from videofleet_worker.faults import Fault
-from videofleet_worker.memory import plan_memory, refuse_what_cannot_fit
+from videofleet_worker.memory_plan import EXPERTS, ModelSizes, refuse_what_cannot_fit
 from videofleet_worker.model_folder import check_model_folder
 
 log = logging.getLogger(__name__)
@@ -30,18 +32,21 @@ DTYPES = {Dtype.FLOAT16: torch.float16, Dtype.BFLOAT16: torch.bfloat16}
 def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
     """This rank's pipeline, on its device. Raises: Fault."""
     check_model_folder(model, spec.architecture)
-    plan = plan_memory(model, spec)
-    log.info("memory planned", extra={"weights": plan.weights, "tiers": plan.tiers})
     if group.device.type == "cuda":
-        refuse_what_cannot_fit(plan, torch.cuda.mem_get_info(group.device)[0])
+        refuse_what_cannot_fit(ModelSizes.of(model), spec, torch.cuda.mem_get_info(group.device)[0])
     try:
-        pipe = _read(model, DTYPES[spec.dtype]) if group.leads else _read_experts(model, DTYPES[spec.dtype])
+        pipe = _read_beside_experts(model) if group.leads else _without_components(model)
         _refuse_missing_tensors(pipe)
-        for component in (pipe.text_encoder, pipe.vae):
-            if component is not None:
-                component.to(group.device)
-        _refuse_heads_that_do_not_divide(pipe, group)
-        join(pipe, group, shard_weights=spec.parallelism.shard_weights)
+        if spec.offload is Offload.NONE:
+            for component in (pipe.text_encoder, pipe.vae):
+                if component is not None:
+                    component.to(group.device)
+        for name in _experts_in(model):
+            pipe.register_modules(**{name: _placed_expert(model / name, spec, group)})
+        if spec.offload is not Offload.NONE:
+            take_turns(pipe, group.device, spec.offload)
+        if group.device.type == "cpu" and not spec.parallelism.shard_weights:
+            _touch_pages(pipe)
     except torch.OutOfMemoryError as error:
         raise out_of_memory() from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -61,7 +66,7 @@ def out_of_memory() -> Fault:
     )
 
 
-def _read(model: Path, dtype: torch.dtype) -> WanPipeline:
+def _read_beside_experts(model: Path) -> WanPipeline:
     text_encoder, report = UMT5EncoderModel.from_pretrained(
         model / "text_encoder",
         dtype=torch.bfloat16,
@@ -74,31 +79,45 @@ def _read(model: Path, dtype: torch.dtype) -> WanPipeline:
     return WanPipeline.from_pretrained(
         model,
         text_encoder=text_encoder,
-        dtype={"vae": torch.float32, "default": dtype},
+        transformer=None,
+        transformer_2=None,
+        dtype=torch.float32,
         local_files_only=True,
         use_safetensors=True,
     )
 
 
-def _read_experts(model: Path, dtype: torch.dtype) -> WanPipeline:
-    """What a rank needs that only denoises; of the VAE it knows how much it compresses."""
-    pipe = WanPipeline.from_pretrained(
-        model,
-        tokenizer=None,
-        text_encoder=None,
-        vae=None,
-        dtype=dtype,
-        local_files_only=True,
-        use_safetensors=True,
-    )
+def _without_components(model: Path) -> WanPipeline:
+    """For a rank that only denoises; of the VAE it knows how much it compresses."""
+    nothing = dict.fromkeys(("tokenizer", "text_encoder", "vae", "transformer", "transformer_2"))
+    pipe = WanPipeline.from_pretrained(model, **nothing, local_files_only=True)
     vae = json.loads((model / "vae/config.json").read_bytes())
     pipe.vae_scale_factor_spatial = vae.get("scale_factor_spatial") or 8
     pipe.vae_scale_factor_temporal = vae.get("scale_factor_temporal") or 4
     return pipe
 
 
-def _refuse_heads_that_do_not_divide(pipe: WanPipeline, group: Group) -> None:
-    heads = pipe.transformer.config.num_attention_heads
+def _experts_in(model: Path) -> list[str]:
+    index = json.loads((model / "model_index.json").read_bytes())
+    return [name for name in EXPERTS if index.get(name, [None])[0] is not None]
+
+
+def _placed_expert(folder: Path, spec: WorkerSpec, group: Group) -> WanTransformer3DModel:
+    """One expert where it belongs before the next is read: host memory holds one a rank, not all of them."""
+    expert = WanTransformer3DModel.from_pretrained(
+        folder, dtype=DTYPES[spec.dtype], local_files_only=True, use_safetensors=True
+    )
+    _refuse_missing(folder.name, expert)
+    _refuse_heads_that_do_not_divide(expert, group)
+    if spec.offload is not Offload.NONE:
+        join(expert, group, Placing.STAY)
+    else:
+        join(expert, group, Placing.SHARD if spec.parallelism.shard_weights else Placing.MOVE)
+    return expert
+
+
+def _refuse_heads_that_do_not_divide(expert: WanTransformer3DModel, group: Group) -> None:
+    heads = expert.config.num_attention_heads
     if heads % group.ulysses:
         raise Fault(
             WorkerFault.MODEL_MISMATCH,
@@ -107,12 +126,24 @@ def _refuse_heads_that_do_not_divide(pipe: WanPipeline, group: Group) -> None:
 
 
 def _refuse_missing_tensors(pipe: WanPipeline) -> None:
-    """diffusers only warns of a tensor that no file has, and leaves it on the meta device."""
     for name, component in pipe.components.items():
         if isinstance(component, torch.nn.Module):
-            for tensor, parameter in component.named_parameters():
-                if parameter.is_meta:
-                    raise ValueError(f"{name} lacks {tensor}")
+            _refuse_missing(name, component)
+
+
+def _refuse_missing(name: str, component: torch.nn.Module) -> None:
+    """diffusers only warns of a tensor that no file has, and leaves it on the meta device."""
+    for tensor, parameter in (*component.named_parameters(), *component.named_buffers()):
+        if parameter.is_meta:
+            raise ValueError(f"{name} lacks {tensor}")
+
+
+def _touch_pages(pipe: WanPipeline) -> None:
+    """On a CPU weights are mapped, not read: loaded means resident only once each page was asked for."""
+    for component in pipe.components.values():
+        if isinstance(component, torch.nn.Module):
+            for parameter in component.parameters():
+                parameter.detach().flatten()[:: mmap.PAGESIZE // parameter.element_size()].sum()
 
 
 def _first_line(error: Exception) -> str:

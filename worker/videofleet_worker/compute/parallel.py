@@ -1,4 +1,4 @@
-"""Makes one rank's experts a part of the group: sequence split by Ulysses, weights by FSDP2.
+"""Makes a rank's expert a part of the group: sequence split by Ulysses, weights by FSDP2.
 
 Owns the order in which the two are laid over a model, and the rule that every block counts up the rank's mark.
 Invariant: what the group computes is what one process computes, bit for bit on one kind of device.
@@ -6,6 +6,7 @@ Invariant: what the group computes is what one process computes, bit for bit on 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 
 import torch
 from diffusers import ContextParallelConfig, WanPipeline
@@ -20,18 +21,25 @@ def experts_of(pipe: WanPipeline) -> list[torch.nn.Module]:
     return [model for model in (pipe.transformer, pipe.transformer_2) if model is not None]
 
 
-def join(pipe: WanPipeline, group: Group, *, shard_weights: bool) -> None:
-    """Lays the group's parallelism over the experts; weights that are not sharded go to the rank's device."""
-    for model in experts_of(pipe):
-        if group.ulysses > 1:
-            _split_sequence(model, group)
-        if shard_weights:
-            _shard(model, group)
-        else:
-            model.to(group.device)
-        if group.ranks > 1:
-            for block in model.blocks:
-                block.register_forward_pre_hook(lambda *_: group.mark())
+class Placing(Enum):
+    """What becomes of an expert's weights."""
+
+    MOVE = "move"  # whole, to the rank's device
+    SHARD = "shard"  # a part each
+    STAY = "stay"  # in host memory, for the offload to place
+
+
+def join(expert: torch.nn.Module, group: Group, placing: Placing) -> None:
+    """Lays the group's parallelism over an expert in host memory."""
+    if group.ulysses > 1:
+        _split_sequence(expert, group)
+    if placing is Placing.SHARD:
+        _shard(expert, group)
+    elif placing is Placing.MOVE:
+        expert.to(group.device)
+    if group.ranks > 1:
+        for block in expert.blocks:
+            block.register_forward_pre_hook(lambda *_: group.mark())
 
 
 def weight_bytes(pipe: WanPipeline) -> int:

@@ -124,7 +124,7 @@ class Compute:
             def between(progress: Progress, detail: str = detail) -> None:
                 self._say(WorkerState.WARMING, f"{detail}: {progress.stage} {progress.step}/{progress.steps}")
 
-            if warmed := warm_tier(self._pipe, tier, spec.warmup, scratch, between, self._group):
+            if warmed := warm_tier(self._pipe, tier, spec, scratch, between, self._group):
                 self._send(warmed)
 
     def _outcome(self, work: protocol.Generate) -> protocol.Outcome:
@@ -190,7 +190,7 @@ class Compute:
 
     def _begun(self, work: protocol.Generate, belongs_to: dict[str, Any]) -> Denoising:
         """At the first step, or where an earlier attempt left off."""
-        job: Denoising = begin(self._pipe, work.request, prompts=self._prompts)
+        job: Denoising = begin(self._pipe, work.request, prompts=self._prompts, guidance=self._spec.guidance)
         if work.resume_path is not None:
             ignored = ""
             try:

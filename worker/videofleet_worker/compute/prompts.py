@@ -22,6 +22,7 @@ class Prompts:
     def __init__(self, pipe: WanPipeline, group: Group = SOLO) -> None:
         self._pipe = pipe
         self._group = group
+        self.device = group.device
         self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
@@ -42,7 +43,7 @@ class Prompts:
             text,
             do_classifier_free_guidance=False,
             max_sequence_length=MAX_SEQUENCE_LENGTH,
-            device=self._pipe.transformer.device,
+            device=self.device,
         )
         encoded: torch.Tensor = embeds.to(self._pipe.transformer.dtype)
         return encoded

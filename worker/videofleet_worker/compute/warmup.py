@@ -11,7 +11,7 @@ from diffusers import WanPipeline
 
 from videofleet.jobs import Progress, VideoRequest
 from videofleet.tiers import Tier
-from videofleet.workerspec import Warmup
+from videofleet.workerspec import Guidance, WorkerSpec
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.generate import Between, Clip, decode_to_file, timed_step
 from videofleet_worker.compute.group import SOLO, Group
@@ -25,17 +25,21 @@ PROMPT = "a calm sea at night"
 
 
 def warm_tier(
-    pipe: WanPipeline, tier: Tier, settings: Warmup, scratch: Path, between: Between, group: Group = SOLO
+    pipe: WanPipeline, tier: Tier, spec: WorkerSpec, scratch: Path, between: Between, group: Group = SOLO
 ) -> TierWarmed | None:
     """Runs the tier until seconds per step settle or `max_runs` is reached; rank 0 has the times. Raises: NotFinite."""
     prompts = Prompts(pipe, group)
     path = scratch / f"warmup-{tier.name}.rgb"
-    clip = _run(pipe, tier, path, between, prompts, group)
+
+    def run() -> Clip | None:
+        return _run(pipe, tier, path, between, prompts, group, spec.guidance)
+
+    clip = run()
     runs = 1
     settled = False
-    while runs < settings.max_runs and not settled:
-        before, clip = clip, _run(pipe, tier, path, between, prompts, group)
-        settled = bool(group.decide(_agree(before, clip, settings.stable_within)))
+    while runs < spec.warmup.max_runs and not settled:
+        before, clip = clip, run()
+        settled = bool(group.decide(_agree(before, clip, spec.warmup.stable_within)))
         runs += 1
     if clip is None:
         return None
@@ -56,13 +60,21 @@ def _agree(one: Clip | None, other: Clip | None, within: float) -> bool:
     return abs(other.seconds_per_step - one.seconds_per_step) <= within * one.seconds_per_step
 
 
-def _run(pipe: WanPipeline, tier: Tier, path: Path, between: Between, prompts: Prompts, group: Group) -> Clip | None:
+def _run(
+    pipe: WanPipeline,
+    tier: Tier,
+    path: Path,
+    between: Between,
+    prompts: Prompts,
+    group: Group,
+    guidance: Guidance,
+) -> Clip | None:
     request = VideoRequest(prompt=PROMPT, seed=0, tier=tier)
-    job = begin(pipe, request, prompts=prompts)
+    job = begin(pipe, request, prompts=prompts, guidance=guidance)
     seconds = []
     for first in _first_steps(job.experts):
         if first:
-            job = begin(pipe, request, first_step=first, prompts=prompts)
+            job = begin(pipe, request, first_step=first, prompts=prompts, guidance=guidance)
         while job.step < min(first + STEPS_PER_EXPERT, job.steps) and job.experts[job.step] == job.experts[first]:
             between(Progress(stage="denoising", step=job.step, steps=job.steps))
             seconds.append(timed_step(pipe, job, group))

@@ -10,18 +10,18 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from pydantic import ValidationError
+from typing import Final, NoReturn
 
 from videofleet import logs
+from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerState
 from videofleet.queue import JobQueue
-from videofleet.workerspec import WorkerSpec
+from videofleet.weights import folder_name
 from videofleet_worker.beacon import say_farewell, shine
 from videofleet_worker.faults import Fault, write_termination_message
 from videofleet_worker.status import Status
@@ -43,9 +43,11 @@ class FetchSettings:
     source: str
     revision: str
     secret: Path | None
-    model: Path
+    cache: Path
+    name: str
     max_bytes: int | None
-    spec: WorkerSpec
+    architecture: Architecture
+    worker_revision: str
     redis_url_file: Path | None
     installation: str
     fleet_uid: str
@@ -61,24 +63,26 @@ class FetchSettings:
         return BucketSource.from_url(self.source, self.secret)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Returns: the exit code."""
+def main(argv: Sequence[str]) -> NoReturn:
+    """Ends the process: obstore's threads may still hold connections, and a dying interpreter would abort on them."""
     settings = _parse(argv)
     logs.configure()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every address
-    return asyncio.run(_run(settings))
+    code = asyncio.run(_run(settings))
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _run(settings: FetchSettings) -> int:
-    status = Status(settings.worker, settings.spec.revision)
+    status = Status(settings.worker, settings.worker_revision)
     async with contextlib.AsyncExitStack() as stack:
         queue = await _queue(settings, stack)
         shining = asyncio.create_task(shine(queue, settings.fleet_uid, status)) if queue else None
         try:
             await Fetch(
-                Entry(settings.model),
+                Entry(settings.cache / settings.name),
                 settings.open_source,
-                settings.spec.architecture,
+                settings.architecture,
                 _Teller(status),
                 max_bytes=settings.max_bytes,
             ).run()
@@ -122,9 +126,11 @@ def _parse(argv: Sequence[str]) -> FetchSettings:
     parser.add_argument("--source", required=True, help="hf://ORG/NAME, s3://BUCKET/PATH or file:///PATH")
     parser.add_argument("--revision", default="", help="commit of a hf:// source, 40 hex digits")
     parser.add_argument("--secret", type=Path, help="folder with `token` (hf://) or obstore's options (s3://)")
-    parser.add_argument("--model", type=Path, required=True, help="folder to publish; its parent is the cache")
+    parser.add_argument("--cache", type=Path, required=True, help="folder that holds models, one folder each")
+    parser.add_argument("--name", help="of the model's folder there; made from source and revision unless given")
+    parser.add_argument("--architecture", type=Architecture, choices=list(Architecture), required=True)
     parser.add_argument("--max-bytes", type=int, help="of the whole cache; what was used least recently is evicted")
-    parser.add_argument("--spec", type=Path, required=True, help="worker.json of the revision")
+    parser.add_argument("--worker-revision", default="", help="revision whose beacon this is")
     parser.add_argument("--redis-url-file", type=Path, help="file that holds the URL of Redis; none: no beacon")
     parser.add_argument("--installation", default="", help="prefix of all Redis keys")
     parser.add_argument("--fleet-uid", default="", help="metadata.uid of the VideoGenerator")
@@ -132,9 +138,5 @@ def _parse(argv: Sequence[str]) -> FetchSettings:
     arguments = vars(parser.parse_args(argv))
     if arguments["source"].startswith("hf://") and len(arguments["revision"]) != 40:
         parser.error("a hf:// source needs --revision, the 40 hex digits of a commit")
-    spec_file = arguments.pop("spec")
-    try:
-        spec = WorkerSpec.model_validate_json(spec_file.read_bytes())
-    except (OSError, ValidationError) as error:
-        parser.error(f"--spec {spec_file}: {type(error).__name__}; it must be a worker.json of the operator")
-    return FetchSettings(**arguments, spec=spec, worker=os.environ.get("POD_NAME") or f"fetch-{os.getpid()}")
+    arguments["name"] = arguments["name"] or folder_name(arguments["source"], arguments["revision"])
+    return FetchSettings(**arguments, worker=os.environ.get("POD_NAME") or f"fetch-{os.getpid()}")

@@ -5,4 +5,6 @@ local state = field(id, 'state')
 if state ~= 'queued' then return state end
 redis.call('HSET', job_key(id), 'result', result, 'cached', 1)
 redis.call('ZREM', LEAVING, owed)
+local tier, cost = fields(id, 'tier', 'cost')
+redis.call('HINCRBYFLOAT', ARRIVED, 'seconds', -expected_s(tier, cost)) -- it is no work for anybody
 return finish(id, 'succeeded')

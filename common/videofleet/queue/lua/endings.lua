@@ -12,6 +12,15 @@ local function count(id, what, by)
   redis.call('HINCRBYFLOAT', P .. ':outcomes', key, by or 1)
 end
 
+-- How fast a video was made, of either track, while there is a canary to compare with.
+local function count_pace(id, step_s)
+  local rule = canary_rule(policy())
+  local above_s = rule and rule.slowAboveS and rule.slowAboveS[(made_in(id))]
+  if not above_s then return end
+  count(id, 'paced')
+  if tonumber(step_s) > above_s then count(id, 'slow') end
+end
+
 -- An attempt ended in a video, or by a fault that may be the revision's: `rejected` when the output gate found it. Drains
 -- and cancellations tell nothing about a revision.
 local function count_attempt(id, fault)

@@ -6,6 +6,7 @@ local LEAVING = P .. ':leaving'
 local function folder(id, request, rules)
   local readable, asked = pcall(cjson.decode, request)
   local prefix = readable and type(asked) == 'table' and asked.outputPrefix or rules and rules.outputPrefix or ''
+  prefix = string.match(prefix, '^/*(.-)/*$')
   return prefix == '' and id or prefix .. '/' .. id
 end
 
@@ -16,6 +17,7 @@ local function forget(id)
   redis.call('ZREM', P .. ':tenant:' .. tenant, id)
   redis.call('ZREM', P .. ':dead:' .. tenant, id)
   redis.call('ZREM', FINISHED, id)
+  redis.call('ZREM', OUTBOX, id)
   if idem then redis.call('DEL', P .. ':idem:' .. tenant .. ':' .. idem) end
   if cache then redis.call('LREM', cache, 0, id) end
   redis.call('HINCRBY', usage_key(tenant), state, -1)

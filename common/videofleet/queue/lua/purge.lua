@@ -4,4 +4,6 @@ local id = ARGV[1]
 local state = field(id, 'state')
 if not state then return { 'missing' } end
 if state == 'queued' or state == 'running' then finish_cancelled(id, 'cancelled') end
+local tenant, webhook = fields(id, 'tenant', 'webhook')
+if webhook then redis.call('DEL', disabled_key(tenant, webhook)) end -- it names the tenant
 return { 'removed', forget(id) }

@@ -16,7 +16,7 @@ class Fallback(SpecModel):
         default=None, description="The lowest tier that load may bring; the last if not given."
     )
     step_every: Annotated[str, Field(max_length=7), duration("1s", "1h")] = Field(
-        default="1m", description="At most one move downwards in that time; back up five times as patiently."
+        default="1m", description="At most one move downwards in that time; back up six times as patiently."
     )
 
 

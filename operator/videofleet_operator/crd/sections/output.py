@@ -23,6 +23,19 @@ class Output(SpecModel):
             " and with no part beginning with `.`",
         ),
     ] = Field(default="", description="Folder in the store.")
+    watermark: (
+        Annotated[
+            str,
+            Field(max_length=64),
+            matches("^[ -~]*[!-~][ -~]*$", "watermark must be a line of printable ASCII characters, not only blanks"),
+        ]
+        | None
+    ) = Field(default=None, description="Line of text in the lower right corner of every frame and picture.")
+    signing_secret: Label | None = Field(
+        default=None,
+        description="Secret of the namespace whose `ed25519.pem` signs where each video came from; nobody when not"
+        " given.",
+    )
     cache: CacheScope = Field(
         default=CacheScope.NONE,
         description="Whose earlier videos may answer a request with the same seed and settings: nobody's, the"

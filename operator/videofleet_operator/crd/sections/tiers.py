@@ -36,6 +36,9 @@ class Warmup(SpecModel):
     stable_within: Annotated[str, Field(max_length=5), percent()] = Field(
         default="5%", description="How far the seconds per step of two runs in a row may differ."
     )
+    loading_timeout: Annotated[str, Field(max_length=7), duration("10s", "6h")] = Field(
+        default="1h", description="Longest loading, before warm-up; after it the worker fails as `LoadingTimeout`."
+    )
     timeout: Annotated[str, Field(max_length=7), duration("10s", "6h")] = Field(
         default="30m", description="Longest warm-up; after it the worker fails as `WarmupTimeout`."
     )

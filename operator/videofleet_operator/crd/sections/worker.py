@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from videofleet.workerspec import Offload
 from videofleet_operator.crd.rules import VALIDATIONS, Rule, duration, matches
 from videofleet_operator.crd.values import Label, Quantity, SpecModel
 
@@ -67,7 +68,13 @@ SHARDS_NEED_RANKS: Final = Rule(
     lambda worker: not worker.parallelism.shard_weights or worker.parallelism.ranks > 1,
     ".parallelism",
 )
-_RULES: Final = (RANKS_ARE_GPUS, SHARDS_NEED_RANKS)
+SHARDS_OR_OFFLOAD: Final = Rule(
+    "!self.parallelism.shardWeights || self.offload == 'none'",
+    "offload keeps weights in host memory, parallelism.shardWeights spreads them over the GPUs; choose one",
+    lambda worker: not worker.parallelism.shard_weights or worker.offload is Offload.NONE,
+    ".offload",
+)
+_RULES: Final = (RANKS_ARE_GPUS, SHARDS_NEED_RANKS, SHARDS_OR_OFFLOAD)
 
 
 class WeightCache(SpecModel):
@@ -92,6 +99,11 @@ class Worker(SpecModel):
         default=Parallelism(),
         description="How its GPUs share one video; see docs/how-to/parallelism.md.",
         json_schema_extra={"default": {}},
+    )
+    offload: Offload = Field(
+        default=Offload.NONE,
+        description="Weights that wait in host memory: `model`: text encoder, each expert and VAE take turns on the"
+        " GPU; `group`: the blocks of an expert do, too.",
     )
     gpu_resource: Annotated[
         str,

@@ -1,0 +1,93 @@
+"""Clients that are slow or send too much are sent away, and cost nobody else anything. Raw sockets, a real gateway."""
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from videofleet_gateway import server
+from videofleet_gateway.server import Runner
+
+
+async def exchange(port: int, *parts: bytes, pause_s: float = 0.0) -> bytes:
+    """Sends the parts with pauses; returns what came back until the connection closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reply = asyncio.create_task(reader.read())
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            if pause_s:
+                await asyncio.wait([reply], timeout=pause_s)
+    except ConnectionError:
+        pass  # it was closed on us, which is what the test is about
+    try:
+        return await asyncio.wait_for(reply, 60)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+async def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Our server over a trivial application, with a short limit for headers. Gives its port."""
+    monkeypatch.setattr(server, "HEADERS_S", 0.5)
+    app = web.Application()
+
+    async def slow_or_not(request: web.Request) -> web.Response:
+        await asyncio.sleep(float(request.query.get("s", "0")))
+        return web.Response(text="done")
+
+    app.router.add_get("/", slow_or_not)
+    runner = Runner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+
+
+async def test_headers_that_trickle_end_the_connection(impatient: int) -> None:
+    began = time.monotonic()
+    assert await exchange(impatient, HEAD, *[b"X-A: b\r\n"] * 200, pause_s=0.1) == b""
+    assert time.monotonic() - began < 15, "not after the 20 s that sending all of it takes"
+
+
+async def test_who_says_nothing_is_sent_away(impatient: int) -> None:
+    assert await exchange(impatient) == b""
+
+
+async def test_a_kept_connection_is_watched_too(impatient: int) -> None:
+    reply = await exchange(impatient, HEAD + b"\r\n", HEAD, *[b"X-A: b\r\n"] * 100, pause_s=0.2)
+    assert reply.count(b"HTTP/1.1 200 OK") == 1
+
+
+async def test_a_request_may_take_longer_than_its_headers(impatient: int) -> None:
+    reply = await exchange(impatient, b"GET /?s=1.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert reply.endswith(b"done")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 9000 + b"\r\n\r\n", 431),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET /healthz?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: \x00\r\n\r\n", 400),
+    ],
+)
+async def test_too_much_before_the_body_is_431(gateway: Any, head: bytes, status: int) -> None:
+    reply = await exchange(gateway.port, head)
+    assert reply.split(b" ")[1] == str(status).encode()
+
+
+async def test_a_body_that_says_it_is_too_long_is_413(gateway: Any, http: aiohttp.ClientSession) -> None:
+    async with http.post("/v1/videos", json={"prompt": "x" * (300 << 10)}) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (413, "request_entity_too_large")

@@ -1,0 +1,145 @@
+"""The handshake over the real queue: workers claim all the time, the number changes all the time, no job is lost."""
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import dataclass, field
+
+from videofleet import ids
+from videofleet.architectures import Architecture
+from videofleet.jobs import JobState, NewJob, VideoRequest, VideoResult
+from videofleet.policy import FleetPolicy, Track
+from videofleet.queue import JobQueue
+from videofleet.tiers import Tier
+from videofleet_operator.plan.drain import WorkerSeen, plan_drain
+
+FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
+TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
+JOBS = 150
+
+
+def new_job() -> NewJob:
+    request = VideoRequest(prompt="a fox", seed=1, tier=TIER)
+    return NewJob(
+        id=ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10)),
+        fleet_uid=FLEET,
+        tenant="t",
+        request=request,
+    )
+
+
+@dataclass
+class Pod:
+    """A worker: it claims, works for a moment, commits; when it is taken away it drops what it has."""
+
+    queue: JobQueue
+    name: str
+    made_s: float
+    draw: random.Random
+    is_ready: bool = True
+    is_costed: bool = False
+    job: str | None = None
+    task: asyncio.Task[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.task = asyncio.create_task(self._live())
+
+    async def _live(self) -> None:
+        while True:
+            claimed = await self.queue.claim(FLEET, worker=self.name, revision="r1")
+            self.is_ready = not claimed.is_marked
+            for claim in claimed.claims:
+                self.job = claim.job.id
+                await asyncio.sleep(self.draw.uniform(0.005, 0.05))  # the work
+                await self.queue.succeed(claim, self._result(claim.attempt))
+                self.job = None
+            if not claimed.claims:
+                await asyncio.sleep(0.01)
+
+    def _result(self, attempt: int) -> VideoResult:
+        return VideoResult(
+            store="videos",
+            video_key="v",
+            thumbnail_key="t",
+            video_bytes=1,
+            tier=TIER,
+            seed=1,
+            revision="r1",
+            attempt=attempt,
+            seconds_per_step=0.1,
+            worker_seconds=0.1,
+        )
+
+    def seen(self) -> WorkerSeen:
+        return WorkerSeen(self.name, self.is_ready, self.job is None, self.is_costed, self.made_s)
+
+
+class SmallCluster:
+    """Operator, Deployment and ReplicaSet around the planner, with the marks in Redis."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self.queue, self.pods, self.made = queue, dict[str, Pod](), 0
+        self.wanted, self.marks, self.draw = 3, dict[str, int](), random.Random(5)
+        self.killed: list[str] = []
+        self.removed = 0
+
+    async def publish(self) -> None:
+        policy = FleetPolicy(
+            fleet="studio/tiny",
+            fleet_uid=FLEET,
+            architecture=Architecture.WAN22_T2V_A14B,
+            tiers=[TIER],
+            tracks={"r1": Track.STABLE},
+            max_depth=10_000,
+            max_attempts=1,
+            store="videos",
+            marks=self.marks,
+            valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
+        )
+        await self.queue.publish_policy(policy)
+
+    async def look(self, desired: int) -> None:
+        alive = [pod.seen() for pod in self.pods.values()]
+        plan = plan_drain(desired, self.wanted, alive, self.marks, time.time_ns() // 1_000_000)
+        for names, is_costed in ((plan.cost, True), (plan.uncost, False)):
+            for name in names:
+                self.pods[name].is_costed = is_costed
+        if plan.marks != self.marks:
+            self.marks = plan.marks
+            await self.publish()
+        self.wanted = plan.replicas
+        self.replica_set()
+
+    def replica_set(self) -> None:
+        order = sorted(self.pods.values(), key=lambda pod: (pod.is_ready, not pod.is_costed, -pod.made_s))
+        for pod in order[: max(0, len(self.pods) - self.wanted)]:
+            if pod.job is not None:
+                self.killed.append(pod.job)
+            pod.task.cancel()
+            self.removed += 1
+            del self.pods[pod.name]
+        while len(self.pods) < self.wanted:
+            self.made += 1
+            self.pods[f"w{self.made}"] = Pod(self.queue, f"w{self.made}", float(self.made), self.draw)
+
+
+async def test_a_number_that_changes_all_the_time_costs_no_job_an_attempt(queue: JobQueue) -> None:
+    cluster = SmallCluster(queue)
+    await cluster.publish()
+    jobs = [(await queue.submit(new_job())).job.id for _ in range(JOBS)]
+    deadline = time.monotonic() + 90
+    looks, desired = 0, 3
+    while (stats := await queue.stats(FLEET)).waiting + stats.running:
+        assert time.monotonic() < deadline, stats
+        if looks % 6 == 0:
+            desired = cluster.draw.randint(1, 5)
+        looks += 1
+        await cluster.look(desired)
+        await asyncio.sleep(0.03)  # between two looks
+    for pod in cluster.pods.values():
+        pod.task.cancel()
+    assert cluster.killed == []
+    assert cluster.removed > 5, "nothing was scaled down: the test shows nothing"
+    ended = [await queue.get(job) for job in jobs]
+    assert {(job.state, job.attempt) for job in ended} == {(JobState.SUCCEEDED, 1)}
