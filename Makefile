@@ -52,6 +52,11 @@ test: venv model ## The whole suite
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
+bench-queue: venv ## The queue beside arq, taskiq and rq on the same Redis
+	test -d build/venv-bench-queue || $(BIN)/python -m venv build/venv-bench-queue
+	build/venv-bench-queue/bin/python -m pip install --quiet -r requirements/bench-queue.txt
+	$(BIN)/python benchmarks/bench_queue.py --rivals build/venv-bench-queue/bin/python
+
 bench-stages: venv model ## One worker over 500 jobs: start, memory, what runs beside what
 	$(BIN)/python benchmarks/bench_stages.py
 
@@ -89,4 +94,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-stages bench-media bench-load bench-gateway bench-operator bench-devcluster bench-gpu bench-control lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-stages bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean

