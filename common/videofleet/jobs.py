@@ -100,7 +100,7 @@ class VideoResult(Wire):
     store: str
     video_key: str
     thumbnail_key: str
-    spritesheet_key: str | None = None  # older videos have none
+    spritesheet_key: str = ""  # older videos have none
     video_bytes: int
     tier: Tier  # as delivered
     fallback: str | None = None  # why that is lower than what was asked for
@@ -109,7 +109,7 @@ class VideoResult(Wire):
     attempt: int
     seconds_per_step: float  # mean over the denoising steps
     worker_seconds: float  # claim to commit
-    provenance_key: str | None = None  # where a fleet signs
+    provenance_key: str = ""  # where a fleet signs
     rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
 
 

@@ -148,7 +148,7 @@ async def test_a_dead_workers_job_is_claimed_again_and_the_zombie_is_refused(
 async def test_attempts_are_bounded(fleet: JobQueue, short_lease: None) -> None:
     job_id = (await fleet.submit(new_job())).job.id
     for _ in range(3):
-        await claim(fleet)
+        await fleet.beat(await claim(fleet), DENOISING)
         await reaped(fleet)
     dead = await fleet.get(job_id)
     assert (dead.state, dead.error_code) == (JobState.DEAD, ErrorCode.ATTEMPTS_EXHAUSTED)
@@ -266,6 +266,29 @@ async def test_the_same_idempotency_key_is_the_same_job(fleet: JobQueue) -> None
     with pytest.raises(IdempotencyConflict):
         await fleet.submit(new_job(key="k", body="another"))
     assert (await fleet.submit(new_job(key="k", body="b", tenant="ads"))).created, "keys are a tenant's own"
+
+
+async def test_an_idempotency_key_counts_over_all_fleets_of_a_tenant(queue: JobQueue) -> None:
+    for uid in (FLEET, OTHER_FLEET):
+        await queue.publish_policy(policy(uid))
+    first = (await queue.submit(new_job(key="k", body="b"))).job
+    with pytest.raises(IdempotencyConflict):
+        await queue.submit(new_job(OTHER_FLEET, key="k", body="names the other fleet"))
+    again = await queue.submit(new_job(OTHER_FLEET, key="k", body="b"))  # an alias leads elsewhere by now
+    assert (again.job.id, again.created) == (first.id, False)
+    await queue.cancel(first.id, ErrorCode.CANCELLED_BY_USER)
+    await queue.remove(first.id)
+    anew = await queue.submit(new_job(OTHER_FLEET, key="k", body="b"))
+    assert (anew.job.fleet_uid, anew.created) == (OTHER_FLEET, True)
+    assert not (await queue.submit(new_job(OTHER_FLEET, key="k", body="b"))).created
+
+
+async def test_a_key_whose_request_was_refused_is_free_again(queue: JobQueue) -> None:
+    await queue.publish_policy(policy(FLEET, max_depth=0))
+    with pytest.raises(QueueFull):
+        await queue.submit(new_job(key="k", body="b"))
+    await queue.publish_policy(policy(FLEET))
+    assert (await queue.submit(new_job(key="k", body="another"))).created
 
 
 async def test_submitting_the_very_same_job_again_is_no_second_job(fleet: JobQueue) -> None:

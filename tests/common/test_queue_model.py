@@ -211,7 +211,7 @@ class Machine(RuleBasedStateMachine):
             assert got == "lost"
             return
         assert got.cancel_requested == (self.model.stop_code(job) is not None)
-        job.lapsed = False
+        job.lapsed, job.has_beaten = False, True
 
     @precondition(lambda self: self.model.of_state("running"))
     @rule(pick=st.integers(0, 5), ending=st.sampled_from(ENDINGS), retry=st.booleans(), is_fault=st.booleans())

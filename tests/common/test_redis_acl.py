@@ -15,6 +15,7 @@ from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import NewJob, Progress, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
 from videofleet.queue import Durability, JobQueue
+from videofleet.queue.batches import Batch, BatchLine, batch_id
 from videofleet.queue.limits import TenantLimits
 from videofleet.tiers import Tier
 
@@ -122,6 +123,15 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
             await gateway.leaving.purge(new_job(FLEET, number).id)
         for owed in await gateway.leaving.owed(FLEET):
             await gateway.leaving.paid(owed)
+        batch = Batch(batch_id(1, bytes(10)), "studio", 1, total=1, cursor=0)
+        line = BatchLine(number=1, job=new_job(FLEET, 9))
+        await gateway.batches.create(batch, [line], "digest", "body")
+        assert await gateway.batches.take(5) == [("studio", batch.id)]
+        assert await gateway.batches.lines(batch, 0) == [line]
+        assert await gateway.batches.commit(batch, 0, [line])
+        await gateway.batches.cancel(batch, 2)
+        assert [each.id for each in await gateway.batches.page("studio", after=None, limit=5)] == [batch.id]
+        await gateway.batches.close("studio", batch.id)
         await gateway.leaving.forget_tenant("studio", [FLEET, OTHER])
         assert {row.revision for row in await operator.outcomes(FLEET)} >= {"r1"}
         assert (await operator.opinions.of(FLEET))[0].ratings == 1

@@ -7,7 +7,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
+from videofleet.queue import JobQueue, keys
+
+FLEET = "0b5c2c0e-6f3f-4d0e-9d55-000000000001"
 ASKED = {"prompt": "zirkonium sails past a lighthouse", "model": "studio/tiny"}
 
 
@@ -60,6 +64,36 @@ async def test_a_paused_fleet_takes_nothing_new_and_finishes_what_it_has(governe
         ("idlerk", "idler", "intake.pause", "studio/tiny", "unchanged"),
         ("idlerk", "idler", "intake.resume", "studio/tiny", "done"),
     ]
+
+
+async def test_the_lines_of_a_batch_wait_out_a_pause(governed: Any, work: Any) -> None:
+    """The batch finds a full queue; once there is room, its fleet is paused."""
+    async with (
+        governed.session("rich") as http,
+        governed.session("idler") as admin,
+        JobQueue.connect(governed.redis_url, governed.installation) as queue,
+        Redis.from_url(governed.redis_url, decode_responses=True) as redis,
+    ):
+        policy = await queue.policy(FLEET)
+        assert policy is not None
+        await queue.publish_policy(policy.model_copy(update={"max_depth": 2}))
+        jobs = [(await post(http, "/v1/videos", **ASKED))[1]["id"] for _ in range(2)]
+        line = json.dumps({"body": ASKED})
+        async with http.post("/v1/batches", data=line, headers={"Content-Type": "application/jsonl"}) as response:
+            assert response.status == 202, await response.text()
+        assert (await post(admin, "/v1/intake/pause", model="studio/tiny"))[0] == 200
+        for job in jobs:
+            await work(governed, job)
+        looks: set[str] = set()
+        async with asyncio.timeout(60):
+            while len(looks) < 4:  # each look of a feeder moves the time of the next
+                looks.add(str(await redis.zrange(keys.open_batches(governed.installation), 0, -1, withscores=True)))
+                await asyncio.sleep(0.05)
+        assert (await queue.stats(FLEET)).waiting == 0
+        assert (await post(admin, "/v1/intake/resume", model="studio/tiny"))[0] == 200
+        async with asyncio.timeout(60):
+            while (await queue.stats(FLEET)).waiting == 0:  # noqa: ASYNC110 - in another process
+                await asyncio.sleep(0.05)
 
 
 async def test_other_replicas_hear_of_a_pause_within_seconds(governed: Any, tmp_path: Any) -> None:

@@ -77,6 +77,7 @@ class ModelJob:
     token: str | None = None
     ended_token: str | None = None
     cancel: bool = False
+    has_beaten: bool = False  # its worker knows of the latest attempt
     lapsed: bool = False  # the lease has run out, nobody has noticed
     delayed: bool = False  # waits for its next attempt
     elapsed: bool = False  # the delay is over, nobody has noticed
@@ -217,7 +218,8 @@ class Model:
         if credit is not None:
             self.fallback_credit = credit
         job.is_lowered = tier != job.tier
-        job.state, job.token, job.revision, job.lapsed, job.is_decided = "running", token, revision, False, True
+        job.state, job.token, job.revision, job.is_decided = "running", token, revision, True
+        job.lapsed = job.has_beaten = False
         job.attempt += 1
         job.spent += 1
 
@@ -238,6 +240,11 @@ class Model:
             self.attempts[job.revision or "", what] += 1
         self._judge(job.revision, is_fault=bool(faults))
 
+    def _spare(self, job: ModelJob, *, is_due: bool) -> None:
+        """An attempt that is not counted."""
+        job.given_back += is_due
+        job.spent -= is_due and job.given_back <= self.limits.give_backs
+
     def _retry_or_bury(self, job: ModelJob, *faults: str, delayed: bool = False) -> str:
         if faults:
             self._count_attempt(job, *faults)
@@ -254,6 +261,7 @@ class Model:
         """What time alone does. Returns: ids of those whose lease or deadline ended."""
         touched = {job.id for job in self.of_state("running") if job.lapsed}
         for job_id in touched:
+            self._spare(self.jobs[job_id], is_due=not self.jobs[job_id].has_beaten)
             self._retry_or_bury(self.jobs[job_id], "attempt_failures")
         for job in self.of_state("queued"):
             if job.deadline and job.late:
@@ -278,8 +286,7 @@ class Model:
         code = self.stop_code(job)
         match ending:
             case "give_back":
-                job.given_back += 1
-                job.spent -= job.given_back <= self.limits.give_backs
+                self._spare(job, is_due=True)
                 return self._retry_or_bury(job, *(["attempt_failures"] if is_fault else []))
             case "fail":
                 faults = ("attempt_failures", "rejected") if is_fault else ("attempt_failures",)

@@ -102,7 +102,7 @@ class Delivery:
             video_key=files.video.key,
             thumbnail_key=files.thumbnail.key,
             spritesheet_key=files.spritesheet.key,
-            provenance_key=files.provenance.key if files.provenance else None,
+            provenance_key=files.provenance.key if files.provenance else "",
             video_bytes=files.video.path.stat().st_size,
             tier=request.tier,
             fallback=CAUSE if is_lower else held.claim.fallback,

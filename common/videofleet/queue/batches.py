@@ -146,7 +146,9 @@ class Batches:
         prefix = self._prefix(tenant)
         for batch in await answer(self._redis.zrange(keys.batches(prefix), 0, -1)):
             await self.close(tenant, batch)
-            await answer(self._redis.delete(keys.batch(prefix, batch), keys.batch_lines(prefix, batch)))
+            idem_key = await answer(self._redis.hget(keys.batch(prefix, batch), "idem_key"))
+            gone = [keys.batch(prefix, batch), keys.batch_lines(prefix, batch), *([idem_key] if idem_key else [])]
+            await answer(self._redis.delete(*gone))
         await answer(self._redis.delete(keys.batches(prefix)))
 
     async def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:

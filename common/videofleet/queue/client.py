@@ -27,9 +27,12 @@ from videofleet.queue.errors import (
     JobNotDead,
     JobNotFound,
     LeaseLost,
+    LimitReached,
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.idempotency import KEPT_MS as IDEMPOTENCY_MS
+from videofleet.queue.idempotency import IdempotencyKeys
 from videofleet.queue.intake import Intake
 from videofleet.queue.leaving import Leaving
 from videofleet.queue.limits import Reservation, TenantLimits
@@ -42,7 +45,6 @@ from videofleet.queue.verdicts import Verdicts
 LEASE_MS: Final = 30_000  # a dead worker's job is free again after this
 BEACON_FRESH_MS: Final = 30_000
 BEACON_FORGET_MS: Final = 600_000
-IDEMPOTENCY_MS: Final = 24 * 3_600_000
 GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
@@ -80,6 +82,7 @@ class JobQueue:
         self._installation = installation
         self.outbox = Outbox(connection, installation)
         self.batches = Batches(connection, installation)
+        self.idempotency = IdempotencyKeys(connection, installation)
         self.cache = ResultCache(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
@@ -159,6 +162,23 @@ class JobQueue:
 
         Raises: QueueFull, LimitReached, FleetUnknown, FleetClosed, IdempotencyConflict.
         """
+        if not job.idempotency_key:
+            return await self._submit_within(job, limits)
+        used_for = await self.idempotency.use(job)
+        if used_for not in (None, job.fleet_uid):  # the same words meant another fleet then
+            earlier = await self.idempotency.earlier_job(job, used_for)
+            known = await self._get_or_none(earlier) if earlier else None
+            if known is not None:
+                return Submitted(known, created=False)
+            await self.idempotency.move(job, used_for)
+        try:
+            return await self._submit_within(job, limits)
+        except (QueueFull, LimitReached, FleetUnknown, FleetClosed):
+            if used_for is None:
+                await self.idempotency.forget(job)
+            raise
+
+    async def _submit_within(self, job: NewJob, limits: TenantLimits | None) -> Submitted:
         if limits is None or limits.is_unlimited:
             return await self._submit(job)
         async with Reservation(self._connection, self._installation, job, limits) as reservation:

@@ -3,6 +3,7 @@
 A call whose reply was lost is sent once more; durable calls return only when the durability mode's word is given.
 """
 
+import re
 from collections.abc import Awaitable
 from typing import Any, Final, Self
 
@@ -20,8 +21,11 @@ from videofleet.queue.pipelining import Flights
 
 _CONNECT_S: Final = 1.0
 _REPLY_S: Final = 1.5  # no call blocks; the gateway owes its 503 within 2 s
-_DOWN: Final = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
-_NOT_READY: Final = ("LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "BUSY")
+_DOWN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
+_REFUSAL: Final = re.compile(  # at the beginning, or quoted in a script's error
+    r"(?:^|[ :]-)(OOM|READONLY|LOADING|MASTERDOWN|NOREPLICAS|MISCONF|CLUSTERDOWN|BUSY)\b"
+)
+_FULL: Final = "Redis is full: raise its `maxmemory`, or remove finished jobs; those accepted are kept and go on"
 
 
 class Connection:
@@ -69,7 +73,11 @@ async def answer(reply: Awaitable[Any] | Any) -> Any:
         return await reply
     except _DOWN as error:
         raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+    except OutOfMemoryError as error:
+        raise QueueUnavailable(_FULL) from error
     except RedisError as error:
-        if str(error).startswith(_NOT_READY):
-            raise QueueUnavailable(f"Redis is not ready ({str(error).split()[0]})") from error
-        raise
+        refusal = _REFUSAL.search(str(error))
+        if refusal is None:
+            raise
+        word = refusal[1]
+        raise QueueUnavailable(_FULL if word == "OOM" else f"Redis is not ready ({word})") from error

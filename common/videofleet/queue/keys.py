@@ -37,7 +37,7 @@ def batch_lines(tenant: str, batch_id: str) -> str:
 
 
 def tenant_fleets(installation: str, name: str) -> str:
-    """Set of the fleets where a tenant with limits has jobs."""
+    """Set of the fleets in which a tenant may have jobs; while it is empty, all are looked at."""
     return f"{tenant_prefix(installation, name)}:fleets"
 
 
@@ -69,6 +69,11 @@ def dead(prefix: str, name: str) -> str:
 def outcomes(prefix: str) -> str:
     """Hash of counters: `<revision>|<tier>|<what>`."""
     return f"{prefix}:outcomes"
+
+
+def idempotency(prefix: str, tenant_name: str, digest: str) -> str:
+    """Hash of the job that an Idempotency-Key made in one fleet."""
+    return f"{prefix}:idem:{tenant_name}:{digest}"
 
 
 def policy(prefix: str) -> str:

@@ -48,6 +48,8 @@ NAMES: Final = (
     "take_notices",
     "settle_notice",
     "outbox_depth",
+    "idem_use",
+    "idem_move",
     "batch_create",
     "batch_commit",
     "batch_take",

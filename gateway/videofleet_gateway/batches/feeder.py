@@ -94,6 +94,8 @@ async def _has_room(services: Services, job: NewJob) -> bool:
     policy = await services.fleets.policy(job.fleet_uid)
     if policy is None or policy.closed is not None:
         return True  # submitting it says why not
+    if await services.fleets.is_paused(job.fleet_uid):
+        return False  # as long as a person says so
     return (await services.figures.of(job.fleet_uid)).stats.waiting * 2 <= policy.max_depth
 
 

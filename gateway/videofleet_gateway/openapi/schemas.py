@@ -110,7 +110,8 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "expires_at": {"type": "integer", "description": "Unix seconds."},
             "links": _closed(
                 dict.fromkeys(
-                    ("video", "thumbnail", "spritesheet", "events"), _TEXT | {"description": "Path and query."}
+                    ("video", "thumbnail", "spritesheet", "provenance", "events"),
+                    _TEXT | {"description": "Path and query."},
                 )
             ),
         }

@@ -22,7 +22,7 @@ from videofleet_gateway.services import CALLER, REQUEST_ID, SERVICES
 
 log: Final = logging.getLogger(__name__)
 
-VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str | None]]]] = {
+VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
     "video": ("video/mp4", "mp4", lambda result: result.video_key),
     "thumbnail": ("image/jpeg", "jpg", lambda result: result.thumbnail_key),
     "provenance": ("application/json", "json", lambda result: result.provenance_key),
@@ -50,8 +50,9 @@ async def content(request: web.Request) -> web.StreamResponse:
     result = _finished(job)
     await _check(request, job, result)
     content_type, suffix, key_of = VARIANTS[variant]
-    if not key_of(result):
-        raise NotFound(f"this video has no {variant}: it is older than that", code="content_missing")
+    key = key_of(result)
+    if not key:
+        raise NotFound(f"this video has no {variant}: it was made without", code="content_missing")
     etag = f'"{job.id}-{result.attempt}-{variant}"'
     headers = {
         "ETag": etag,
@@ -61,9 +62,7 @@ async def content(request: web.Request) -> web.StreamResponse:
     }
     if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
-    store, key = request.app[SERVICES].store(result.store), key_of(result)
-    if key is None:
-        raise NotFound(f"this video was made without a {variant}", code="variant_missing")
+    store = request.app[SERVICES].store(result.store)
     if request.method == "GET" and (address := await store.presigned(key, _PRESIGNED_S)) is not None:
         return web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
     size_bytes = (await request.app[SERVICES].head(store, key)).size_bytes

@@ -60,6 +60,7 @@ async def erase(request: web.Request) -> web.Response:
     if tenant != request[CALLER].tenant:
         require_admin(request, Act.ERASE_TENANT, tenant)
     await services.queue.batches.forget_tenant(tenant)  # first, or their lines would become jobs behind our back
+    await services.queue.idempotency.forget_tenant(tenant)
     videos, all_deleted = 0, True
     for fleet_uid in await services.fleets.fleet_uids():
         while jobs := await services.queue.page([fleet_uid], tenant, after=None, limit=_PAGE, newest_first=False):

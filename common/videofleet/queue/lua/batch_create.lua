@@ -10,7 +10,7 @@ if before and before[1] then
   return { 'known', before[1] }
 end
 redis.call('RENAME', staged, key .. ':lines')
-redis.call('HSET', key, 'id', id, 'created_at_ms', created_at_ms, 'total', total, 'cursor', 0)
+redis.call('HSET', key, 'id', id, 'created_at_ms', created_at_ms, 'total', total, 'cursor', 0, 'idem_key', idem_key)
 redis.call('ZADD', P .. ':batches', 0, id)
 for _, each in ipairs({ key, key .. ':lines', P .. ':batches' }) do redis.call('PEXPIRE', each, ttl_ms) end
 if idem ~= '' then

@@ -1,5 +1,6 @@
 -- queued → cancelled; running: a flag that beat and commit see. ARGV: id, code → 1, or 0 when there is no such job
 local id, code = unpack(ARGV)
+go_on_when_full()
 local state = field(id, 'state')
 if not state then return 0 end
 if state == 'queued' then

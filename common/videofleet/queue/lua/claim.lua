@@ -4,6 +4,7 @@
 local token, worker, revision, lease_ms, most, cap = unpack(ARGV)
 local held = {}
 for n = 1, most do held[#held + 1] = redis.call('GET', token_key(token .. '.' .. n)) or nil end
+go_on_when_full()
 if not held[1] then
   sweep(tonumber(cap))
   local rules = policy()

@@ -78,7 +78,8 @@ local function retry_or_bury(id, message, fault, delay_ms)
   return 'queued'
 end
 
--- An attempt that moved the job's checkpoint on was not in vain: it is not counted, at most `cap` times a job.
+-- An attempt that moved the job's checkpoint on was not in vain, or never began: it is not counted, at most `cap` times
+-- a job.
 local function spare(id, cap)
   if redis.call('HINCRBY', job_key(id), 'given_back', 1) <= cap then redis.call('HINCRBY', job_key(id), 'spent', -1) end
 end
@@ -88,7 +89,8 @@ local function sweep(cap)
   local touched = due(RUNNING)
   for _, id in ipairs(touched) do
     local progress = field(id, 'progress')
-    if progress and cjson.decode(progress).advanced then spare(id, cap) end
+    -- Without a single beat the worker had never heard of the job: the claim's reply was lost.
+    if not progress or cjson.decode(progress).advanced then spare(id, cap) end
     retry_or_bury(id, 'its worker stopped renewing the lease', 'lost')
   end
   for _, id in ipairs(due(DEADLINES)) do
@@ -106,6 +108,7 @@ end
 local function not_held(id, token)
   local held, ended, state = fields(id, 'token', 'ended_token', 'state')
   if held == token then
+    go_on_when_full()
     redis.call('HSET', job_key(id), 'ended_token', token)
     return nil
   end

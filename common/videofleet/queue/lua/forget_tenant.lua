@@ -1,4 +1,4 @@
--- What is left of a tenant that has no jobs in the fleet any more: its turns. ARGV: tenant → 1
+-- What is left of a tenant that has no jobs in the fleet any more: its turns and its counters. ARGV: tenant → 1
 for _, line in ipairs(LINES) do
   for _, priority in ipairs(PRIORITIES) do
     if redis.call('EXISTS', lane_key(line, priority, ARGV[1])) == 0 then
@@ -6,4 +6,5 @@ for _, line in ipairs(LINES) do
     end
   end
 end
+redis.call('DEL', usage_key(ARGV[1]))
 return 1

@@ -21,6 +21,10 @@ local function field(id, name) return redis.call('HGET', job_key(id), name) end
 
 local function fields(id, ...) return unpack(redis.call('HMGET', job_key(id), ...)) end
 
+-- A full Redis refuses the first write of a script if it is one that may grow, and asks no more after that. Scripts that
+-- finish work begin with one that cannot, so that jobs are claimed and end, and their records can be removed.
+local function go_on_when_full() redis.call('DEL', P .. ':nothing') end
+
 local function due(key) return redis.call('ZRANGEBYSCORE', key, '-inf', now_ms(), 'LIMIT', 0, PAGE) end
 
 local read_policy

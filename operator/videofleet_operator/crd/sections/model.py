@@ -69,7 +69,6 @@ class Model(SpecModel):
         description="How closely requests that do not say so follow the prompt.",
         json_schema_extra={"default": {}},
     )
-
     dtype_fallback: DtypeFallback = Field(
         default=DtypeFallback.BFLOAT16,
         description="What to load again in when warm-up is not finite in `dtype`; `none`: fail as `NotFinite`.",
