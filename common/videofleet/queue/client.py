@@ -4,6 +4,7 @@ Every method raises `QueueUnavailable` when Redis does not answer; the other err
 reply was lost is sent once more, which is safe: submit, claim and every ending recognise themselves.
 """
 
+import asyncio
 import random
 import secrets
 from collections.abc import Sequence
@@ -195,7 +196,6 @@ class JobQueue:
             job.id,
             job.tenant,
             job.request.to_json(),
-            ids.created_ms_of(job.id),
             idempotency,
             job.body_digest,
             IDEMPOTENCY_MS,
@@ -223,10 +223,9 @@ class JobQueue:
 
     async def get(self, job_id: str) -> Job:
         """Raises: JobNotFound."""
-        fields = await _answer(self._redis.hgetall(keys.job(self._prefix_of_job(job_id), job_id)))
-        if not fields:
+        if not (found := await self._get_all(self._fleet_of(job_id), [job_id])):
             raise JobNotFound("no such job")
-        return records.job(fields)
+        return found[0]
 
     async def page(
         self, fleet_uids: list[str], tenant: str, *, after: str | None, limit: int, newest_first: bool
@@ -242,7 +241,14 @@ class JobQueue:
                 reply = self._redis.zrangebylex(key, bound or "-", "+", start=0, num=limit)
             found += await _answer(reply)
         found.sort(key=ids.serial_of, reverse=newest_first)
-        return [job for job_id in found[:limit] if (job := await self._get_or_none(job_id)) is not None]
+        pages = await asyncio.gather(
+            *(
+                self._get_all(fleet_uid, [job_id for job_id in found[:limit] if self._fleet_of(job_id) == fleet_uid])
+                for fleet_uid in fleet_uids
+            )
+        )
+        jobs = [job for page in pages for job in page]
+        return sorted(jobs, key=lambda job: ids.serial_of(job.id), reverse=newest_first)
 
     async def usage(self, fleet_uids: Sequence[str], tenant: str) -> TenantUsage:
         """What a tenant has in these fleets."""
@@ -269,8 +275,7 @@ class JobQueue:
     async def dead(self, fleet_uid: str, tenant: str) -> list[Job]:
         """A tenant's dead jobs, the latest first; 1000 at the most."""
         key = keys.dead(self._prefix(fleet_uid), tenant)
-        ids_found = await _answer(self._redis.zrevrange(key, 0, DEAD_MOST - 1))
-        return [job for job_id in ids_found if (job := await self._get_or_none(job_id)) is not None]
+        return await self._get_all(fleet_uid, await _answer(self._redis.zrevrange(key, 0, DEAD_MOST - 1)))
 
     async def replay(self, job_id: str) -> Job:
         """Gives a dead job all its attempts again, at the end of the line and without its deadline.
@@ -304,7 +309,7 @@ class JobQueue:
             marked, *rows = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS, most, GIVE_BACKS)
             claims = []
             for row in rows:
-                fields = dict(zip(row[::2], row[1::2], strict=True))
+                fields = records.fields(row)
                 if (fault := records.fault(fields)) is None:
                     job = records.job(fields)
                     claims.append(Claim(job=job, token=fields["token"], attempt=job.attempt, lease_ms=LEASE_MS))
@@ -362,14 +367,16 @@ class JobQueue:
             raise JobNotFound("no such job")
         return fleet_uid
 
-    def _prefix_of_job(self, job_id: str) -> str:
-        return self._prefix(self._fleet_of(job_id))
-
     async def _get_or_none(self, job_id: str) -> Job | None:
         try:
             return await self.get(job_id)
         except JobNotFound:
             return None
+
+    async def _get_all(self, fleet_uid: str, job_ids: list[str]) -> list[Job]:
+        """Those that there are, of one fleet."""
+        rows = await self._run("get", fleet_uid, *job_ids) if job_ids else []
+        return [records.job(records.fields(row)) for row in rows if row]
 
     async def _run(self, name: str, fleet_uid: str, *args: str | int | float) -> Any:
         return await self._connection.run(name, self._prefix(fleet_uid), *args)
