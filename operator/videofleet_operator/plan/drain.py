@@ -76,7 +76,7 @@ def plan_drain(
 
 
 def _victims(surplus: int, alive: Sequence[WorkerSeen], marks: Mapping[str, int], now_ms: int) -> list[WorkerSeen]:
-    """Those that are to go: never placed, then marked, lest two are drained for one; then the least work, the youngest."""
+    """Those that are to go: never placed, then marked (lest two are drained for one), with the least work, youngest."""
     if surplus <= 0:
         return []
 
