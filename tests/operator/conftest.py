@@ -174,6 +174,11 @@ class SimulatedCluster:
             changes["slow"] = row.slow + round(count * share_slow)
             self.counted[revision] = row.model_copy(update=changes)
 
+    def count_of(self, revision: str, **counts: float) -> None:
+        """Adds to a revision's counters."""
+        row = self.counted.get(revision, Outcomes(revision=revision, tier="small"))
+        self.counted[revision] = row.model_copy(update={key: getattr(row, key) + n for key, n in counts.items()})
+
     def live(self, jobs: int, ticks: int = 1, **shares: Any) -> None:
         """Serves so many jobs every ten seconds and plans after each."""
         for _ in range(ticks):

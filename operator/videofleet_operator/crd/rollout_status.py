@@ -46,12 +46,17 @@ class Seen(SpecModel):
     rejected: int = Field(ge=0, le=_COUNT, description="Of those: the output check refused the video.")
     timed: int = Field(ge=0, le=_COUNT, description="Videos whose seconds per step are known.")
     slow: int = Field(ge=0, le=_COUNT, description="Of those: slow ones.")
+    measured: int = Field(default=0, ge=0, le=_COUNT, description="Videos whose GPU memory is known.")
+    weighed: int = Field(default=0, ge=0, le=_COUNT, description="Of those: compared with stable's mean.")
+    hungry: int = Field(default=0, ge=0, le=_COUNT, description="Of those: needed too much.")
+    recoveries: int = Field(default=0, ge=0, le=_COUNT, description="Workers that broke and are warm again.")
+    slow_recoveries: int = Field(default=0, ge=0, le=_COUNT, description="Of those: after too long.")
 
 
 class MetricEvidence(SpecModel):
     """What a metric has shown since the canary got its first jobs."""
 
-    name: str = Field(max_length=32, description="errorRate, rejectedRate or secondsPerStep.")
+    name: str = Field(max_length=32, description="errorRate, rejectedRate, secondsPerStep, gpuMemory or recoveryTime.")
     canary: int = Field(ge=0, le=_COUNT, description="Jobs of the canary that it is about.")
     canary_bad: int = Field(ge=0, le=_COUNT, description="Of those: bad ones.")
     stable: int = Field(ge=0, le=_COUNT, description="Jobs of stable over the same period.")

@@ -16,7 +16,7 @@ from videofleet_operator.observed import QueueSeen
 from videofleet_operator.plan.counters import seen_of
 from videofleet_operator.plan.rejections import rejected
 from videofleet_operator.plan.times import moment, timestamp
-from videofleet_operator.plan.verdict import Judgement, first_look, is_worth_a_look, judgement, look
+from videofleet_operator.plan.verdict import Judgement, first_look, is_current, is_worth_a_look, judgement, look
 
 LOOK_EVERY_S: Final = 10  # each look is a write of the status
 
@@ -53,7 +53,7 @@ def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
 
 def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutStatus:
     canary, stable = seen_of(queue.outcomes, trial.canary), seen_of(queue.outcomes, trial.stable)
-    if status.evidence is None:
+    if status.evidence is None or not is_current(status.evidence):
         fields: dict[str, Any] = {"evidence": first_look(canary, stable, trial.now)}
         if status.phase == Phase.WARMING_UP:
             fields |= {"phase": Phase.STEPPING, "step": 1, "since": timestamp(trial.now)}

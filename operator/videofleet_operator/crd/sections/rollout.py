@@ -42,6 +42,14 @@ class Tolerate(SpecModel):
     seconds_per_step: _Share = Field(
         default="25%", description="A job counts as slow that takes this much longer a step than stable's mean."
     )
+    gpu_memory: _Share = Field(
+        default="10%", description="A job counts as too big that needs this much more GPU memory than stable's mean."
+    )
+    recovery_time: Annotated[str, Field(max_length=7), duration("1s", "24h")] = Field(
+        default="2m",
+        description="A worker that broke counts as slow when it is not warm again after this, or after three times"
+        " stable's mean if that is longer.",
+    )
 
 
 class Analysis(SpecModel):
