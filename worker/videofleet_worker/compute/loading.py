@@ -15,11 +15,13 @@ from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors import SafetensorError
 from transformers import UMT5EncoderModel
 
+from videofleet.architectures import CONSTANTS
 from videofleet.beacons import WorkerFault
 from videofleet.workerspec import Dtype, Offload, WorkerSpec
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.offload import take_turns
 from videofleet_worker.compute.parallel import Placing, join
+from videofleet_worker.compute.timesteps import FewRows
 from videofleet_worker.faults import Fault
 from videofleet_worker.memory_plan import EXPERTS, ModelSizes, refuse_what_cannot_fit
 from videofleet_worker.model_folder import check_model_folder
@@ -109,6 +111,8 @@ def _placed_expert(folder: Path, spec: WorkerSpec, group: Group) -> WanTransform
     )
     _refuse_missing(folder.name, expert)
     _refuse_heads_that_do_not_divide(expert, group)
+    if not CONSTANTS[spec.architecture].has_two_experts:
+        FewRows(expert.condition_embedder)
     if spec.offload is not Offload.NONE:
         join(expert, group, Placing.STAY)
     else:
