@@ -49,9 +49,7 @@ class JsonFormatter(logging.Formatter):
 
 def configure(level: str = "INFO") -> None:
     """Sends every log line of this process to stderr as JSON."""
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = (
-        False  # not shown
-    )
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody shows them
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

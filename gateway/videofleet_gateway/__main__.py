@@ -31,7 +31,9 @@ from videofleet_gateway.webhooks.settings_file import WebhookRules, WebhooksFile
 
 log: Final = logging.getLogger("videofleet.gateway")
 
-_IN_FLIGHT_S: Final = 20.0  # for requests that run at SIGTERM: fits the usual 30 s grace period
+_IN_FLIGHT_S: Final = (
+    12.0  # for requests that run at SIGTERM; aiohttp waits twice as long, and 30 s are the usual grace
+)
 _IDLE_S: Final = 75.0  # longer than the usual load balancer's 60 s, so that it closes first
 
 
