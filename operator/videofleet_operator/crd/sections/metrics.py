@@ -26,7 +26,7 @@ LIMITS_RULE: Final = Rule(
 class MetricQuery(SpecModel):
     """A figure that must lie between two limits."""
 
-    model_config = ConfigDict(json_schema_extra={VALIDATIONS: [LIMITS_RULE.as_validation()]})
+    model_config = ConfigDict(json_schema_extra={VALIDATIONS: [dict(LIMITS_RULE.as_validation())]})
 
     name: Annotated[Label, Field(max_length=32)] = Field(description="For people.")
     query: str = Field(
