@@ -29,17 +29,32 @@ local function batch_key(job, lowered)
   return shape .. '|' .. job.guidance
 end
 
+-- How many jobs there may be in the batch of `first`. One that had an attempt before is made alone: it may have a
+-- checkpoint, or what ended it may be its own doing.
+local function most_together(first, batches)
+  if not first or field(first, 'attempt') ~= '1' then return 1 end
+  local _, _, shape = made_in(first)
+  return cjson.decode(batches)[string.match(shape, '^%d+x%d+x%d+')] or 1
+end
+
+-- How many jobs there may be in the batch of `first`. One that had an attempt before is made alone: it may have a
+-- checkpoint, or what ended it may be its own doing.
+local function most_together(first, batches)
+  if not first or tonumber(first.attempt) ~= 1 then return 1 end
+  local _, _, shape = made_in(first)
+  return cjson.decode(batches)[string.match(shape, '^%d+x%d+x%d+')] or 1
+end
+
 -- Another job for the batch of `first`: the next in line, if it is alike. In a fleet of named tenants it is the tenant's
 -- own next one: videos of two never share a batch there.
 local function next_alike(first, rules)
-  local id
+  local job
   if rules.tenants then
-    id = next_of(first.line, first.priority, first.tenant)
+    job = next_of(first.line, first.priority, first.tenant)
   else
-    id = next_waiting(first.line, rules)
+    job = next_waiting(first.line, rules)
   end
-  local job = id and read(id)
-  if not job or job.priority ~= first.priority then return nil end
+  if not job or job.priority ~= first.priority or job.attempt ~= '0' then return nil end
   return batch_key(job, (lowered_tier(job, rules))) == batch_key(first) and job or nil
 end
 

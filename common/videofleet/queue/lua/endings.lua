@@ -4,21 +4,34 @@ local REASONS = {
   fleet_deleted = 'The VideoGenerator was deleted while the job waited; submit it to another one.',
 }
 
--- outcomes: `<revision>|<tier>|<what>` → how often; what is a field of `Outcomes`, or worker_ms or step_us for its seconds:
+-- outcomes: `<revision>|<tier>|<what>` → how often; what is a field of `Outcomes`, or worker_ms, step_us, recovery_ms for its seconds:
 -- sums of whole numbers are exact. The tier is the one the job is made in. A job that no worker had begun has no revision.
 local function count(job, what, by)
   job.row = job.row or (job.revision or '') .. '|' .. made_in(job) .. '|'
   redis.call('HINCRBY', P .. ':outcomes', job.row .. what, by or 1)
 end
 
--- How fast a video was made, of either track, while there is a canary to compare with.
-local function count_pace(job, step_s)
+-- What a video took, of either track, while there is a canary to compare with.
+local function compare(job, figure, limits, compared, above)
   if redis.call('EXISTS', CANARY) == 0 then return end
   local rule = canary_rule(policy())
-  local above_s = rule and rule.slowAboveS and rule.slowAboveS[(made_in(job))]
-  if not above_s then return end
-  count(job, 'paced')
-  if tonumber(step_s) > above_s then count(job, 'slow') end
+  local limit = rule and rule[limits] and rule[limits][(made_in(job))]
+  if not limit then return end
+  count(job, compared)
+  if figure > limit then count(job, above) end
+end
+
+local function count_pace(job, step_s)
+  count(job, 'steps')
+  count(job, 'step_us', math.floor(step_s * 1e6 + 0.5))
+  compare(job, tonumber(step_s), 'slowAboveS', 'paced', 'slow')
+end
+
+local function count_memory(job, bytes)
+  if bytes == '' then return end
+  count(job, 'measured')
+  count(job, 'memory_bytes', bytes)
+  compare(job, tonumber(bytes), 'memoryAboveBytes', 'weighed', 'hungry')
 end
 
 -- An attempt ended in a video, or by a fault that may be the revision's: `rejected` when the output gate found it. Drains

@@ -1,6 +1,6 @@
 -- running → succeeded, or cancelled when that was asked for first. ARGV: id, token, result, seconds per step,
--- how many clips before this one the output gate refused → state | 'lost'
-local id, token, result, step_s, refused = unpack(ARGV)
+-- how many clips before this one the output gate refused, GPU memory in bytes or '' → state | 'lost'
+local id, token, result, step_s, refused, memory_bytes = unpack(ARGV)
 local job = read(id)
 local answer = not_held(job, token)
 if answer then return answer end
@@ -9,7 +9,6 @@ if tonumber(refused or '0') > 0 then count(job, 'rejected') end
 local code = stop_code(job)
 if code then return finish_cancelled(job, code) end
 put(job, 'result', result)
-count(job, 'steps')
-count(job, 'step_us', math.floor(step_s * 1e6 + 0.5))
 count_pace(job, step_s)
+count_memory(job, memory_bytes or '')
 return finish(job, 'succeeded')

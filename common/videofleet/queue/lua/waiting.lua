@@ -65,14 +65,17 @@ local function in_line(line, priority)
 end
 
 -- The first of a tenant's lane.
-local function next_of(line, priority, tenant) return redis.call('ZRANGE', lane_key(line, priority, tenant), 0, 0)[1] end
+local function next_of(line, priority, tenant)
+  local id = redis.call('ZRANGE', lane_key(line, priority, tenant), 0, 0)[1]
+  return id and read(id)
+end
 
--- The longest in a priority of a line, if anybody is, and how long in ms.
+-- Whoever has waited longest in a priority of a line, if anybody waits, and how long in ms.
 local function oldest(line, priority)
   local tenant = redis.call('ZRANGE', first_key(line, priority), 0, 0)[1]
   if not tenant then return nil, 0 end
-  local id = next_of(line, priority, tenant)
-  return id, math.max(0, now_ms() - (field(id, 'queued_at_ms') or 0))
+  local job = next_of(line, priority, tenant)
+  return job, math.max(0, now_ms() - (job.queued_at_ms or 0))
 end
 
 -- The job of a line that is to run next, or nil: batch that waited too long, then by priority, then by tenants' turns.
