@@ -8,6 +8,7 @@ from videofleet.queue.client import BeatReply, Claimed, JobQueue, Submitted
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     BatchNotFound,
+    ErasedMeanwhile,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -34,6 +35,7 @@ __all__ = [
     "BeatReply",
     "Claimed",
     "Durability",
+    "ErasedMeanwhile",
     "FleetClosed",
     "FleetUnknown",
     "IdempotencyConflict",
