@@ -89,7 +89,8 @@ async def _delete_files(services: Services, owed: list[Owed | None]) -> bool:
     async def one(each: Owed) -> bool:
         async with room:
             try:
-                await services.files.delete(each)
+                async with services.asking(each.store):
+                    await services.files.delete(each)
             except StoreError as error:
                 log.warning("files not deleted yet", extra={"error": str(error)})
                 return False
