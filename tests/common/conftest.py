@@ -83,9 +83,9 @@ class Ruled:
             found += [claim.job.id for claim in claims]
         return found
 
-    async def succeed(self, claim: Claim, seconds_per_step: float = 0.5) -> JobState:
-        """The worker delivers."""
-        made = result(claim).model_copy(update={"seconds_per_step": seconds_per_step})
+    async def succeed(self, claim: Claim, seconds_per_step: float = 0.5, **told: Any) -> JobState:
+        """The worker delivers, and tells."""
+        made = result(claim).model_copy(update={"seconds_per_step": seconds_per_step, **told})
         return await self.queue.succeed(claim, made)
 
     async def passes(self, claim: Claim, seconds: float) -> None:

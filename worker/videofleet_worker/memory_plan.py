@@ -16,7 +16,7 @@ from typing import Final
 from videofleet.architectures import CONSTANTS
 from videofleet.beacons import WorkerFault
 from videofleet.tiers import Tier, tier_faults
-from videofleet.workerspec import Offload, Parallelism, WorkerSpec
+from videofleet.workerspec import Offload, Parallelism, Speed, WorkerSpec
 from videofleet_worker.faults import Fault
 from videofleet_worker.memory import (
     GIB,
@@ -117,6 +117,7 @@ def tier_need(sizes: ModelSizes, spec: WorkerSpec, tier: Tier, jobs: int = 1) ->
         tier,
         timestep_per_token=per_token,
         ulysses=spec.parallelism.ulysses,
+        cached_branches=2 // spec.parallelism.cfg if spec.speed is Speed.BALANCED else 0,
     )
     while_denoising, while_decoding = _resident(sizes, spec)
     needs = [

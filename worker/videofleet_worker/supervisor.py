@@ -137,7 +137,7 @@ class Worker:
         if store is None:
             return
         finishing = Finishing(spec.revision, model.name, spec.watermark, self._signing_key())
-        delivery = Delivery(self._queue, store, self.metrics, finishing)
+        delivery = Delivery(self._queue, store, self.metrics, finishing, peak_bytes=lambda: self.engine.peak_bytes)
         self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, store, self._settings)
         try:
             while not self.drain.requested.is_set():

@@ -339,7 +339,14 @@ class JobQueue:
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
         return JobState(
-            await self._owned("succeed", claim, result.to_json(), result.seconds_per_step, len(result.rejected))
+            await self._owned(
+                "succeed",
+                claim,
+                result.to_json(),
+                result.seconds_per_step,
+                len(result.rejected),
+                "" if result.peak_bytes is None else result.peak_bytes,
+            )
         )
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:

@@ -20,6 +20,7 @@ from videofleet.jobs import VideoRequest
 from videofleet.workerspec import Guidance
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.prompts import Prompts
+from videofleet_worker.compute.speed import forget
 
 OF_THE_PIPELINE: Final = Guidance()
 DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
@@ -61,6 +62,7 @@ def begin(
 
     Noise comes from a CPU generator, as diffusers' documents advise: the same seed on every kind of device.
     """
+    forget(pipe)
     high_noise, low_noise = _scales(request, guidance)
     prompts = prompts or Prompts(pipe)
     device = prompts.device

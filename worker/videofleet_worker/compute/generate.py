@@ -17,6 +17,7 @@ from videofleet_worker.compute.batch import Batch
 from videofleet_worker.compute.decode import decoded_frames
 from videofleet_worker.compute.denoise import Denoising
 from videofleet_worker.compute.group import SOLO, Group
+from videofleet_worker.compute.speed import forget
 from videofleet_worker.protocol import FramesFile
 
 Between = Callable[[Progress], None]
@@ -53,6 +54,7 @@ def decode_to_file(
 ) -> Clip:
     """Decodes the latents into `path`, which is removed when that does not end well. Raises: as `denoise`."""
     begun = time.perf_counter()
+    forget(pipe)
     count = 0
     try:
         with path.open("wb") as file:

@@ -116,6 +116,12 @@ class Group:
         conditional, unconditional = both.view(mine.dtype).view(2, *mine.shape).unbind(0)
         return conditional, unconditional
 
+    def add_up(self, sums: torch.Tensor) -> torch.Tensor:
+        """Of all ranks that share a sequence, bit-equal on each; a rank has a part of its tokens."""
+        if self.mesh is not None and self.ulysses > 1:
+            dist.all_reduce(sums, group=self.mesh["ulysses"].get_group())
+        return sums
+
     def close(self) -> None:
         """Leaves the group in good order."""
         if self.ranks > 1:
