@@ -71,9 +71,10 @@ class Claimed:
 
 @dataclass(frozen=True)
 class BeatReply:
-    """What a worker learns from a beat: go on, or stop because somebody cancelled."""
+    """What a worker learns from a beat: go on, stop because somebody cancelled, or make room and go on later."""
 
     cancel_requested: bool
+    yield_requested: bool
 
 
 class JobQueue:
@@ -334,7 +335,7 @@ class JobQueue:
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
         answer = await self._owned("beat", claim, claim.lease_ms, progress.to_json())
-        return BeatReply(cancel_requested=answer == "stop")
+        return BeatReply(cancel_requested=answer == "stop", yield_requested=answer == "yield")
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""

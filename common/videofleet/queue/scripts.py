@@ -15,6 +15,7 @@ _SHARED: Final = (
     "waiting",
     "canary",
     "claiming",
+    "yielding",
     "outbox",
     "endings",
     "leaving",

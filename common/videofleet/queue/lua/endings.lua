@@ -53,6 +53,7 @@ local function leave_running(id, state)
   end
   redis.call('HDEL', job_key(id), 'token', 'lease_until_ms', 'progress', 'batch')
   redis.call('ZREM', RUNNING, id)
+  redis.call('ZREM', YIELDING, id)
 end
 
 local function finish(id, state, code, message)
