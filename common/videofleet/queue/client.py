@@ -322,7 +322,7 @@ class JobQueue:
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
         answer = await self._owned("beat", claim, claim.lease_ms, progress.to_json())
-        return BeatReply(cancel_requested=answer == "stop")
+        return BeatReply(cancel_requested=answer == "stop", yield_requested=answer == "yield")
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
