@@ -29,6 +29,7 @@ from videofleet.tiers import tier_faults
 from videofleet.workerspec import WorkerSpec
 from videofleet_worker import protocol
 from videofleet_worker.compute import checkpoint
+from videofleet_worker.compute.attention import used_by
 from videofleet_worker.compute.denoise import Denoising, NotFinite, begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import Clip, decode_to_file, denoise
@@ -115,7 +116,7 @@ class Compute:
             raise out_of_memory() from error
         gc.freeze()  # what lives now lives for ever; no need to look at it again
         peak_bytes = torch.cuda.max_memory_allocated() if self._group.device.type == "cuda" else None
-        self._send(protocol.Ready(peak_bytes=peak_bytes))
+        self._send(protocol.Ready(peak_bytes=peak_bytes, attention=used_by(self._pipe)))
 
     def _warm(self, spec: WorkerSpec, scratch: Path) -> None:
         for number, tier in enumerate(spec.tiers, start=1):
