@@ -109,9 +109,9 @@ def measure(pipe: WanPipeline, tier: Tier, architecture: Architecture, steps: in
 
     job = begin(pipe, request, prompts=prompts)
     for _ in range(min(2, job.steps - 1)):
-        timed_step(pipe, job)
+        timed_step(pipe, [job])
     _forget_peak(device)
-    took = [timed_step(pipe, job) for _ in range(min(steps, job.steps - job.step))]
+    took = [timed_step(pipe, [job]) for _ in range(min(steps, job.steps - job.step))]
     step_s, peak_denoise = statistics.median(took), _peak(device)
 
     state = folder / "state.safetensors"

@@ -112,6 +112,17 @@ def test_ranks_make_what_one_process_makes(
         assert bytes_here < 0.75 * whole_bytes if shard_weights else bytes_here == whole_bytes
 
 
+@pytest.mark.parametrize(("cfg", "ulysses"), LAYOUTS)
+def test_ranks_make_a_batch_as_they_make_its_jobs(
+    cfg: int, ulysses: int, ranks: Callable[[int, int], Ranks], models: dict[Architecture, Path], spec_with: SpecWith
+) -> None:
+    requests = [VideoRequest(prompt=f"a red car {seed}", seed=seed, tier=TIER) for seed in range(3)]
+    spec = spec_with(parallelism=Parallelism(cfg=cfg, ulysses=ulysses, shard_weights=True))
+    expected = [alone(models[A14B], spec_with(), request)[0] for request in requests]
+    for batch in ranks(cfg, ulysses)("batch", model=models[A14B], spec=spec, requests=requests):
+        assert np.array_equal(batch, expected)
+
+
 @pytest.mark.parametrize("shard_weights", [False, True], ids=["whole", "sharded"])
 @pytest.mark.parametrize("speed", [Speed.BALANCED, Speed.TURBO])
 @pytest.mark.parametrize(("cfg", "ulysses"), LAYOUTS)

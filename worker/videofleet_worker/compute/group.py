@@ -86,11 +86,11 @@ class Group:
             return int(said)
         return word
 
-    def meet(self, word: int, latents: torch.Tensor) -> int:
+    def meet(self, word: int, *latents: torch.Tensor) -> int:
         """Rank 0's word, once all ranks have the same latents. Raises: Drifted."""
         if self.ranks == 1:
             return word
-        mine = torch.tensor([word, _checksum(latents)])
+        mine = torch.tensor([word, sum(_checksum(row) for row in latents)])
         self.mark()
         all_of_them = torch.empty(2 * self.ranks, dtype=torch.int64)
         dist.all_gather_single(all_of_them, mine)
