@@ -15,7 +15,7 @@ _TIME: Final = 32
 _REVISION: Final = 10
 _COUNT: Final = 2**53
 _NATS: Final = 10_000_000
-_MESSAGE: Final = 512
+VERDICT_MAX: Final = 512
 
 
 class Phase(StrEnum):
@@ -82,7 +82,7 @@ class Rejection(SpecModel):
     """A revision that was turned down."""
 
     revision: str = Field(max_length=_REVISION, description="Which.")
-    message: str = Field(max_length=_MESSAGE, description="Why.")
+    message: str = Field(max_length=VERDICT_MAX, description="Why.")
     at: str = Field(max_length=_TIME, description="When.")
     stands: bool = Field(description="Whether it still holds: until the spec names another one, or `retry`.")
 
@@ -99,7 +99,7 @@ class LastCommand(SpecModel):
 
     text: str = Field(max_length=128, description="As it was given.")
     at: str = Field(max_length=_TIME, description="When.")
-    outcome: str = Field(max_length=_MESSAGE, description="What came of it.")
+    outcome: str = Field(max_length=VERDICT_MAX, description="What came of it.")
 
 
 class RolloutStatus(SpecModel):
@@ -117,7 +117,7 @@ class RolloutStatus(SpecModel):
     since: str | None = Field(default=None, max_length=_TIME, description="When this step began.")
     paused: PauseCause | None = Field(default=None, description="Why it does not go on by itself.")
     is_approved: bool = Field(default=False, description="Whether a person has opened the gate behind this step.")
-    verdict: str | None = Field(default=None, max_length=_MESSAGE, description="What the evidence says, in words.")
+    verdict: str | None = Field(default=None, max_length=VERDICT_MAX, description="What the evidence says, in words.")
     samples: int = Field(default=0, ge=0, le=_COUNT, description="Attempts of the canary so far.")
     eta: str | None = Field(default=None, max_length=_TIME, description="When this step has its evidence, about.")
     evidence: Evidence | None = Field(default=None, description="The analysis so far.")
