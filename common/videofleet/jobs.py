@@ -221,6 +221,7 @@ class QueueStats(Wire):
     arrived_s_total: float = 0.0  # ever submitted; a counter
     by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
     canary_waiting: int = 0  # of the waiting, those in the canary's line
+    failing: dict[str, int] = Field(default_factory=dict)  # revision → jobs in a row whose attempts failed, the latest
     canary_given_up: str | None = None  # the canary that failed too often in a row: it is given no more jobs
 
 

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     NO_SPARE_GPU = "NoSpareGPU"
     CANARY_REJECTED = "CanaryRejected"
     UNDONE = "Undone"
+    STANDBY_ACTIVE = "StandbyActive"
     SETTLED = "Settled"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
@@ -69,6 +70,10 @@ MEANINGS: Final[dict[Reason, str]] = {
         "The revision of the spec was turned down and gets no jobs. Apply another spec, or videofleet rollout retry."
     ),
     Reason.UNDONE: "A person went back to another revision than the spec names; apply the spec that is meant.",
+    Reason.STANDBY_ACTIVE: (
+        "It stays so until the spec names another revision; apply a corrected spec. To go back as it is: videofleet"
+        " rollout undo NAME REVISION, with the revision that failed; it has no standby then."
+    ),
     Reason.SETTLED: "Nothing is under way.",
     Reason.PAUSED: "The annotation videofleet.dev/paused holds everything as it is; remove it to go on.",
     Reason.HEALTHY: "Nothing is wrong.",

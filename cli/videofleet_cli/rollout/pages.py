@@ -25,6 +25,8 @@ def show_rollout(fleet: Object) -> None:
     if paused:
         rows.append(("paused", paused))
     rows.append(("stable", rollout.get("stableRevision", "none yet")))
+    if standby := rollout.get("standbyRevision"):
+        rows.append(("standby", standby))
     if canary := rollout.get("canaryRevision"):
         rows.append(
             ("canary", f"{canary}, {rollout.get('weight', '0%')} of the jobs, {rollout.get('samples', 0)} judged")
@@ -72,6 +74,8 @@ def _part(rollout: Object, revision: str) -> str:
         return "stable"
     if revision == rollout.get("canaryRevision"):
         return "canary"
+    if revision == rollout.get("standbyRevision"):
+        return "standby"
     rejected = next((one for one in rollout.get("rejected", []) if one["revision"] == revision), None)
     return "rejected" if rejected else "kept"
 

@@ -34,12 +34,25 @@ local function count_memory(id, bytes)
   compare(id, tonumber(bytes), 'memoryAboveBytes', 'weighed', 'hungry')
 end
 
+-- revision → `<n> <id>`: jobs in a row whose attempts failed, and the last of them. A job that fails again and again is one.
+local STREAKS = P .. ':streaks'
+
+local function count_streak(id, revision, fault)
+  if not fault then
+    redis.call('HDEL', STREAKS, revision)
+    return
+  end
+  local failing, last = string.match(redis.call('HGET', STREAKS, revision) or '0 ', '^(%d+) (.*)$')
+  if last ~= id then redis.call('HSET', STREAKS, revision, int(failing + 1) .. ' ' .. id) end
+end
+
 -- An attempt ended in a video, or by a fault that may be the revision's: `rejected` when the output gate found it. Drains
 -- and cancellations tell nothing about a revision.
 local function count_attempt(id, fault)
   count(id, 'attempts')
   if fault then count(id, 'attempt_failures') end
   if fault == 'rejected' then count(id, 'rejected') end
+  count_streak(id, field(id, 'revision'), fault)
   judge_canary(field(id, 'revision'), fault)
 end
 

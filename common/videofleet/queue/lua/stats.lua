@@ -19,6 +19,8 @@ for _, id in ipairs(running) do
   remaining_s = remaining_s + math.max(0, math.min(1, left)) * expected_s(tier, cost)
 end
 local trial = redis.call('HMGET', CANARY, 'revision', 'tripped')
+local streaks, failing = redis.call('HGETALL', STREAKS), {}
+for i = 1, #streaks, 2 do failing[streaks[i]] = tonumber(string.match(streaks[i + 1], '^%d+')) end
 return cjson.encode({
   waiting = depth(),
   running = #running,
@@ -27,6 +29,7 @@ return cjson.encode({
   runningRemainingS = remaining_s,
   arrivedSTotal = tonumber(redis.call('HGET', ARRIVED, 'seconds')) or 0,
   byPriority = by_priority,
+  failing = failing,
   canaryWaiting = line_depth('canary'),
   canaryGivenUp = trial[2] and trial[1] or nil,
 })

@@ -76,6 +76,14 @@ class Analysis(SpecModel):
     )
 
 
+class Standby(SpecModel):
+    """When the revision that was stable before takes over again by itself."""
+
+    after_failures: int = Field(
+        default=3, ge=1, le=100, description="So many jobs in a row whose attempts failed, each counted once."
+    )
+
+
 class Rollout(SpecModel):
     """How a new revision takes over."""
 
@@ -96,6 +104,11 @@ class Rollout(SpecModel):
     )
     allow_outage: bool = Field(
         default=False, description="Whether in place the only worker may go before the canary is warm."
+    )
+    standby: Standby | None = Field(
+        default=None,
+        description="The revision that was stable before takes over when the one that serves fails again and again;"
+        " once a promotion. Never when not given.",
     )
     sticky_by: StickyBy = Field(
         default=StickyBy.NONE,
