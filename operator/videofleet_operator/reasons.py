@@ -20,6 +20,7 @@ class Reason(StrEnum):
     UNDER_LOAD = "UnderLoad"
     FULL_QUALITY = "FullQuality"
     FALLBACK_OFF = "FallbackOff"
+    GOLDEN_PROMPTS = "GoldenPrompts"
     CANARY_AT_STEP = "CanaryAtStep"
     CANARY_PROMOTED = "CanaryPromoted"
     CANARY_PAUSED = "CanaryPaused"
@@ -55,6 +56,7 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.UNDER_LOAD: "More work than workers: some jobs get a lower tier; wait, or raise spec.scaling.maxReplicas.",
     Reason.FULL_QUALITY: "Every job gets the tier it asked for.",
     Reason.FALLBACK_OFF: "Every job gets the tier it asked for, under load too: spec.fallback.enabled is false.",
+    Reason.GOLDEN_PROMPTS: "A canary renders prompts of ours before it gets any job; wait.",
     Reason.CANARY_AT_STEP: "A canary has its share of the jobs and is compared with stable; wait.",
     Reason.CANARY_PROMOTED: "The canary is good; its workers replace those of stable; wait.",
     Reason.CANARY_PAUSED: "A person paused the canary; it keeps its share. Go on: videofleet rollout resume.",

@@ -12,8 +12,8 @@ _SHARED: Final = (
     "canary",
     "claiming",
     "outbox",
-    "endings",
     "leaving",
+    "endings",
 )  # each builds on those before it
 _OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's
 NAMES: Final = (
@@ -53,6 +53,7 @@ NAMES: Final = (
     "batch_create",
     "batch_commit",
     "batch_take",
+    "golden",
     "put_beacon",
     "beacons",
 )

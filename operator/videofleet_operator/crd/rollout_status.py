@@ -23,6 +23,7 @@ class Phase(StrEnum):
 
     SETTLED = "Settled"  # the revision that the spec asks for serves
     WARMING_UP = "WarmingUp"  # the canary has no warm worker yet, and no jobs
+    PROVING = "Proving"  # it renders the golden prompts, and no other jobs
     STEPPING = "Stepping"  # it has its share of the jobs
     PAUSED = "Paused"  # it keeps its share; a person or more evidence goes on
     PROMOTING = "Promoting"  # it is good; its workers replace stable's

@@ -19,6 +19,9 @@ def rollout_progress(rollout: RolloutStatus) -> tuple[bool, Reason, str] | None:
     where = f"Canary {rollout.canary_revision} at step {rollout.step} has {rollout.weight} of the jobs"
     said = f" {rollout.verdict}." if rollout.verdict else ""
     match rollout.phase:
+        case Phase.PROVING:
+            words = f"Canary {rollout.canary_revision}: {rollout.verdict or 'golden prompts are queued'}."
+            return True, Reason.GOLDEN_PROMPTS, f"{words} {MEANINGS[Reason.GOLDEN_PROMPTS]}"
         case Phase.STEPPING:
             eta = f" Enough evidence about {rollout.eta}." if rollout.eta else ""
             return True, Reason.CANARY_AT_STEP, f"{where}.{said}{eta}"

@@ -1,6 +1,8 @@
 -- Which jobs wait for the canary, and when the data plane gives it up by itself.
 -- canary  revision, whose line it is; credit, ‰ of a job; failures, in a row; tripped, 1 once those were too many
-local CANARY = P .. ':canary'
+-- golden  asked, and what became of those jobs, by ending
+local CANARY, GOLDEN = P .. ':canary', P .. ':golden'
+local abandon -- a golden job that nobody is to make any more; see endings
 
 -- The policy's canary, if there is one whose workers may claim.
 local function canary_rule(rules)
@@ -39,9 +41,13 @@ end
 -- Nobody waits for the canary any more. Whoever did keeps its place.
 local function dissolve_canary_line()
   for _, id in ipairs(line_ids('canary', {})) do
-    leave(id)
-    redis.call('HSET', job_key(id), 'line', 'stable')
-    enter(id)
+    if field(id, 'golden') then
+      abandon(id)
+    else
+      leave(id)
+      redis.call('HSET', job_key(id), 'line', 'stable')
+      enter(id)
+    end
   end
 end
 
@@ -51,7 +57,7 @@ local function change_canary(rules)
   local revision = rule and rule.revision or false
   if redis.call('HGET', CANARY, 'revision') == revision then return end
   dissolve_canary_line()
-  redis.call('DEL', CANARY)
+  redis.call('DEL', CANARY, GOLDEN)
   if revision then redis.call('HSET', CANARY, 'revision', revision) end
 end
 

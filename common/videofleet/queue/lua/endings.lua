@@ -7,6 +7,10 @@ local REASONS = {
 -- outcomes: `<revision>|<tier>|<what>` → how often; what is a field of `Outcomes`. The tier is the one the job is made
 -- in. A job that no worker had begun has no revision.
 local function count(id, what, by)
+  if field(id, 'golden') then
+    redis.call('HINCRBYFLOAT', GOLDEN, what, by or 1)
+    return
+  end
   local tier = made_in(id)
   local key = (field(id, 'revision') or '') .. '|' .. tier .. '|' .. what
   redis.call('HINCRBYFLOAT', P .. ':outcomes', key, by or 1)
@@ -52,6 +56,7 @@ local function count_attempt(id, fault)
   count(id, 'attempts')
   if fault then count(id, 'attempt_failures') end
   if fault == 'rejected' then count(id, 'rejected') end
+  if field(id, 'golden') then return end
   count_streak(id, field(id, 'revision'), fault)
   judge_canary(field(id, 'revision'), fault)
 end
@@ -79,6 +84,7 @@ local function finish(id, state, code, message)
   if state == 'dead' then redis.call('ZADD', P .. ':dead:' .. field(id, 'tenant'), now, id) end
   count(id, state)
   notify(id)
+  if field(id, 'golden') then forget(id) end
   return state
 end
 
@@ -86,12 +92,15 @@ local function finish_cancelled(id, code)
   return finish(id, 'cancelled', code, REASONS[code] or 'The job was cancelled.')
 end
 
+abandon = function(id) finish_cancelled(id, 'cancelled') end
+
 -- A spent attempt ended without a video. The next may begin after `delay_ms`, or at once. After a fault the job goes to
 -- stable workers; otherwise the canary that had it has its checkpoint too.
 local function retry_or_bury(id, message, fault, delay_ms)
   if fault then count_attempt(id, fault) end
   local code = stop_code(id)
   if code then return finish_cancelled(id, code) end
+  if fault and field(id, 'golden') then return finish(id, 'failed', 'generation_failed', message) end
   local rules = policy()
   local spent = tonumber(field(id, 'spent'))
   if rules and spent >= rules.maxAttempts then

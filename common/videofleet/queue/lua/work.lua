@@ -38,8 +38,9 @@ local function is_unfinished(state) return state == 'queued' or state == 'runnin
 local function move(id, to)
   local from, tenant, priority, tier, cost, ahead_s = fields(id, 'state', 'tenant', 'priority', 'tier', 'cost', 'ahead_s')
   local kind, usage = priority .. '|' .. tier .. '/' .. cost, usage_key(tenant)
-  if from == 'queued' and redis.call('HINCRBY', WORK, kind, -1) == 0 then redis.call('HDEL', WORK, kind) end
-  if to == 'queued' then redis.call('HINCRBY', WORK, kind, 1) end
+  local is_work = redis.call('HEXISTS', job_key(id), 'golden') == 0
+  if is_work and from == 'queued' and redis.call('HINCRBY', WORK, kind, -1) == 0 then redis.call('HDEL', WORK, kind) end
+  if is_work and to == 'queued' then redis.call('HINCRBY', WORK, kind, 1) end
   if from then redis.call('HINCRBY', usage, from, -1) end
   redis.call('HINCRBY', usage, to, 1)
   if is_unfinished(to) and not is_unfinished(from) then

@@ -57,6 +57,13 @@ class Analysis(SpecModel):
     """When the evidence is enough."""
 
     min_jobs: int = Field(default=20, ge=1, le=100_000, description="Attempts of the canary before a step is passed.")
+    golden_prompts: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="So many built-in prompts, each with its own seed, the canary renders at the first tier before it"
+        " gets any other job; one that fails or is refused by the output gate rejects it.",
+    )
     max_step_duration: Annotated[str, Field(max_length=7), duration("10s", "720h")] = Field(
         default="2h", description="A step without enough evidence by then pauses as `InsufficientEvidence`."
     )
