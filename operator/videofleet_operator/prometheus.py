@@ -73,8 +73,8 @@ class Prometheus:
             answers = await asyncio.gather(*(self._answer(session, one) for one in asked.questions))
         for name, answer in answers:
             recent = asked.measures[name].recent if name in asked.measures else ()
-            value, why_not = (answer, "") if isinstance(answer, float) else (None, answer)
-            asked.measures[name] = Measure(name, (*recent, value)[-IN_ROW:], why_not)
+            number, reason = (answer, "") if isinstance(answer, float) else (None, answer)
+            asked.measures[name] = Measure(name, (*recent, number)[-IN_ROW:], reason)
 
     async def _answer(self, session: aiohttp.ClientSession, question: Question) -> tuple[str, float | str]:
         """The number, or why there is none."""

@@ -1,8 +1,8 @@
 -- Which jobs wait for the canary, and when the data plane gives it up by itself.
 -- canary  revision, whose line it is; credit, ‰ of a job; failures, in a row; tripped, 1 once those were too many
--- golden  asked, and what became of those jobs, by ending
-local CANARY, GOLDEN = P .. ':canary', P .. ':golden'
-local abandon -- a golden job that nobody is to make any more; see endings
+local CANARY = P .. ':canary'
+
+local GOLDEN = P .. ':golden' -- asked: golden prompts of the canary; of these: succeeded, failed …
 
 -- The policy's canary, if there is one whose workers may claim.
 local function canary_rule(rules)
@@ -12,7 +12,7 @@ end
 
 local function is_on_trial(revision)
   local trial = redis.call('HMGET', CANARY, 'revision', 'tripped')
-  return trial[1] == revision and not trial[2]
+  return revision and trial[1] == revision and not trial[2]
 end
 
 local function is_chosen(tenant, rule)
@@ -40,13 +40,16 @@ end
 
 -- Nobody waits for the canary any more. Whoever did keeps its place.
 local function dissolve_canary_line()
-  for _, id in ipairs(line_ids('canary', {})) do
-    if field(id, 'golden') then
-      abandon(id)
+  for _, id in ipairs(lane_ids('canary', {})) do
+    local job = read(id)
+    leave(job)
+    if job.golden then
+      move(job, 'cancelled')
+      forget(job)
     else
-      leave(id)
-      redis.call('HSET', job_key(id), 'line', 'stable')
-      enter(id)
+      put(job, 'line', 'stable')
+      enter(job)
+      save(job)
     end
   end
 end

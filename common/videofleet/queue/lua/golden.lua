@@ -6,12 +6,16 @@ local asked = redis.call('HGET', GOLDEN, 'asked')
 if asked then return tonumber(asked) end
 for first = 3, #ARGV, 6 do
   local id, request, tier, cost, shape, guidance = unpack(ARGV, first, first + 5)
-  local now, seq = int(now_ms()), redis.call('INCR', P .. ':seq')
-  redis.call('HSET', job_key(id), 'id', id, 'tenant', tenant, 'request', request, 'seq', seq, 'priority', 'interactive',
-    'tier', tier, 'cost', cost, 'shape', shape, 'guidance', guidance, 'allow_fallback', 0, 'line', 'canary', 'golden', 1,
-    'created_at_ms', now, 'queued_at_ms', now, 'attempt', 0, 'spent', 0)
-  move(id, 'queued')
-  enter(id)
+  local job = {
+    id = id, tenant = tenant, priority = 'interactive', tier = tier, cost = cost, line = 'canary', golden = 1,
+    seq = redis.call('HINCRBY', TOTALS, 'seq', 1), changed = {},
+  }
+  redis.call('HSET', REQUESTS, id, request)
+  move(job, 'queued')
+  enter(job)
+  redis.call('HSET', job_key(id), 'tenant', tenant, 'priority', job.priority, 'tier', tier, 'cost', cost, 'shape', shape,
+    'guidance', guidance, 'allow_fallback', 0, 'line', job.line, 'golden', 1, 'seq', job.seq, 'queued_at_ms', now_ms(),
+    'attempt', 0, 'spent', 0, 'state', job.state, 'ahead_ms', job.ahead_ms)
 end
-redis.call('HSET', GOLDEN, 'asked', int((#ARGV - 2) / 6))
+redis.call('HSET', GOLDEN, 'asked', (#ARGV - 2) / 6)
 return (#ARGV - 2) / 6
