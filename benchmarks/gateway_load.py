@@ -12,8 +12,12 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-PROMPTS = [
-    f"A red fox runs through fresh snow at dawn, {how}, low camera, breath steaming in the cold air, pines behind it."
+PROMPTS = [  # no two alike, so that nothing can be remembered from one to the next
+    f"A {colour} {animal} runs through fresh snow at {hour}, {how}, low camera, breath steaming in the cold, take {n}."
+    for n in range(20)
+    for colour in ("red", "grey", "white", "young", "limping")
+    for animal in ("fox", "wolf", "hare", "horse")
+    for hour in ("dawn", "noon", "dusk")
     for how in ("slow motion", "fast", "towards us", "along a frozen river", "followed by a drone")
 ]
 
@@ -120,7 +124,7 @@ class _Generator:
             port = self.load.ports[number % len(self.load.ports)]
             _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
             self.idle.append(connection)
-        self.began = time.perf_counter()
+        self.began, cpu_began = time.perf_counter(), time.process_time()
         if self.load.rate is None:
             for _ in range(self.load.connections):
                 self.idle.popleft().send(time.perf_counter())
@@ -128,6 +132,7 @@ class _Generator:
         else:
             await self._paced(self.load.rate)
         wall_s = time.perf_counter() - self.began
+        cpu_s = time.process_time() - cpu_began
         self.took.sort()
         return {
             "requests": len(self.took),
@@ -135,6 +140,7 @@ class _Generator:
             "p50_ms": self.took[len(self.took) // 2] * 1000,
             "p99_ms": self.took[int(len(self.took) * 0.99)] * 1000,
             "errors": self.errors,
+            "generator_cpu_ms": cpu_s * 1000 / len(self.took),
         }
 
     async def _paced(self, rate: float) -> None:

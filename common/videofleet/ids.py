@@ -5,11 +5,13 @@ Ids of one fleet sort by creation time. Nothing a user typed ever becomes part o
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGITS: Final = 26  # 26 × 5 bits hold a 128-bit number
+_RANDOM_DIGITS: Final = 16  # those of the 80 random bits; the time stands before them
 _JOB_ID: Final = re.compile(rf"video_([{_ALPHABET}]{{{_DIGITS}}})([{_ALPHABET}]{{{_DIGITS}}})")
 
 
@@ -24,7 +26,7 @@ def job_id(fleet_uid: str, created_ms: int, entropy: bytes) -> str:
     if len(entropy) != 10:
         raise ValueError(f"entropy must be 10 bytes, not {len(entropy)}")
     serial = (created_ms << 80) | int.from_bytes(entropy, "big")
-    return f"video_{_encode(UUID(fleet_uid).int)}{_encode(serial)}"
+    return f"video_{_fleet_part(fleet_uid)}{_encode(serial)}"
 
 
 def fleet_uid_of(job: str) -> str | None:
@@ -32,8 +34,7 @@ def fleet_uid_of(job: str) -> str | None:
     match = _JOB_ID.fullmatch(job)
     if match is None:
         return None
-    number = _decode(match.group(1))
-    return str(UUID(int=number)) if number < 1 << 128 else None
+    return _fleet_uid(match[1])
 
 
 def serial_of(job: str) -> str:
@@ -43,12 +44,23 @@ def serial_of(job: str) -> str:
 
 def created_ms_of(job: str) -> int:
     """When the id was made, milliseconds since the epoch."""
-    return _decode(serial_of(job)) >> 80
+    return _decode(serial_of(job)[:-_RANDOM_DIGITS])
 
 
 def with_serial_of(fleet_uid: str, job: str) -> str:
     """The place in time of `job` among the ids of another fleet; a bound for paging, not a job."""
-    return f"video_{_encode(UUID(fleet_uid).int)}{serial_of(job)}"
+    return f"video_{_fleet_part(fleet_uid)}{serial_of(job)}"
+
+
+@lru_cache(maxsize=1024)
+def _fleet_part(fleet_uid: str) -> str:
+    return _encode(UUID(fleet_uid).int)
+
+
+@lru_cache(maxsize=1024)
+def _fleet_uid(part: str) -> str | None:
+    number = _decode(part)
+    return str(UUID(int=number)) if number < 1 << 128 else None
 
 
 def _encode(number: int) -> str:

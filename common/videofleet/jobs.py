@@ -110,6 +110,7 @@ class VideoResult(Wire):
     seconds_per_step: float  # mean over the denoising steps
     worker_seconds: float  # claim to commit
     provenance_key: str = ""  # where a fleet signs
+    peak_bytes: int | None = None  # of GPU memory, as the worker's warm-up measured them; None on a CPU
     rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
 
 
@@ -239,4 +240,12 @@ class Outcomes(Wire):
     rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed
     paced: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.slow_above_s`
     slow: int = 0  # of those: slower
+    measured: int = 0  # jobs whose `VideoResult.peak_bytes` is in the sum
+    memory_bytes: float = 0.0  # sum of those
+    weighed: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.memory_above_bytes`
+    hungry: int = 0  # of those: more
+    recoveries: int = 0  # workers that were warm, broke and are warm again; of no tier
+    recovery_s: float = 0.0  # sum of the seconds from the last sign of the one to the first of the other
+    slow_recoveries: int = 0  # of those, while a canary was on trial: above `CanaryRule.recovery_above_s`
+    timed_recoveries: int = 0  # that were compared with it
     worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

@@ -6,6 +6,7 @@ Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot start.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -30,7 +31,9 @@ from videofleet_gateway.webhooks.settings_file import WebhookRules, WebhooksFile
 
 log: Final = logging.getLogger("videofleet.gateway")
 
-_IN_FLIGHT_S: Final = 20.0  # for requests that run at SIGTERM: fits the usual 30 s grace period
+_IN_FLIGHT_S: Final = (
+    12.0  # for requests that run at SIGTERM; aiohttp waits twice as long, and 30 s are the usual grace
+)
 _IDLE_S: Final = 75.0  # longer than the usual load balancer's 60 s, so that it closes first
 
 
@@ -83,6 +86,7 @@ async def serve(settings: Settings, services: Services) -> None:
         shutdown_timeout=_IN_FLIGHT_S,
     )
     await runner.setup()
+    gc.freeze()  # what is there now stays: looking through it would hold up requests for tens of milliseconds
     await web.TCPSite(runner, settings.bind_address, settings.port).start()
     log.info("listening", extra={"address": settings.bind_address, "port": settings.port})
     await stop.wait()

@@ -21,7 +21,8 @@ from videofleet_gateway.services import Services
 from videofleet_gateway.validation import Asked, video_request
 from videofleet_gateway.webhooks.admission import check_webhook
 
-_RANDOM_SEEDS: Final = 1 << 32  # below 2**53, so that JavaScript reads it back exactly
+_SEED_BYTES: Final = 4  # far below 2**53, so that JavaScript reads it back exactly
+_ID_BYTES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,15 @@ async def prepared(services: Services, caller: Caller, asked: Asked) -> Prepared
     if await services.fleets.is_paused(policy.fleet_uid):
         raise intake_paused(policy.fleet)
     check_webhook(asked.webhook, caller.tenant, services.webhooks)
-    made = video_request(asked, policy, secrets.randbelow(_RANDOM_SEEDS))
+    entropy = secrets.token_bytes(_SEED_BYTES + _ID_BYTES)
+    made = video_request(asked, policy, int.from_bytes(entropy[:_SEED_BYTES], "big"))
     judged = review(asked.prompt, caller.rules.prompt_policy, caller.rules.blocked_terms)
     advice = [*judged.advice, *_lowered(judged, made, policy)]
     for each in advice:
         services.metrics.advice.labels(each.code).inc()
     now_ms = int(time.time() * 1000)
     new = NewJob(
-        id=job_id(policy.fleet_uid, now_ms, secrets.token_bytes(10)),
+        id=job_id(policy.fleet_uid, now_ms, entropy[_SEED_BYTES:]),
         fleet_uid=policy.fleet_uid,
         tenant=caller.tenant,
         request=made.model_copy(update={"tier": policy.tiers[-1]}) if judged.lowest_tier else made,

@@ -6,6 +6,7 @@ tenth, to the nearest whole second, and up to the next: 1.1, 1 and 2 all mean it
 
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 from videofleet.policy import FleetPolicy
 from videofleet.tiers import Tier
@@ -46,5 +47,10 @@ def lengths(tier: Tier) -> frozenset[Decimal]:
 
 def spoken_seconds(tier: Tier) -> str:
     """The length as replies spell it, to a tenth: "1.1", "5"."""
-    tenth = (Decimal(tier.num_frames) / tier.fps).quantize(Decimal("0.1"), ROUND_HALF_UP)
+    return _spoken(tier.num_frames, tier.fps)
+
+
+@lru_cache(maxsize=1024)
+def _spoken(frames: int, fps: int) -> str:
+    tenth = (Decimal(frames) / fps).quantize(Decimal("0.1"), ROUND_HALF_UP)
     return f"{tenth:f}".removesuffix(".0")

@@ -100,6 +100,39 @@ async def test_a_worker_gets_several_jobs_that_can_share_a_batch(ruled: Fleet) -
     assert [len((await ruled.ask(most=4)).claims) for _ in range(4)] == [1, 1, 1, 0]
 
 
+async def test_a_job_that_was_tried_before_is_made_alone(ruled: Fleet) -> None:
+    tried = await ruled.submit()
+    await ruled.queue.give_back(await ruled.claim())
+    others = [await ruled.submit() for _ in range(2)]
+    assert [claim.job.id for claim in (await ruled.ask(most=4)).claims] == [tried]
+    assert [claim.job.id for claim in (await ruled.ask(most=4)).claims] == others
+
+
+async def test_jobs_that_come_a_moment_later_join_the_batch(ruled: Fleet) -> None:
+    first = [await ruled.submit()]
+    batch = (await ruled.ask(most=3)).claims
+    later = [await ruled.submit() for _ in range(3)]
+    more = (await ruled.ask(most=3, beside=batch)).claims
+    assert ([claim.job.id for claim in batch], [claim.job.id for claim in more]) == (first, later[:2])
+    assert (await ruled.ask(most=3, beside=batch + more)).claims == []
+    for claim in batch + more:
+        await ruled.passes(claim, 60)
+        await ruled.succeed(claim)
+    (row,) = await ruled.queue.outcomes(ruled.uid)
+    assert row.worker_s == pytest.approx(60, abs=2), "they share the time"
+
+
+async def test_only_sizes_that_gain_share_a_batch(ruled: Fleet) -> None:
+    for tier in (ruled.full, ruled.full, ruled.preview, ruled.preview):
+        await ruled.submit(tier=tier)
+    batches = {ruled.preview.volume: 2}
+    sizes = []
+    for _ in range(3):
+        claimed = await ruled.queue.claim(ruled.uid, worker="w1", revision="r1", batches=batches)
+        sizes.append(len(claimed.claims))
+    assert sizes == [1, 1, 2]
+
+
 async def test_a_lowered_job_shares_a_batch_with_one_that_asked_for_that_tier(ruled: Fleet) -> None:
     await ruled.publish_fallback(1000)
     await ruled.submit()

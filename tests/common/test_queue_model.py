@@ -186,7 +186,8 @@ class Machine(RuleBasedStateMachine):
     def claim(self, worker: str, track: str, most: int) -> Any:
         rules = self.model.rules
         revision = {"stable": rules.stable, "canary": rules.canary}.get(track) or "r9"
-        got = self.run(self.queue.claim(self.fleet, worker=worker, revision=revision, most=most))
+        batches = {tier.volume: most for tier in TIERS.values()}
+        got = self.run(self.queue.claim(self.fleet, worker=worker, revision=revision, batches=batches))
         model = self.model
         model.sweep()
         assert got.is_marked == (worker in model.rules.marked and not model.rules.has_lapsed)

@@ -1,7 +1,10 @@
 """Clients that are slow or send too much are sent away, and cost nobody else anything. Raw sockets, a real gateway."""
 
 import asyncio
+import contextlib
+import socket
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -32,24 +35,56 @@ async def exchange(port: int, *parts: bytes, pause_s: float = 0.0) -> bytes:
         writer.close()
 
 
+Held = Callable[[], int]
+
+
 @pytest.fixture
-async def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Our server over a trivial application, with a short limit for headers. Gives its port."""
-    monkeypatch.setattr(server, "HEADERS_S", 0.5)
+async def runner() -> AsyncIterator[Runner]:
+    """Our server over a trivial application."""
     app = web.Application()
 
     async def slow_or_not(request: web.Request) -> web.Response:
         await asyncio.sleep(float(request.query.get("s", "0")))
         return web.Response(text="done")
 
+    async def streamed(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(64 if request.query["chunk"] == "large" else 1 << 30):
+                await response.write(LARGE if request.query["chunk"] == "large" else b"data: {}\n\n" * 50)
+                await asyncio.sleep(0)
+            await response.write_eof()
+        return response
+
+    async def at_once(request: web.Request) -> web.Response:
+        return web.Response(body=LARGE * 32)
+
     app.router.add_get("/", slow_or_not)
+    app.router.add_get("/streamed", streamed)
+    app.router.add_get("/at-once", at_once)
     runner = Runner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield runner.addresses[0][1]
+    yield runner
     await runner.cleanup()
 
 
+@pytest.fixture
+def impatient(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Its port, with short limits for headers and for reading."""
+    monkeypatch.setattr(server, "HEADERS_S", 0.5)
+    monkeypatch.setattr(server, "READING_S", 0.5)
+    return int(runner.addresses[0][1])
+
+
+@pytest.fixture
+def held(runner: Runner) -> Held:
+    """How many connections it holds."""
+    return lambda: len(runner.server.connections) if runner.server else 0
+
+
+LARGE = bytes(1 << 20)
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -71,6 +106,40 @@ async def test_a_kept_connection_is_watched_too(impatient: int) -> None:
 async def test_a_request_may_take_longer_than_its_headers(impatient: int) -> None:
     reply = await exchange(impatient, b"GET /?s=1.5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert reply.endswith(b"done")
+
+
+def asking(port: int, path: str) -> socket.socket:
+    """A connection that has asked and not yet read."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return client
+
+
+@pytest.mark.parametrize("path", ["/streamed?chunk=large", "/streamed?chunk=small", "/at-once"])
+async def test_who_reads_a_byte_now_and_then_is_sent_away(impatient: int, path: str, held: Held) -> None:
+    with asking(impatient, path) as client:
+        async with asyncio.timeout(60):
+            while not held():  # noqa: ASYNC110 - in a socket
+                await asyncio.sleep(0.01)
+            while held():
+                assert await asyncio.to_thread(client.recv, 1)
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("path", ["/streamed?chunk=large", "/at-once"])
+async def test_who_reads_slowly_gets_everything(
+    impatient: int, path: str, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "READING_BYTES", 1)
+    monkeypatch.setattr(server, "READING_S", 5.0)
+    total, longest = 0, 0.0
+    with asking(impatient, path) as client:
+        while part := await asyncio.to_thread(client.recv, 256 << 10):
+            total += len(part)
+            longest = max(longest, total * held())
+            await asyncio.sleep(0.005)
+    assert total > 32 * len(LARGE)
+    assert longest > 8 * len(LARGE), "the kernel took all of it at once: this shows nothing"
 
 
 @pytest.mark.parametrize(

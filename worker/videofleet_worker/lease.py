@@ -46,6 +46,7 @@ class HeldJob:
         self._queue = queue
         self._news = asyncio.Event()
         self.is_settling = False  # the ending is on its way; beats have ended
+        self.batch: list[HeldJob] = [self]  # jobs that began together, this one among them
         self._beater: asyncio.Task[None] | None = None
 
     @property

@@ -26,6 +26,12 @@ class Metrics:
             buckets=STEP_BUCKETS_S,
             registry=self.registry,
         )
+        self.batch_size = Histogram(
+            "videofleet_worker_batch_size",
+            "Jobs that were denoised together, one observation each time.",
+            buckets=(1, 2, 4, 8),
+            registry=self.registry,
+        )
         self.delivery_seconds = Histogram(
             "videofleet_worker_delivery_seconds",
             "From the last frame to the commit: encoding, upload, Redis.",

@@ -4,10 +4,12 @@ Every method raises `QueueUnavailable` when Redis does not answer; the other err
 reply was lost is sent once more, which is safe: submit, claim and every ending recognise themselves.
 """
 
+import json
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Self, cast
 
 from videofleet import ids
@@ -48,6 +50,7 @@ BEACON_FORGET_MS: Final = 600_000
 GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
+ALONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -293,15 +296,30 @@ class JobQueue:
         return cast(list[str], await self._run("reap", fleet_uid, GIVE_BACKS))
 
     # worker
-    async def claim(self, fleet_uid: str, *, worker: str, revision: str, most: int = 1) -> Claimed:
-        """The next job for a worker of this revision, with up to `most - 1` others that can share a batch with it.
+    async def claim(
+        self,
+        fleet_uid: str,
+        *,
+        worker: str,
+        revision: str,
+        batches: Mapping[str, int] = ALONE,
+        beside: Sequence[Claim] = (),
+    ) -> Claimed:
+        """The next job for a worker of this revision, and others that can share a batch with it.
 
+        `batches` says how many jobs of a `Tier.volume` there may be together; other jobs come alone, and so does one
+        that had an attempt before. `beside`: jobs that the worker has just claimed; now only others for their batch.
         Expired leases are reaped first. A job that this version cannot read ends as dead on the way: the worker never
         sees it.
         """
+        known = json.dumps(dict(batches))
+        most = max((1, *batches.values()))
+        ids_beside = [claim.job.id for claim in beside]
         while True:
             token = secrets.token_hex(16)
-            marked, *rows = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS, most, GIVE_BACKS)
+            marked, *rows = await self._run(
+                "claim", fleet_uid, token, worker, revision, LEASE_MS, most, GIVE_BACKS, known, *ids_beside
+            )
             claims = []
             for row in rows:
                 fields = dict(zip(row[::2], row[1::2], strict=True))
@@ -321,7 +339,14 @@ class JobQueue:
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
         return JobState(
-            await self._owned("succeed", claim, result.to_json(), result.seconds_per_step, len(result.rejected))
+            await self._owned(
+                "succeed",
+                claim,
+                result.to_json(),
+                result.seconds_per_step,
+                len(result.rejected),
+                "" if result.peak_bytes is None else result.peak_bytes,
+            )
         )
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:

@@ -15,6 +15,7 @@ LONG_WORDS: Final = 380  # about 512 tokens of the text encoder, which reads no 
 MANY_THINGS: Final = 20
 MANY_NEGATIONS: Final = 3
 _THING_WORDS: Final = 3.1  # a list's entry is this short; anything longer is a description
+_THING_WORDS_CJK: Final = 4
 
 
 def length(text: Text) -> list[Advice]:
@@ -39,7 +40,7 @@ def sense(text: Text) -> list[Advice]:
 
 
 def _structure(text: Text, words: Lexicon) -> Iterator[Advice]:
-    acts, content = words.actions.search(text.plain), words.content(text)
+    acts, content = words.actions.search(text.plain), words.has_content(text.plain)
     if not content and not acts:
         message = "names nothing that can be drawn; name a person, an animal, a thing or a place"
         yield Advice("nothing_to_draw", message, Weight.FAULT)
@@ -51,20 +52,23 @@ def _structure(text: Text, words: Lexicon) -> Iterator[Advice]:
 
 
 def _things(text: Text, words: Lexicon) -> Iterator[Advice]:
-    entries = (Text(entry, text.language, tuple(entry.split())) for entry in words.joiners.split(text.plain))
-    if text.language is Language.ENGLISH:
-        things = sum(1 for entry in entries if words.content(entry) and entry.length <= _THING_WORDS)
-    else:
-        things = sum(
-            1 for entry in entries if words.content(entry) and Text(entry.plain, entry.language, ()).length <= 4
-        )
+    entries = words.joiners.split(text.plain)
+    if len(entries) <= MANY_THINGS:
+        return
+    things = sum(1 for entry in entries if _is_thing(entry, text.language) and words.has_content(entry))
     if things > MANY_THINGS:
         message = f"lists {things} things, a few seconds of video hold about {MANY_THINGS}; keep those that matter"
         yield Advice("too_many_things", message, Weight.FAULT)
 
 
+def _is_thing(entry: str, language: Language) -> bool:
+    if language is Language.ENGLISH:
+        return Text(entry, language, tuple(entry.split())).length <= _THING_WORDS
+    return Text(entry, language, ()).length <= _THING_WORDS_CJK
+
+
 def _contradictions(text: Text, words: Lexicon) -> Iterator[Advice]:
-    if words.changes.search(text.plain):
+    if not words.one_sides.search(text.plain) or words.changes.search(text.plain):
         return
     for one, other, named in words.opposites:
         if one.search(text.plain) and other.search(text.plain):

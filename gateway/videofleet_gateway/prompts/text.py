@@ -35,6 +35,8 @@ class Text:
     @property
     def length(self) -> float:
         """In English words, whatever the language."""
+        if self.plain.isascii():
+            return len(self.words)
         cjk = len(_HAN.findall(self.plain)) + len(_KANA.findall(self.plain))
         return len(self.words) + _WORDS_PER_CJK * cjk
 
@@ -46,6 +48,8 @@ def read(prompt: str) -> Text:
 
 
 def _language(plain: str) -> Language:
+    if plain.isascii():
+        return Language.ENGLISH if _LATIN.search(plain) else Language.OTHER
     counts = {kind: len(kind.findall(plain)) for kind in (_KANA, _HAN, _LATIN, _OTHER)}
     if counts[_OTHER] > counts[_KANA] + counts[_HAN] + counts[_LATIN]:
         return Language.OTHER

@@ -15,7 +15,7 @@ _TIME: Final = 32
 _REVISION: Final = 10
 _COUNT: Final = 2**53
 _NATS: Final = 10_000_000
-_MESSAGE: Final = 512
+VERDICT_MAX: Final = 512
 
 
 class Phase(StrEnum):
@@ -46,12 +46,17 @@ class Seen(SpecModel):
     rejected: int = Field(ge=0, le=_COUNT, description="Of those: the output check refused the video.")
     timed: int = Field(ge=0, le=_COUNT, description="Videos whose seconds per step are known.")
     slow: int = Field(ge=0, le=_COUNT, description="Of those: slow ones.")
+    measured: int = Field(default=0, ge=0, le=_COUNT, description="Videos whose GPU memory is known.")
+    weighed: int = Field(default=0, ge=0, le=_COUNT, description="Of those: compared with stable's mean.")
+    hungry: int = Field(default=0, ge=0, le=_COUNT, description="Of those: needed too much.")
+    recoveries: int = Field(default=0, ge=0, le=_COUNT, description="Workers that broke and are warm again.")
+    slow_recoveries: int = Field(default=0, ge=0, le=_COUNT, description="Of those: after too long.")
 
 
 class MetricEvidence(SpecModel):
     """What a metric has shown since the canary got its first jobs."""
 
-    name: str = Field(max_length=32, description="errorRate, rejectedRate or secondsPerStep.")
+    name: str = Field(max_length=32, description="errorRate, rejectedRate, secondsPerStep, gpuMemory or recoveryTime.")
     canary: int = Field(ge=0, le=_COUNT, description="Jobs of the canary that it is about.")
     canary_bad: int = Field(ge=0, le=_COUNT, description="Of those: bad ones.")
     stable: int = Field(ge=0, le=_COUNT, description="Jobs of stable over the same period.")
@@ -77,7 +82,7 @@ class Rejection(SpecModel):
     """A revision that was turned down."""
 
     revision: str = Field(max_length=_REVISION, description="Which.")
-    message: str = Field(max_length=_MESSAGE, description="Why.")
+    message: str = Field(max_length=VERDICT_MAX, description="Why.")
     at: str = Field(max_length=_TIME, description="When.")
     stands: bool = Field(description="Whether it still holds: until the spec names another one, or `retry`.")
 
@@ -94,7 +99,7 @@ class LastCommand(SpecModel):
 
     text: str = Field(max_length=128, description="As it was given.")
     at: str = Field(max_length=_TIME, description="When.")
-    outcome: str = Field(max_length=_MESSAGE, description="What came of it.")
+    outcome: str = Field(max_length=VERDICT_MAX, description="What came of it.")
 
 
 class RolloutStatus(SpecModel):
@@ -112,7 +117,7 @@ class RolloutStatus(SpecModel):
     since: str | None = Field(default=None, max_length=_TIME, description="When this step began.")
     paused: PauseCause | None = Field(default=None, description="Why it does not go on by itself.")
     is_approved: bool = Field(default=False, description="Whether a person has opened the gate behind this step.")
-    verdict: str | None = Field(default=None, max_length=_MESSAGE, description="What the evidence says, in words.")
+    verdict: str | None = Field(default=None, max_length=VERDICT_MAX, description="What the evidence says, in words.")
     samples: int = Field(default=0, ge=0, le=_COUNT, description="Attempts of the canary so far.")
     eta: str | None = Field(default=None, max_length=_TIME, description="When this step has its evidence, about.")
     evidence: Evidence | None = Field(default=None, description="The analysis so far.")

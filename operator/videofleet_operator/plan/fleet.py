@@ -15,6 +15,7 @@ from videofleet_operator.plan.conditions import Verdict, judge
 from videofleet_operator.plan.events import EventNote, action_events, transition_events
 from videofleet_operator.plan.faults import Fault
 from videofleet_operator.plan.lowered import Lowered, lower_fleet
+from videofleet_operator.plan.measures import Question, questions
 from videofleet_operator.plan.memory import Memory
 from videofleet_operator.plan.policy import (
     Passing,
@@ -87,6 +88,18 @@ def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: 
         ),
         memory=scaled.memory if scaled else observed.memory,
     )
+
+
+def questions_of(observed: Observed) -> tuple[Question, ...]:
+    """What Prometheus is to be asked of the fleet's canary."""
+    status = remembered(observed)
+    if status.canary_revision is None:  # the common case costs nothing
+        return ()
+    try:
+        queries = parse_spec(observed.fleet.spec).rollout.analysis.metrics
+    except SpecError:
+        return ()
+    return questions(queries, status, observed.fleet.full_name)
 
 
 def _understood(spec: Any, installation: Installation) -> tuple[VideoGeneratorSpec | None, Fault | None]:

@@ -12,7 +12,7 @@ from videofleet_operator.crd.quantities import duration_s, ratio
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen, QueueSeen
-from videofleet_operator.plan.counters import failures_in_row, slow_above_s
+from videofleet_operator.plan.counters import failures_in_row, memory_above_bytes, recovery_above_s, slow_above_s
 from videofleet_operator.plan.rollout import Rollout
 
 VALID_MS: Final = 240_000  # a fleet is looked at every minute; after it a canary gets nothing new
@@ -62,15 +62,18 @@ def canary_rule(rollout: Rollout | None, spec: VideoGeneratorSpec, queue: QueueS
         return None
     published = queue.policy.canary if queue and queue.policy else None
     known = published if published is not None and published.revision == rollout.rising else None
-    analysis, outcomes = spec.rollout.analysis, queue.outcomes if queue else ()
-    in_row = failures_in_row(outcomes, rollout.stable, ratio(analysis.false_alarm_rate))
-    tolerated = ratio(analysis.tolerate.seconds_per_step)
+    analysis, outcomes, stable = spec.rollout.analysis, queue.outcomes if queue else (), rollout.stable
+    in_row = failures_in_row(outcomes, stable, ratio(analysis.false_alarm_rate))
+    slower, bigger = ratio(analysis.tolerate.seconds_per_step), ratio(analysis.tolerate.gpu_memory)
+    longer_s = duration_s(analysis.tolerate.recovery_time)
     return CanaryRule(
         revision=rollout.rising,
         weight_permille=rollout.weight,
         sticky_by=spec.rollout.sticky_by,
         max_failures_in_row=known.max_failures_in_row if known else in_row,
-        slow_above_s=slow_above_s(outcomes, rollout.stable, tolerated, known.slow_above_s if known else {}),
+        slow_above_s=slow_above_s(outcomes, stable, slower, known.slow_above_s if known else {}),
+        memory_above_bytes=memory_above_bytes(outcomes, stable, bigger, known.memory_above_bytes if known else {}),
+        recovery_above_s=recovery_above_s(outcomes, stable, longer_s, known.recovery_above_s if known else None),
     )
 
 

@@ -189,7 +189,8 @@ def _on_trial(
     observed: Observed, spec: VideoGeneratorSpec, proven: str, wanted: int, status: RolloutStatus, now: datetime
 ) -> Rollout:
     target = str(status.canary_revision)
-    status = next_state(status, Trial(spec.rollout, observed.queue, target, proven, observed.ready(target), now))
+    trial = Trial(spec.rollout, observed.queue, target, proven, observed.ready(target), now, observed.measures)
+    status = next_state(status, trial)
     if status.phase == Phase.REJECTED:
         return _without_canary(target, proven, wanted, status)
     status = with_spare(observed, status, spec.rollout, now)

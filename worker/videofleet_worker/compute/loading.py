@@ -15,11 +15,14 @@ from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors import SafetensorError
 from transformers import UMT5EncoderModel
 
+from videofleet.architectures import CONSTANTS
 from videofleet.beacons import WorkerFault
 from videofleet.workerspec import Dtype, Offload, WorkerSpec
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.offload import take_turns
 from videofleet_worker.compute.parallel import Placing, join
+from videofleet_worker.compute.speed import forget_at_hand_over, lay_cache
+from videofleet_worker.compute.timesteps import FewRows
 from videofleet_worker.faults import Fault
 from videofleet_worker.memory_plan import EXPERTS, ModelSizes, refuse_what_cannot_fit
 from videofleet_worker.model_folder import check_model_folder
@@ -43,6 +46,7 @@ def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
                     component.to(group.device)
         for name in _experts_in(model):
             pipe.register_modules(**{name: _placed_expert(model / name, spec, group)})
+        forget_at_hand_over(pipe)
         if spec.offload is not Offload.NONE:
             take_turns(pipe, group.device, spec.offload)
         if group.device.type == "cpu" and not spec.parallelism.shard_weights:
@@ -109,6 +113,9 @@ def _placed_expert(folder: Path, spec: WorkerSpec, group: Group) -> WanTransform
     )
     _refuse_missing(folder.name, expert)
     _refuse_heads_that_do_not_divide(expert, group)
+    if not CONSTANTS[spec.architecture].has_two_experts:
+        FewRows(expert.condition_embedder)
+    lay_cache(expert, spec.speed, group)
     if spec.offload is not Offload.NONE:
         join(expert, group, Placing.STAY)
     else:

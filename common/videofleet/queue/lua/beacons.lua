@@ -6,4 +6,7 @@ for i = 1, #all, 2 do
   if age_ms <= fresh_ms then fresh[#fresh + 1] = all[i + 1]
   elseif age_ms > forget_ms then redis.call('HDEL', P .. ':workers', all[i]) end
 end
+for _, worker in ipairs(redis.call('HKEYS', P .. ':broken')) do
+  if redis.call('HEXISTS', P .. ':workers', worker) == 0 then redis.call('HDEL', P .. ':broken', worker) end
+end
 return fresh

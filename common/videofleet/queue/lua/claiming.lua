@@ -27,14 +27,29 @@ local function batch_key(id, lowered)
   return shape .. '|' .. field(id, 'guidance')
 end
 
+-- How many jobs there may be in the batch of `first`. One that had an attempt before is made alone: it may have a
+-- checkpoint, or what ended it may be its own doing.
+local function most_together(first, batches)
+  if not first or field(first, 'attempt') ~= '1' then return 1 end
+  local _, _, shape = made_in(first)
+  return cjson.decode(batches)[string.match(shape, '^%d+x%d+x%d+')] or 1
+end
+
 -- Another job for the batch of `first`: the next in line, if it is alike. In a fleet of named tenants it is the tenant's
 -- own next one: videos of two never share a batch there.
 local function next_alike(line, rules, first, key)
   local tenant, priority = fields(first, 'tenant', 'priority')
   local own = rules.tenants and redis.call('ZRANGE', lane_key(line, priority, tenant), 0, 0)[1]
   local id = own or not rules.tenants and next_waiting(line, rules)
-  if not id or field(id, 'priority') ~= priority then return nil end
+  if not id then return nil end
+  local its_priority, attempt = fields(id, 'priority', 'attempt')
+  if its_priority ~= priority or attempt ~= '0' then return nil end
   return batch_key(id, (lowered_tier(id, rules))) == key and id or nil
+end
+
+-- So many jobs share the time that this attempt takes.
+local function share_time(id, jobs)
+  if field(id, 'token') then redis.call('HSET', job_key(id), 'batch', jobs) end
 end
 
 -- queued → running

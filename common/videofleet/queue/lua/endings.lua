@@ -12,13 +12,26 @@ local function count(id, what, by)
   redis.call('HINCRBYFLOAT', P .. ':outcomes', key, by or 1)
 end
 
--- How fast a video was made, of either track, while there is a canary to compare with.
-local function count_pace(id, step_s)
+-- What a video took, of either track, while there is a canary to compare with.
+local function compare(id, figure, limits, compared, above)
   local rule = canary_rule(policy())
-  local above_s = rule and rule.slowAboveS and rule.slowAboveS[(made_in(id))]
-  if not above_s then return end
-  count(id, 'paced')
-  if tonumber(step_s) > above_s then count(id, 'slow') end
+  local limit = rule and rule[limits] and rule[limits][(made_in(id))]
+  if not limit then return end
+  count(id, compared)
+  if figure > limit then count(id, above) end
+end
+
+local function count_pace(id, step_s)
+  count(id, 'steps')
+  count(id, 'step_s', step_s)
+  compare(id, tonumber(step_s), 'slowAboveS', 'paced', 'slow')
+end
+
+local function count_memory(id, bytes)
+  if bytes == '' then return end
+  count(id, 'measured')
+  count(id, 'memory_bytes', bytes)
+  compare(id, tonumber(bytes), 'memoryAboveBytes', 'weighed', 'hungry')
 end
 
 -- An attempt ended in a video, or by a fault that may be the revision's: `rejected` when the output gate found it. Drains

@@ -7,6 +7,7 @@ from pydantic import Field
 from videofleet.policy import StickyBy
 from videofleet_operator.crd.quantities import POSITIVE_PERCENT_PATTERN, permille
 from videofleet_operator.crd.rules import duration, matches
+from videofleet_operator.crd.sections.metrics import METRICS_LIMIT, MetricQuery
 from videofleet_operator.crd.values import SpecModel
 
 _Share = Annotated[
@@ -42,6 +43,14 @@ class Tolerate(SpecModel):
     seconds_per_step: _Share = Field(
         default="25%", description="A job counts as slow that takes this much longer a step than stable's mean."
     )
+    gpu_memory: _Share = Field(
+        default="10%", description="A job counts as too big that needs this much more GPU memory than stable's mean."
+    )
+    recovery_time: Annotated[str, Field(max_length=7), duration("1s", "24h")] = Field(
+        default="2m",
+        description="A worker that broke counts as slow when it is not warm again after this, or after three times"
+        " stable's mean if that is longer.",
+    )
 
 
 class Analysis(SpecModel):
@@ -55,6 +64,12 @@ class Analysis(SpecModel):
         default="1%",
         description="Most often that a canary as good as stable is rejected, over all metrics and looks; and that one"
         " beyond `tolerate` passes a metric.",
+    )
+    metrics: list[MetricQuery] | None = Field(
+        default=None,
+        max_length=METRICS_LIMIT,
+        description="Queries to the installation's Prometheus; a step is passed only while each is within its limits.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     tolerate: Tolerate = Field(
         default=Tolerate(), description="How much worse a canary may be.", json_schema_extra={"default": {}}
