@@ -10,6 +10,7 @@ _DECLARED: Final = re.compile(r"^local (?:function )?([\w, ]+)", re.MULTILINE)  
 _WORD: Final = re.compile(r"\w+")
 _SHARED: Final = (
     "prelude",
+    "record",
     "work",
     "fairness",
     "waiting",
@@ -24,6 +25,7 @@ NAMES: Final = (
     *_OF_TENANTS,
     "publish",
     "submit",
+    "get",
     "claim",
     "beat",
     "succeed",

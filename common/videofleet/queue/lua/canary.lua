@@ -10,7 +10,7 @@ end
 
 local function is_on_trial(revision)
   local trial = redis.call('HMGET', CANARY, 'revision', 'tripped')
-  return trial[1] == revision and not trial[2]
+  return revision and trial[1] == revision and not trial[2]
 end
 
 local function is_chosen(tenant, rule)
@@ -38,10 +38,12 @@ end
 
 -- Nobody waits for the canary any more. Whoever did keeps its place.
 local function dissolve_canary_line()
-  for _, id in ipairs(line_ids('canary', {})) do
-    leave(id)
-    redis.call('HSET', job_key(id), 'line', 'stable')
-    enter(id)
+  for _, id in ipairs(lane_ids('canary', {})) do
+    local job = read(id)
+    leave(job)
+    put(job, 'line', 'stable')
+    enter(job)
+    save(job)
   end
 end
 
