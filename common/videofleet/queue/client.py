@@ -161,13 +161,13 @@ class JobQueue:
 
     async def _submit_within(self, job: NewJob, limits: TenantLimits | None) -> Submitted:
         if limits is None or limits.is_unlimited:
-            return await self._submit(job)
+            return await self._submit(job, limits)
         async with Reservation(self._connection, self._installation, job, limits) as reservation:
-            submitted = await self._submit(job)
+            submitted = await self._submit(job, limits)
             reservation.is_used = submitted.created
         return submitted
 
-    async def _submit(self, job: NewJob) -> Submitted:
+    async def _submit(self, job: NewJob, limits: TenantLimits | None) -> Submitted:
         idempotency = job.idempotency_digest
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
@@ -187,6 +187,7 @@ class JobQueue:
             int(job.request.allow_fallback),
             "" if job.deadline_ms is None else job.deadline_ms,
             job.webhook or "",
+            "" if limits is None else limits.running or 0,
         )
         match verdict:
             case "full":
