@@ -16,6 +16,7 @@ _SHARED: Final = (
     "waiting",
     "canary",
     "claiming",
+    "yielding",
     "outbox",
     "endings",
     "leaving",
