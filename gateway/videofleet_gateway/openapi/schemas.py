@@ -175,7 +175,8 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "worker_seconds": {"type": "number", "description": "Of all attempts ever, claim to end."},
             "limits": _closed(
                 dict.fromkeys(
-                    ("requests_per_minute", "queued_jobs", "unfinished_jobs", "worker_seconds_per_day"), _LIMIT
+                    ("requests_per_minute", "queued_jobs", "unfinished_jobs", "running_jobs", "worker_seconds_per_day"),
+                    _LIMIT,
                 )
             ),
         }
