@@ -55,7 +55,7 @@ async def test_a_key_is_not_asked_for_again_because_redis_is_away(
     own_gateway.start()
     await enter(browser, own_gateway, "loner1")
     redis_server.kill()
-    await browser.js("location.reload()")
+    await browser.open(own_gateway.url + "/?again")
     await browser.until("document.getElementById('key-fault').textContent.includes('does not answer')")
     redis_server.start()
     await browser.until("!document.getElementById('rooms').hidden")
