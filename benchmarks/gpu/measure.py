@@ -21,6 +21,7 @@ from videofleet_worker.compute.decode import decoded_frames
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.generate import denoise, timed_step
 from videofleet_worker.compute.prompts import MAX_SEQUENCE_LENGTH
+from videofleet_worker.compute.timesteps import FewRows
 from videofleet_worker.memory import FLOAT32_PARTS
 
 SPREAD = 0.02  # of random weights: nothing becomes infinite
@@ -64,6 +65,8 @@ def random_pipeline(shape: Shape, architecture: Architecture, dtype: torch.dtype
     """Both experts of A14B are one: their speed is the same, and it takes half the memory."""
     two = CONSTANTS[architecture].has_two_experts
     transformer = _random_transformer(shape.transformer, dtype, device)
+    if not two:
+        FewRows(transformer.condition_embedder)
     with torch.device(device):
         vae = AutoencoderKLWan(**shape.vae).eval()
     return WanPipeline(
@@ -106,9 +109,9 @@ def measure(pipe: WanPipeline, tier: Tier, architecture: Architecture, steps: in
 
     job = begin(pipe, request, prompts=prompts)
     for _ in range(min(2, job.steps - 1)):
-        timed_step(pipe, job)
+        timed_step(pipe, [job])
     _forget_peak(device)
-    took = [timed_step(pipe, job) for _ in range(min(steps, job.steps - job.step))]
+    took = [timed_step(pipe, [job]) for _ in range(min(steps, job.steps - job.step))]
     step_s, peak_denoise = statistics.median(took), _peak(device)
 
     state = folder / "state.safetensors"

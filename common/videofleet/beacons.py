@@ -43,6 +43,7 @@ class TierTiming(Wire):
     seconds_per_step: float
     decode_s: float
     encode_s: float
+    batch: int = 1  # most jobs that gain from denoising together
 
 
 class WorkerBeacon(Wire):

@@ -110,6 +110,7 @@ class VideoResult(Wire):
     seconds_per_step: float  # mean over the denoising steps
     worker_seconds: float  # claim to commit
     provenance_key: str = ""  # where a fleet signs
+    peak_bytes: int | None = None  # of GPU memory, as the worker's warm-up measured them; None on a CPU
     rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
 
 
@@ -209,6 +210,16 @@ class WaitingFigures(Wire):
     oldest_wait_s: float = 0.0
 
 
+class GoldenFigures(Wire):
+    """What became of the golden prompts of the canary."""
+
+    revision: str = ""  # the canary
+    asked: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    rejected: int = 0  # of any: the output gate refused the first clip
+
+
 class QueueStats(Wire):
     """Figures of one fleet, from one snapshot. Seconds of work are service seconds at the tiers asked for."""
 
@@ -220,6 +231,8 @@ class QueueStats(Wire):
     arrived_s_total: float = 0.0  # ever submitted; a counter
     by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
     canary_waiting: int = 0  # of the waiting, those in the canary's line
+    failing: dict[str, int] = Field(default_factory=dict)  # revision → jobs in a row whose attempts failed, the latest
+    golden: GoldenFigures = GoldenFigures()
     canary_given_up: str | None = None  # the canary that failed too often in a row: it is given no more jobs
 
 
@@ -239,4 +252,12 @@ class Outcomes(Wire):
     rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed
     paced: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.slow_above_s`
     slow: int = 0  # of those: slower
+    measured: int = 0  # jobs whose `VideoResult.peak_bytes` is in the sum
+    memory_bytes: float = 0.0  # sum of those
+    weighed: int = 0  # jobs made while a canary was on trial, compared with `CanaryRule.memory_above_bytes`
+    hungry: int = 0  # of those: more
+    recoveries: int = 0  # workers that were warm, broke and are warm again; of no tier
+    recovery_s: float = 0.0  # sum of the seconds from the last sign of the one to the first of the other
+    slow_recoveries: int = 0  # of those, while a canary was on trial: above `CanaryRule.recovery_above_s`
+    timed_recoveries: int = 0  # that were compared with it
     worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

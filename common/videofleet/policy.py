@@ -45,7 +45,9 @@ class CanaryRule(Wire):
     max_failures_in_row: int = Field(default=3, ge=1)  # then its weight is zero, whatever is published
     slow_above_s: dict[str, float] = Field(
         default_factory=dict
-    )  # tier → seconds per step; jobs of both tracks above it
+    )  # tier → seconds per step; jobs of both tracks above it are counted
+    memory_above_bytes: dict[str, float] = Field(default_factory=dict)  # the same for their GPU memory
+    recovery_above_s: float | None = None  # the same for workers that broke, until they are warm again
 
 
 class FallbackRule(Wire):

@@ -27,6 +27,11 @@ class Tier(Wire):
         return f"{self.width}x{self.height}x{self.num_frames}x{self.num_inference_steps}@{self.fps}"
 
     @property
+    def volume(self) -> str:
+        """What a denoising step's cost depends on, e.g. `832x480x81`; scripts cut it from `shape`."""
+        return f"{self.width}x{self.height}x{self.num_frames}"
+
+    @property
     def seconds(self) -> float:
         """Playing time of the video."""
         return self.num_frames / self.fps

@@ -79,9 +79,7 @@ class FleetDirectory:
         """When a finished job leaves, by the retention in force; None: not by itself. Raises: QueueUnavailable."""
         if job.finished_at_ms is None:
             return None
-        if job.fleet_uid not in self._policies:
-            await self._fresh()
-        policy = self._policies.get(job.fleet_uid)
+        policy = await self.policy(job.fleet_uid)
         return None if policy is None or policy.retention_s is None else job.finished_at_ms + policy.retention_s * 1000
 
     def forget(self) -> None:

@@ -29,6 +29,7 @@ class Installation:
     lease: tuple[str, str]  # namespace, name: whoever holds it writes
     durability: Durability = Durability.AOF  # of what workers announce
     hub_endpoint: str | None = None  # mirror of the model hub; None: the hub itself
+    prometheus_url: str | None = None  # that answers `analysis.metrics[]`; None: nobody does
 
 
 def read_installation(path: Path) -> Installation:
@@ -42,6 +43,7 @@ def read_installation(path: Path) -> Installation:
             redis_secret=_text(document["redisSecret"]),
             durability=Durability(document.get("durability", Durability.AOF)),
             hub_endpoint=_text(document["hubEndpoint"]) if "hubEndpoint" in document else None,
+            prometheus_url=_text(document["prometheusUrl"]) if "prometheusUrl" in document else None,
             stores={_text(s["name"]): s.get("persistentVolumeClaim") for s in document["stores"]},
             lease=_namespaced(document["lease"]),
         )

@@ -66,25 +66,35 @@ class FleetOutcomes:
     def __init__(self) -> None:
         self.by_fleet: dict[str, list[Outcomes]] = {}  # namespace/name → rows
 
-    def describe(self) -> tuple[CounterMetricFamily, CounterMetricFamily, CounterMetricFamily]:
+    def describe(self) -> tuple[CounterMetricFamily, ...]:
         """The families, empty."""
         return (
             CounterMetricFamily("videofleet_fleet_jobs", "Jobs by how they ended.", labels=(*_LABELS, "outcome")),
             CounterMetricFamily("videofleet_fleet_step_seconds", "Sum of jobs' seconds per step.", labels=_LABELS),
             CounterMetricFamily("videofleet_fleet_timed_jobs", "Jobs in that sum.", labels=_LABELS),
+            CounterMetricFamily(
+                "videofleet_fleet_recoveries", "Workers that broke and are warm again.", labels=_LABELS[:2]
+            ),
+            CounterMetricFamily(
+                "videofleet_fleet_recovery_seconds", "Sum of the seconds that took.", labels=_LABELS[:2]
+            ),
         )
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """For Prometheus."""
-        jobs, step_s, timed = self.describe()
+        jobs, step_s, timed, recoveries, recovery_s = self.describe()
         for fleet, rows in self.by_fleet.items():
             for row in rows:
                 labels = (fleet, row.revision, row.tier)
+                if not row.tier:  # of workers, not of jobs
+                    recoveries.add_metric(labels[:2], row.recoveries)
+                    recovery_s.add_metric(labels[:2], row.recovery_s)
+                    continue
                 for outcome in ("succeeded", "failed", "dead", "cancelled"):
                     jobs.add_metric((*labels, outcome), getattr(row, outcome))
                 step_s.add_metric(labels, row.step_s)
                 timed.add_metric(labels, row.steps)
-        yield from (jobs, step_s, timed)
+        yield from (jobs, step_s, timed, recoveries, recovery_s)
 
 
 FLEET_OUTCOMES: Final = FleetOutcomes()

@@ -89,6 +89,15 @@ class QueueSeen:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """The latest answers to one query of `analysis.metrics[]`."""
+
+    name: str
+    recent: tuple[float | None, ...]  # the last three at most, the latest last; None: it was no number
+    why_not: str = ""  # why the latest is none
+
+
+@dataclass(frozen=True)
 class Observed:
     """One fleet and its children."""
 
@@ -100,6 +109,7 @@ class Observed:
     service_account: dict[str, Any] | None = None
     pods: tuple[PodSeen, ...] = ()
     queue: QueueSeen | None = None
+    measures: tuple[Measure, ...] = ()
     memory: Memory | None = None  # what the last plan remembered; None after a restart
 
     def deployment(self, revision: str | None) -> DeploymentSeen | None:

@@ -27,8 +27,10 @@ from videofleet_operator.metrics import RECONCILE_SECONDS
 from videofleet_operator.observe import observe_fleet
 from videofleet_operator.observed import FleetSeen
 from videofleet_operator.plan.actions import Apply, Stage
-from videofleet_operator.plan.fleet import Plan, plan_fleet
+from videofleet_operator.plan.fleet import Plan, plan_fleet, questions_of
+from videofleet_operator.plan.golden import Golden
 from videofleet_operator.plan.memory import Memory
+from videofleet_operator.prometheus import Prometheus
 from videofleet_operator.workqueue import Key
 
 CATCH_UP_S: Final = 0.05  # until the watches are asked again whether they have caught up
@@ -50,6 +52,7 @@ class Reconciler:
         self._kube, self._queue, self._installation = kube, queue, installation
         self._caches, self._closer, self._leadership = caches, closer, leadership
         self._meter = GpuMeter()
+        self._prometheus = Prometheus(installation.prometheus_url)
         self._memories: dict[Key, tuple[str, Memory | None]] = {}  # with the UID, lest a new fleet inherits
 
     async def reconcile(self, key: Key) -> float | None:
@@ -70,11 +73,16 @@ class Reconciler:
         if observed is None:
             self._memories.pop(key, None)
             self._meter.forget(key)
+            self._prometheus.forget(key)
             return None
         now = datetime.now(UTC)
         self._meter.look(observed)
         uid, memory = self._memories.get(key, ("", None))
-        observed = replace(observed, memory=memory if uid == observed.fleet.uid else None)
+        observed = replace(
+            observed,
+            memory=memory if uid == observed.fleet.uid else None,
+            measures=self._prometheus.look(key, questions_of(observed)),
+        )
         plan = plan_fleet(observed, self._installation, self._leadership.epoch, now)
         self._memories[key] = (observed.fleet.uid, plan.memory)
         if any(isinstance(action, Apply) for action in plan.actions) and not await self._is_still_so(observed.fleet):
@@ -105,6 +113,8 @@ class Reconciler:
                 await perform(self._kube, self._caches, fleet, action)
         if not plan.is_policy_first:
             is_published = await self._publish(plan.policy)
+        if is_published and plan.golden is not None:
+            await self._ask_golden(fleet, plan.golden)
         if is_published:
             for action in plan.actions:
                 if action.stage is Stage.RETIRE:
@@ -114,6 +124,12 @@ class Reconciler:
             manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": plan.status}
             self._caches.wrote(KIND, fleet.key, await self._kube.apply(manifest, "/status"))
         await write_events(self._kube, fleet, plan.events, now)
+
+    async def _ask_golden(self, fleet: FleetSeen, golden: Golden) -> None:
+        try:
+            await self._queue.golden.ask(fleet.uid, golden.revision, golden.requests)
+        except QueueError:
+            _log.warning("golden prompts not queued: Redis does not answer", extra={"fleet": fleet.full_name})
 
     async def _publish(self, policy: FleetPolicy | None) -> bool:
         """Whether Redis has the policy now. Raises: NotLeading."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -64,9 +64,12 @@ class Ruled:
         new = NewJob(id=job_id, fleet_uid=FLEET, tenant=tenant, request=request, **changes)
         return (await self.queue.submit(new)).job.id
 
-    async def ask(self, revision: str = "r1", *, worker: str = "w1", most: int = 1) -> Claimed:
-        """What a worker gets."""
-        return await self.queue.claim(FLEET, worker=worker, revision=revision, most=most)
+    async def ask(
+        self, revision: str = "r1", *, worker: str = "w1", most: int = 1, beside: Sequence[Claim] = ()
+    ) -> Claimed:
+        """What a worker gets that makes up to `most` jobs together."""
+        batches = {tier.volume: most for tier in (FULL, PREVIEW)}
+        return await self.queue.claim(FLEET, worker=worker, revision=revision, batches=batches, beside=beside)
 
     async def claim(self, revision: str = "r1") -> Claim:
         """The one job that a worker gets."""
@@ -80,9 +83,9 @@ class Ruled:
             found += [claim.job.id for claim in claims]
         return found
 
-    async def succeed(self, claim: Claim, seconds_per_step: float = 0.5) -> JobState:
-        """The worker delivers."""
-        made = result(claim).model_copy(update={"seconds_per_step": seconds_per_step})
+    async def succeed(self, claim: Claim, seconds_per_step: float = 0.5, **told: Any) -> JobState:
+        """The worker delivers, and tells."""
+        made = result(claim).model_copy(update={"seconds_per_step": seconds_per_step, **told})
         return await self.queue.succeed(claim, made)
 
     async def passes(self, claim: Claim, seconds: float) -> None:

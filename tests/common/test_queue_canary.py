@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import ErrorCode, JobState, Priority
 from videofleet.policy import CanaryRule, StickyBy, Track
 
@@ -197,3 +198,79 @@ async def test_jobs_of_both_tracks_are_paced_by_the_thresholds_of_the_canary(rul
         await ruled.succeed(await ruled.claim(revision), seconds_per_step)
     rows = {row.revision: (row.paced, row.slow, row.steps) for row in await ruled.queue.outcomes(ruled.uid)}
     assert rows == {"r1": (1, 0, 2), "r2": (2, 1, 2)}
+
+
+async def test_jobs_of_both_tracks_are_weighed_where_their_memory_is_known(ruled: Fleet) -> None:
+    await ruled.publish_canary(0)
+    await ruled.submit()
+    await ruled.succeed(await ruled.claim("r1"), peak_bytes=10)
+    rule = CanaryRule(revision="r2", weight_permille=1000, memory_above_bytes={ruled.full.name: 11.0})
+    await ruled.publish(tracks={"r1": Track.STABLE, "r2": Track.CANARY}, canary=rule)
+    for told in ({"peak_bytes": 12}, {"peak_bytes": 11}, {}):
+        await ruled.submit()
+        await ruled.succeed(await ruled.claim("r2"), **told)
+    rows = await ruled.queue.outcomes(ruled.uid)
+    counted = {row.revision: (row.measured, row.memory_bytes, row.weighed, row.hungry) for row in rows}
+    assert counted == {"r1": (1, 10, 0, 0), "r2": (2, 23, 2, 1)}
+
+
+async def test_a_worker_that_broke_and_is_warm_again_is_a_recovery(ruled: Fleet) -> None:
+    async def says(state: WorkerState, worker: str = "w") -> None:
+        beacon = WorkerBeacon(worker=worker, revision="r2", state=state)
+        await ruled.queue.put_beacon(ruled.uid, beacon)
+
+    async def recoveries() -> list[tuple[int, int, int]]:
+        rows = await ruled.queue.outcomes(ruled.uid)
+        return [(row.recoveries, row.timed_recoveries, row.slow_recoveries) for row in rows]
+
+    for state in (WorkerState.LOADING, WorkerState.WARMING, WorkerState.READY):
+        await says(state)
+    assert await recoveries() == [], "its first start"
+    for state in (WorkerState.DRAINING, WorkerState.READY):
+        await says(state)
+    assert await recoveries() == [], "a mark that lapsed"
+    for state in (WorkerState.LOADING, WorkerState.WARMING, WorkerState.READY, WorkerState.READY):
+        await says(state)
+    assert await recoveries() == [(1, 0, 0)]
+    rule = CanaryRule(revision="r2", weight_permille=0, recovery_above_s=60)
+    await ruled.publish(tracks={"r1": Track.STABLE, "r2": Track.CANARY}, canary=rule)
+    for before_s in (10, 100):
+        await says(WorkerState.FAILED)
+        seen_ms = int(time.time() * 1000 - before_s * 1000)
+        await ruled.redis.hset(f"{ruled.prefix}:broken", "w", seen_ms)
+        await says(WorkerState.READY)
+    assert await recoveries() == [(3, 2, 1)]
+    (row,) = await ruled.queue.outcomes(ruled.uid)
+    assert row.recovery_s == pytest.approx(110, abs=5)
+
+
+async def test_a_worker_that_never_comes_back_leaves_nothing(ruled: Fleet) -> None:
+    for state in (WorkerState.READY, WorkerState.FAILED):
+        await ruled.queue.put_beacon(ruled.uid, WorkerBeacon(worker="w", revision="r2", state=state))
+    assert await ruled.redis.exists(f"{ruled.prefix}:broken")
+    await ruled.queue.drop_beacon(ruled.uid, "w")
+    await ruled.queue.beacons(ruled.uid)
+    assert not await ruled.redis.exists(f"{ruled.prefix}:broken")
+
+
+async def test_jobs_that_fail_in_a_row_are_counted_once_each(ruled: Fleet) -> None:
+    async def failing() -> dict[str, int]:
+        return dict((await ruled.queue.stats(ruled.uid)).failing)
+
+    async def fails() -> None:
+        await ruled.queue.fail(await ruled.claim("r1"), ErrorCode.GENERATION_FAILED, "broke", retry=False)
+
+    for _ in range(3):
+        await ruled.submit()
+    await fails()
+    await fails()
+    assert await failing() == {"r1": 2}
+    await ruled.succeed(await ruled.claim("r1"))
+    assert await failing() == {}
+    await ruled.submit()
+    for _ in range(3):
+        await ruled.lease_ends(await ruled.claim("r1"))
+    assert await failing() == {"r1": 1}, "one poisonous job is one failure"
+    await ruled.publish(tracks={"r2": Track.STABLE})
+    await ruled.publish(tracks={"r1": Track.STABLE})
+    assert await failing() == {}, "who comes back begins anew"

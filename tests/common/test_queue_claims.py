@@ -100,6 +100,39 @@ async def test_a_worker_gets_several_jobs_that_can_share_a_batch(ruled: Fleet) -
     assert [len((await ruled.ask(most=4)).claims) for _ in range(4)] == [1, 1, 1, 0]
 
 
+async def test_a_job_that_was_tried_before_is_made_alone(ruled: Fleet) -> None:
+    tried = await ruled.submit()
+    await ruled.queue.give_back(await ruled.claim())
+    others = [await ruled.submit() for _ in range(2)]
+    assert [claim.job.id for claim in (await ruled.ask(most=4)).claims] == [tried]
+    assert [claim.job.id for claim in (await ruled.ask(most=4)).claims] == others
+
+
+async def test_jobs_that_come_a_moment_later_join_the_batch(ruled: Fleet) -> None:
+    first = [await ruled.submit()]
+    batch = (await ruled.ask(most=3)).claims
+    later = [await ruled.submit() for _ in range(3)]
+    more = (await ruled.ask(most=3, beside=batch)).claims
+    assert ([claim.job.id for claim in batch], [claim.job.id for claim in more]) == (first, later[:2])
+    assert (await ruled.ask(most=3, beside=batch + more)).claims == []
+    for claim in batch + more:
+        await ruled.passes(claim, 60)
+        await ruled.succeed(claim)
+    (row,) = await ruled.queue.outcomes(ruled.uid)
+    assert row.worker_s == pytest.approx(60, abs=2), "they share the time"
+
+
+async def test_only_sizes_that_gain_share_a_batch(ruled: Fleet) -> None:
+    for tier in (ruled.full, ruled.full, ruled.preview, ruled.preview):
+        await ruled.submit(tier=tier)
+    batches = {ruled.preview.volume: 2}
+    sizes = []
+    for _ in range(3):
+        claimed = await ruled.queue.claim(ruled.uid, worker="w1", revision="r1", batches=batches)
+        sizes.append(len(claimed.claims))
+    assert sizes == [1, 1, 2]
+
+
 async def test_a_lowered_job_shares_a_batch_with_one_that_asked_for_that_tier(ruled: Fleet) -> None:
     await ruled.publish_fallback(1000)
     await ruled.submit()
@@ -149,6 +182,6 @@ async def test_figures_are_service_seconds_at_the_tiers_asked_for(ruled: Fleet) 
     assert stats.arrived_s_total - arrived_s == pytest.approx(1800, abs=5)
     assert {name: row.jobs for name, row in stats.by_priority.items()} == {"interactive": 0, "standard": 0, "batch": 2}
     assert stats.by_priority[Priority.BATCH].cost_s == pytest.approx(1200, abs=5)
-    oldest = await ruled.redis.zrange(f"{ruled.prefix}:waiting:stable:batch", 0, 0)
+    oldest = await ruled.redis.zrange(f"{ruled.prefix}:lane:stable:batch:studio", 0, 0)
     await ruled.redis.hset(f"{ruled.prefix}:job:{oldest[0]}", mapping={"queued_at_ms": soon_ms(-90)})
     assert (await ruled.queue.stats(ruled.uid)).by_priority[Priority.BATCH].oldest_wait_s == pytest.approx(90, abs=5)

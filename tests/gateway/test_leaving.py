@@ -81,6 +81,13 @@ async def test_a_finished_video_tells_its_expiry_and_goes_with_its_files(own_gat
         async with http.get(f"/v1/videos/{job.id}") as response:
             shown = await response.json()
         assert shown["expires_at"] == (job.finished_at_ms + 3_600_000) // 1000
+        await publish_retention(own_gateway, 7200)
+
+        async def tells_the_new_rule() -> bool:  # to somebody who asks for nothing but this video
+            async with http.get(f"/v1/videos/{job.id}") as response:
+                return bool((await response.json())["expires_at"] == (job.finished_at_ms + 7_200_000) // 1000)
+
+        await eventually(tells_the_new_rule)
         waiting = await submit(http)
         async with http.get(f"/v1/videos/{waiting}") as response:
             assert (await response.json())["expires_at"] is None

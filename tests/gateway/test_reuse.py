@@ -74,6 +74,14 @@ async def test_a_repeated_request_is_answered_at_once_and_says_so(thrifty: Any, 
             assert 'videofleet_gateway_cache_total{outcome="hit"} 2.0' in await response.text()
 
 
+async def test_a_rush_of_equals_does_not_push_the_first_one_out(thrifty: Any, work: Any) -> None:
+    async with thrifty.session("loner1") as http:
+        first = await create(http)
+        assert not any([(await create(http))["cached"] for _ in range(6)])
+        await work(thrifty, first["id"])
+        assert (await create(http))["cached"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -188,7 +188,7 @@ class Model:
         return set(heads.values())
 
     def alike(self, first: ModelJob) -> tuple[set[str], set[str]]:
-        """Who may come next: those that share a batch with `first`, and those that do not."""
+        """Who may come next: those that share a batch with `first`, which has begun, and those that do not."""
         if self.rules.is_dedicated:
             lane = [job for job in self.of_state("queued") if not job.delayed and job.line == first.line]
             own = [job for job in lane if (job.tenant, job.priority) == (first.tenant, first.priority)]
@@ -198,7 +198,9 @@ class Model:
         same = {
             job_id
             for job_id in found
-            if self.jobs[job_id].priority is first.priority and self._tier_now(self.jobs[job_id])[0] == first.made_in
+            if self.jobs[job_id].priority is first.priority
+            and self._tier_now(self.jobs[job_id])[0] == first.made_in
+            and (first.attempt, self.jobs[job_id].attempt) == (1, 0)
         }
         return same, found - same
 

@@ -12,7 +12,7 @@ from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.names import REVISION_LABEL
-from videofleet_operator.observed import DeploymentSeen, FleetSeen, Observed, PodSeen, QueueSeen, RevisionSeen
+from videofleet_operator.observed import DeploymentSeen, FleetSeen, Measure, Observed, PodSeen, QueueSeen, RevisionSeen
 from videofleet_operator.plan.actions import Action, Apply, CostPod, Delete, MarkTrack, Scale, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
 from videofleet_operator.plan.memory import Memory
@@ -59,6 +59,7 @@ class SimulatedCluster:
     events: list[str] = field(default_factory=list)
     installation: Installation = INSTALLATION
     memory: Memory | None = None  # of the operator; None after its restart
+    measures: tuple[Measure, ...] = ()  # Prometheus' answers
     demand: dict[str, Any] = field(default_factory=dict)  # further figures of the queue
 
     def change(self, **fields: Any) -> None:
@@ -92,6 +93,7 @@ class SimulatedCluster:
             if self.redis_is_up
             else None,
             memory=self.memory,
+            measures=self.measures,
         )
 
     def count(self, revision: str, ready: bool = False) -> int:
@@ -173,6 +175,11 @@ class SimulatedCluster:
             changes["attempt_failures"] = row.attempt_failures + round(count * share_bad)
             changes["slow"] = row.slow + round(count * share_slow)
             self.counted[revision] = row.model_copy(update=changes)
+
+    def count_of(self, revision: str, **counts: float) -> None:
+        """Adds to a revision's counters."""
+        row = self.counted.get(revision, Outcomes(revision=revision, tier="small"))
+        self.counted[revision] = row.model_copy(update={key: getattr(row, key) + n for key, n in counts.items()})
 
     def live(self, jobs: int, ticks: int = 1, **shares: Any) -> None:
         """Serves so many jobs every ten seconds and plans after each."""

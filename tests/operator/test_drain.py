@@ -45,6 +45,13 @@ def test_nothing_shrinks_while_another_pod_is_not_ready() -> None:
     assert plan.replicas == 3
 
 
+def test_pods_that_wait_for_a_node_go_at_once_unless_a_busy_one_could_go_instead() -> None:
+    alive = [worker("a"), replace(worker("b", is_ready=False), is_placed=False), worker("c", is_ready=False)]
+    assert plan_drain(2, 3, alive, {}, NOW_MS) == DrainPlan(2)
+    alive[2] = worker("c", is_ready=False, is_idle=False)
+    assert plan_drain(2, 3, alive, {}, NOW_MS) == DrainPlan(3)
+
+
 def test_a_mark_that_is_about_to_lapse_is_renewed_before_it_is_relied_on() -> None:
     alive = [worker("a"), worker("b", is_ready=False)]
     plan = plan_drain(1, 2, alive, {"b": NOW_MS + 5_000}, NOW_MS)

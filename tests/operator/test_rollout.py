@@ -109,6 +109,60 @@ def test_a_worse_canary_is_rejected_and_stays_so_while_the_spec_names_it(cluster
     assert workers(cluster) == {old: 4, new: 1}, "asked for anew, it is tried anew"
 
 
+@pytest.mark.parametrize(
+    ("counts", "metric"),
+    [
+        ({"attempt_failures": 2}, "errorRate"),
+        ({"rejected": 2}, "rejectedRate"),
+        ({"slow": 2}, "secondsPerStep"),
+        ({"measured": 2, "weighed": 2, "hungry": 2}, "gpuMemory"),
+        ({"timed_recoveries": 1, "slow_recoveries": 1}, "recoveryTime"),
+    ],
+)
+def test_each_metric_alone_can_fail_a_canary(cluster, counts, metric):
+    old, new = cluster.stable, when_a_new_model_is_applied(cluster)
+    for _ in range(20):
+        cluster.count_of(new, **counts)
+        if "weighed" in counts:
+            cluster.count_of(old, measured=38, weighed=38)
+        cluster.live(40)
+        if cluster.rollout["phase"] == "Rejected":
+            break
+    assert cluster.rollout["phase"] == "Rejected"
+    assert f"Worse than stable in {metric}" in cluster.condition("Degraded")[2]
+
+
+def test_memory_that_is_measured_must_be_proven_and_recoveries_that_never_happen_need_not(cluster):
+    old, new = cluster.stable, when_a_new_model_is_applied(cluster)
+    cluster.count_of(old, measured=100)  # the canary's workers do not tell
+    cluster.live(400, ticks=30)
+    assert (cluster.rollout["step"], cluster.rollout["phase"]) == (1, "Stepping")
+    assert "gpuMemory: 0 of 0" in cluster.rollout["verdict"]
+    for _ in range(20):
+        cluster.count_of(new, measured=20, weighed=20)
+        cluster.count_of(old, measured=380, weighed=380)
+        cluster.live(400)
+    cluster.settle()
+    assert cluster.stable == new
+
+
+def test_what_is_too_much_memory_and_too_long_a_recovery_follows_from_stable(cluster):
+    cluster.count_of(cluster.stable, measured=4, memory_bytes=40e9, recoveries=2, recovery_s=120.0)
+    when_a_new_model_is_applied(cluster)
+    rule = cluster.policy.canary
+    assert rule.memory_above_bytes == {"small": 11e9}
+    assert rule.recovery_above_s == 180, "three times the mean, which is more than the tolerated two minutes"
+
+
+def test_evidence_of_an_operator_with_fewer_metrics_begins_anew(cluster):
+    when_a_new_model_is_applied(cluster)
+    cluster.live(200)
+    cluster.status["rollout"]["evidence"]["metrics"] = cluster.rollout["evidence"]["metrics"][:3]
+    cluster.live(200, ticks=2)
+    assert len(cluster.rollout["evidence"]["metrics"]) == 5
+    assert cluster.rollout["phase"] == "Stepping"
+
+
 def test_a_rejection_reaches_the_data_plane_before_anything_is_built(cluster):
     old, new = cluster.stable, when_a_new_model_is_applied(cluster)
     cluster.serve(400, bad={new: 1.0, old: 0.01})

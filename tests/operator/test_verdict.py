@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from videofleet_operator.crd.rollout_status import Seen
 from videofleet_operator.crd.sections.rollout import Analysis, Tolerate
-from videofleet_operator.plan.evalues import Block, good_factor, worse_factor
+from videofleet_operator.plan.evalues import Block, good_factor, share_factor, worse_factor
 from videofleet_operator.plan.verdict import first_look, is_worth_a_look, judgement, look
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +48,39 @@ def test_no_canary_beyond_the_margin_looks_good_on_average(jobs, alternative, ma
         if canary <= 1 and alternative[0] < alternative[1] + margin:
             mean = mean_of(lambda block: good_factor(block, *alternative, margin), jobs, canary, stable)
             assert mean <= 1 + 1e-9, (canary, stable)
+
+
+@pytest.mark.parametrize("jobs", [1, 4, 9])
+def test_no_share_within_the_limit_looks_like_more_on_average(jobs):
+    for share, most in itertools.product(SHARES, (0.1, 1 / 3)):
+        if share <= most:
+            chances = [comb(jobs, bad) * share**bad * (1 - share) ** (jobs - bad) for bad in range(jobs + 1)]
+            mean = sum(chance * exp(share_factor(jobs, bad, 0.9, most)) for bad, chance in enumerate(chances))
+            assert mean <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("shape", [0.3, 1.0, 3.0], ids=["heavy-tailed", "exponential", "regular"])
+def test_recoveries_as_long_as_stables_reject_as_rarely_as_promised(shape):
+    """400 canaries, 200 recoveries each, at a rate of 10 % of which recovery has a tenth: at most 11 (binomial)."""
+    analysis, random = Analysis(false_alarm_rate="10%"), np.random.default_rng(20260102)
+    assert sum(is_found_slow(random.gamma(shape, 20 / shape, 200), 60, analysis) for _ in range(400)) <= 11
+
+
+def test_ten_recoveries_that_all_take_too_long_reject():
+    assert is_found_slow([300] * 10, 180, Analysis())
+    assert not is_found_slow([300] * 4, 180, Analysis())
+
+
+def is_found_slow(times_s, limit_s, analysis):
+    evidence = first_look(seen(0, 0), seen(0, 0), NOW)
+    for count in range(1, len(times_s) + 1):
+        slow = sum(time_s > limit_s for time_s in times_s[:count])
+        now = seen(0, 0).model_copy(update={"recoveries": count, "slow_recoveries": slow})
+        assert is_worth_a_look(evidence, now, seen(0, 0))
+        evidence = look(evidence, now, seen(0, 0), analysis, NOW)
+        if judgement(evidence, analysis).failed:
+            return True
+    return False
 
 
 COUNTS = st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))

@@ -13,6 +13,7 @@ from diffusers import WanPipeline
 
 from videofleet.jobs import VideoRequest
 from videofleet.workerspec import WorkerSpec
+from videofleet_worker.compute.batch import Batch
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import denoise
@@ -35,6 +36,16 @@ class Rank:
         job = begin(pipe, request, prompts=Prompts(pipe, self.group))
         denoise(pipe, job, lambda _: self.group.meet(0, job.latents), self.group)
         return job.latents.numpy(), weight_bytes(pipe)
+
+    def batch(self, model: Path, spec: WorkerSpec, requests: list[VideoRequest]) -> Any:
+        """Latents of several videos that were made together."""
+        pipe = self.pipe(model, spec)
+        jobs = [begin(pipe, request, prompts=Prompts(pipe, self.group)) for request in requests]
+        batch = Batch(pipe, jobs, self.group)
+        while jobs[0].step < jobs[0].steps:
+            self.group.meet(0, *(job.latents for job in jobs))
+            batch.step()
+        return [job.latents.numpy() for job in jobs]
 
     def drift(self) -> str:
         """The message when rank 1 has another number than rank 0."""

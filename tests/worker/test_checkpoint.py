@@ -13,7 +13,8 @@ from videofleet.jobs import VideoRequest
 from videofleet.tiers import Tier
 from videofleet.workerspec import WorkerSpec
 from videofleet_worker.compute.checkpoint import HISTORY, Unusable, label, restore, save
-from videofleet_worker.compute.denoise import Denoising, advance, begin
+from videofleet_worker.compute.denoise import Denoising, begin
+from videofleet_worker.compute.generate import timed_step
 from videofleet_worker.compute.loading import load
 
 A14B, TI2V_5B = Architecture.WAN22_T2V_A14B, Architecture.WAN22_TI2V_5B
@@ -48,7 +49,7 @@ def pipe_of(models: dict[Architecture, Path], spec_with: Callable[..., WorkerSpe
 
 def run(pipe: Any, job: Denoising, until: int = STEPS) -> Denoising:
     while job.step < until:
-        advance(pipe, job)
+        timed_step(pipe, [job])
     return job
 
 

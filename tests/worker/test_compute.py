@@ -13,9 +13,9 @@ from videofleet.architectures import Architecture
 from videofleet.jobs import Progress, VideoRequest
 from videofleet.tiers import Tier
 from videofleet.workerspec import Dtype, Guidance, Offload, Warmup, WorkerSpec
-from videofleet_worker.compute.denoise import Denoising, NotFinite, advance, begin
+from videofleet_worker.compute.denoise import Denoising, NotFinite, begin
 from videofleet_worker.compute.entry import Seat
-from videofleet_worker.compute.generate import decode_to_file, denoise
+from videofleet_worker.compute.generate import decode_to_file, denoise, timed_step
 from videofleet_worker.compute.group import Group
 from videofleet_worker.compute.loading import load
 from videofleet_worker.compute.offload import take_turns
@@ -127,7 +127,7 @@ def test_components_take_turns_on_the_device(models: dict[Architecture, Path], s
     assert away() == ["text_encoder"]
     seen = []
     while job.step < job.steps:
-        advance(pipe, job)
+        timed_step(pipe, [job])
         seen += away()
     assert seen == ["transformer", "transformer", "transformer_2", "transformer_2"]
     assert turns.on_device is pipe.transformer_2
@@ -222,7 +222,7 @@ def test_a_stopped_job_leaves_nothing_behind(pipe: Any, stage: str, tmp_path: Pa
 
 def all_steps(pipe: Any, job: Denoising) -> None:
     while job.step < job.steps:
-        advance(pipe, job)
+        timed_step(pipe, [job])
 
 
 @pytest.mark.parametrize(("component", "place"), [("transformer", "step 1"), ("transformer_2", "step 3")])

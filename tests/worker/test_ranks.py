@@ -14,7 +14,7 @@ import torch
 from videofleet.architectures import Architecture
 from videofleet.jobs import VideoRequest
 from videofleet.tiers import Tier
-from videofleet.workerspec import Dtype, Offload, Parallelism, WorkerSpec
+from videofleet.workerspec import Dtype, Offload, Parallelism, Speed, WorkerSpec
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.generate import denoise
@@ -110,6 +110,40 @@ def test_ranks_make_what_one_process_makes(
     for latents, bytes_here in ranks(cfg, ulysses)("latents", model=models[architecture], spec=spec, request=request):
         assert np.array_equal(latents, expected)
         assert bytes_here < 0.75 * whole_bytes if shard_weights else bytes_here == whole_bytes
+
+
+@pytest.mark.parametrize(("cfg", "ulysses"), LAYOUTS)
+def test_ranks_make_a_batch_as_they_make_its_jobs(
+    cfg: int, ulysses: int, ranks: Callable[[int, int], Ranks], models: dict[Architecture, Path], spec_with: SpecWith
+) -> None:
+    requests = [VideoRequest(prompt=f"a red car {seed}", seed=seed, tier=TIER) for seed in range(3)]
+    spec = spec_with(parallelism=Parallelism(cfg=cfg, ulysses=ulysses, shard_weights=True))
+    expected = [alone(models[A14B], spec_with(), request)[0] for request in requests]
+    for batch in ranks(cfg, ulysses)("batch", model=models[A14B], spec=spec, requests=requests):
+        assert np.array_equal(batch, expected)
+
+
+@pytest.mark.parametrize("shard_weights", [False, True], ids=["whole", "sharded"])
+@pytest.mark.parametrize("speed", [Speed.BALANCED, Speed.TURBO])
+@pytest.mark.parametrize(("cfg", "ulysses"), LAYOUTS)
+def test_ranks_skip_what_one_process_skips(
+    cfg: int,
+    ulysses: int,
+    speed: Speed,
+    shard_weights: bool,
+    ranks: Callable[[int, int], Ranks],
+    models: dict[Architecture, Path],
+    spec_with: SpecWith,
+) -> None:
+    """A rank that computes what the other one skips would wait for ever."""
+    tier = TIER.model_copy(update={"num_inference_steps": 40})
+    request = VideoRequest(prompt="a red car", negative_prompt="blurry", seed=5, tier=tier)
+    exact, _ = alone(models[A14B], spec_with(), request)
+    expected, _ = alone(models[A14B], spec_with(speed=speed), request)
+    assert not np.array_equal(exact, expected)
+    spec = spec_with(speed=speed, parallelism=Parallelism(cfg=cfg, ulysses=ulysses, shard_weights=shard_weights))
+    for latents, _ in ranks(cfg, ulysses)("latents", model=models[A14B], spec=spec, request=request):
+        assert np.array_equal(latents, expected)
 
 
 @pytest.mark.parametrize(

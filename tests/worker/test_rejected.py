@@ -101,5 +101,5 @@ async def test_a_job_that_waits_for_its_repair_can_be_stopped(fleet: Fleet, refu
         await fleet.until(lambda: len(worker.held) == 2, "the refused job waits behind the slow one")
         next(held for held in worker.held if held.job == job).stop(StopReason.DRAINED)
         await fleet.in_state(job, JobState.QUEUED)
-        assert worker.status.job == slow
+        assert worker.status.jobs == (slow,)
     assert fleet.videos == []

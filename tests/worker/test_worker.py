@@ -36,6 +36,7 @@ def processes_of(pid: int | None) -> bool:
 async def test_a_job_becomes_the_pipelines_own_video(fleet: Fleet, spec_with: Callable[..., WorkerSpec]) -> None:
     async with fleet.worker() as worker:
         job = await fleet.ended(await fleet.submit(fleet.small, seed=3, output_prefix="films/", guidance_scale=4.0))
+        await fleet.until(lambda: not worker.held, "the worker has seen that it is committed")
         metrics = (await answer(worker, "/metrics"))[1]
     assert job.state is JobState.SUCCEEDED
     assert job.result is not None

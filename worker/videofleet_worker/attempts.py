@@ -1,4 +1,4 @@
-"""The attempts in this worker's hands: one in compute, those before it on their way into the store.
+"""The attempts in this worker's hands: one batch in compute, those before it on their way into the store.
 
 Invariant: every attempt ends by exactly one of succeed, fail, cancelled, give_back, or by silence when the lease was
 lost. An attempt that breaks never takes the worker with it.
@@ -7,7 +7,7 @@ lost. An attempt that breaks never takes the worker with it.
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,11 @@ from videofleet_worker.repair import next_request
 from videofleet_worker.settings import Settings
 from videofleet_worker.status import Status
 from videofleet_worker.tasks import end
+from videofleet_worker.turns import Outcome, Round, Turns
 
 log = logging.getLogger(__name__)
 
-MOST_DELIVERIES: Final = 2  # each keeps a clip in scratch; with more waiting, compute waits too
-
-Outcome = protocol.Outcome | ComputeDied
+MOST_BATCHES: Final = 2  # in hand; each job keeps a clip in scratch, so with more waiting, compute waits too
 
 
 class Attempts:
@@ -48,12 +47,12 @@ class Attempts:
     ) -> None:
         self._queue = queue
         self._engine = engine
+        self.turns = Turns(engine, status, metrics)
         self._delivery = delivery
         self._status = status
         self._metrics = metrics
         self._store = store
         self._settings = settings
-        self.turn = asyncio.Lock()  # whoever holds it may use compute
         self._running: dict[asyncio.Task[None], HeldJob] = {}
 
     @property
@@ -61,19 +60,23 @@ class Attempts:
         """Jobs whose leases this worker keeps."""
         return list(self._running.values())
 
-    async def compute(self, claim: Claim) -> None:
-        """Begins an attempt; returns when compute is free again, while encoding and upload go on."""
-        held = HeldJob(self._queue, claim)
-        computed = asyncio.Event()
-        task = asyncio.create_task(self._run(held, computed))
-        self._running[task] = held
-        task.add_done_callback(self._ended)
-        await computed.wait()
+    async def compute(self, claims: Sequence[Claim]) -> None:
+        """Begins the attempts of one batch; returns when compute is free again, while encoding and upload go on."""
+        batch = [HeldJob(self._queue, claim) for claim in claims]
+        together = self.turns.round_of(held.job for held in batch)
+        computed = [asyncio.Event() for _ in batch]
+        for held, event in zip(batch, computed, strict=True):
+            held.batch = batch
+            task = asyncio.create_task(self._run(held, event, together))
+            self._running[task] = held
+            task.add_done_callback(self._ended)
+        for event in computed:
+            await event.wait()
 
     async def has_room(self, leave_off: asyncio.Event) -> None:
         """Waits until few enough clips are on their way, or until somebody says to leave off."""
         leaving = asyncio.create_task(leave_off.wait())
-        while len(self._running) >= MOST_DELIVERIES and not leave_off.is_set():
+        while len({held.batch[0].job for held in self.held}) >= MOST_BATCHES and not leave_off.is_set():
             await asyncio.wait({*self._running, leaving}, return_when=asyncio.FIRST_COMPLETED)
         await end(leaving)
 
@@ -90,25 +93,26 @@ class Attempts:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error("attempt broke", extra={"job": held.job, "error": type(error).__name__, "where": where})
 
-    async def _run(self, held: HeldJob, computed: asyncio.Event) -> None:
-        log.info("claimed", extra={"job": held.job, "attempt": held.claim.attempt})
+    async def _run(self, held: HeldJob, computed: asyncio.Event, together: Round) -> None:
+        log.info("claimed", extra={"job": held.job, "attempt": held.claim.attempt, "batch": len(held.batch)})
         scratch, revision = self._settings.scratch, self._settings.spec.revision
         checkpoints = Checkpoints(self._store, held, self._metrics, revision, scratch)
         async with held:
             try:
-                word = await self._made(held, checkpoints, computed)
+                word = await self._made(held, checkpoints, computed, together)
             finally:
+                together.leave(held.job)
                 computed.set()
                 await checkpoints.close()
         self._metrics.jobs.labels(word).inc()
         log.info(word, extra={"job": held.job, "attempt": held.claim.attempt, "seconds": round(held.held_s, 3)})
 
-    async def _made(self, held: HeldJob, checkpoints: Checkpoints, computed: asyncio.Event) -> str:
+    async def _made(self, held: HeldJob, checkpoints: Checkpoints, computed: asyncio.Event, turn: Round) -> str:
         """Makes clips until one passes the gate, or nothing is left to try. Returns: the word for the ending."""
         request = held.claim.job.request.model_copy(update={"tier": held.claim.tier})
         flaws: list[Flaw] = []
         while True:
-            outcome = await self._generate(held, request, checkpoints)
+            outcome = await self._generate(held, request, checkpoints, turn)
             computed.set()  # a clip that is refused waits for its next turn like a new job
             try:
                 return await self._conclude(held, outcome, request, flaws, checkpoints)
@@ -121,12 +125,12 @@ class Attempts:
             if again is None:
                 message = f"clip after clip was {', '.join(flaws)}; another worker may do better"
                 return await self._fail(held, ErrorCode.OUTPUT_REJECTED, message, retry=True)
-            request = again
+            request, held.batch, turn = again, [held], self.turns.round_of([held.job])
 
-    async def _generate(self, held: HeldJob, request: VideoRequest, checkpoints: Checkpoints) -> Outcome:
+    async def _generate(self, held: HeldJob, request: VideoRequest, checkpoints: Checkpoints, turn: Round) -> Outcome:
         frames = self._settings.scratch / f"{held.job}-{held.claim.attempt}.rgb"
         found = await checkpoints.found()
-        work = protocol.Generate(
+        work = protocol.Work(
             job=held.job,
             request=request,
             frames_path=str(frames),
@@ -144,29 +148,23 @@ class Attempts:
                 case protocol.Checkpointed(path=path):
                     checkpoints.keep(Path(path))
 
-        generating = asyncio.create_task(self._compute(work, hear))
+        generating = asyncio.create_task(turn.made(work, hear))
         stopping = asyncio.create_task(held.stopped.wait())
         try:
             await asyncio.wait({generating, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if held.stopped.is_set() and self._status.job != held.job:  # it still waits for its turn
+            if held.stopped.is_set() and held.job not in self._status.jobs:  # it still waits for its turn
                 await end(generating)
                 return protocol.Stopped(job=held.job)
             if held.stopped.is_set():
-                self._engine.stop_job(held.job, checkpoint=held.stop_reason is StopReason.DRAINED)
-            return await generating
-        except ComputeDied as died:
-            frames.unlink(missing_ok=True)
-            return died
+                self._engine.stop_job(
+                    held.job, checkpoint=held.stop_reason is not None and held.stop_reason.is_for_later
+                )
+            outcome = await generating
+            if isinstance(outcome, ComputeDied):
+                frames.unlink(missing_ok=True)
+            return outcome
         finally:
             await end(stopping)
-
-    async def _compute(self, work: protocol.Generate, hear: Callable[[protocol.News], None]) -> protocol.Outcome:
-        async with self.turn:
-            self._status.job = work.job
-            try:
-                return await self._engine.generate(work, hear)
-            finally:
-                self._status.job = None
 
     async def _conclude(
         self, held: HeldJob, outcome: Outcome, request: VideoRequest, flaws: list[Flaw], checkpoints: Checkpoints
@@ -190,12 +188,13 @@ class Attempts:
                 return await self._survive(held, _death(outcome), checkpoints)
 
     async def _survive(self, held: HeldJob, message: str, checkpoints: Checkpoints) -> str:
-        """Compute is dead. An attempt that got the job further is not counted."""
+        """Compute is dead. An attempt that got the job further, or may have died of another job, is not counted."""
         await checkpoints.all_kept()
-        if not checkpoints.advanced:
+        if not checkpoints.advanced and len(held.batch) == 1:
             return await self._fail(held, ErrorCode.GENERATION_FAILED, message, retry=True)
         log.warning("compute died; the attempt is not counted", extra={"job": held.job, "error": message})
-        return _word(await held.settle(lambda: self._queue.give_back(held.claim, is_fault=True)))
+        is_fault = held.batch[0] is held  # one death is one fault of the revision
+        return _word(await held.settle(lambda: self._queue.give_back(held.claim, is_fault=is_fault)))
 
     async def _deliver(
         self,
@@ -228,7 +227,7 @@ class Attempts:
         if reason is StopReason.CANCELLED:
             await checkpoints.remove()
             await held.settle(lambda: self._queue.cancelled(held.claim))
-        elif reason is StopReason.DRAINED:
+        elif reason.is_for_later:
             await checkpoints.all_kept()
             await held.settle(lambda: self._queue.give_back(held.claim))
         return reason

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,12 +39,14 @@ class Delivery:
         finishing: Finishing,
         *,
         store_patience_s: float = STORE_PATIENCE_S,
+        peak_bytes: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._store = store
         self._metrics = metrics
         self._finishing = finishing
         self._store_patience_s = store_patience_s
+        self._peak_bytes = peak_bytes  # of GPU memory
 
     async def deliver(
         self, held: HeldJob, generated: Generated, request: VideoRequest, flaws: Sequence[Flaw]
@@ -111,5 +113,6 @@ class Delivery:
             attempt=held.claim.attempt,
             seconds_per_step=generated.seconds_per_step,
             worker_seconds=held.held_s,
+            peak_bytes=self._peak_bytes(),
             rejected=tuple(flaws),
         )

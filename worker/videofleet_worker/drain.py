@@ -34,12 +34,12 @@ class Drain:
         """Seconds that work may still take; infinite before SIGTERM."""
         return float("inf") if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def has_time_for(self, progress: Progress, timing: TierTiming | None) -> bool:
-        """Whether a job at this point would be done in time; without figures of its tier, it is tried."""
-        return timing is None or CAUTION * remaining_s(progress, timing) <= self.left_s
+    def has_time_for(self, progress: Progress, timing: TierTiming | None, jobs: int = 1) -> bool:
+        """Whether so many jobs of one batch would be done in time; without figures of their tier, they are tried."""
+        return timing is None or CAUTION * jobs * remaining_s(progress, timing) <= self.left_s
 
 
 def remaining_s(progress: Progress, timing: TierTiming) -> float:
-    """Seconds from here to the video: 30 of 40 steps done at 6 s, decode 20, encode 3 → 83."""
+    """Seconds from here to the video of a job alone: 30 of 40 steps done at 6 s, decode 20, encode 3 → 83."""
     steps_left = max(0, progress.steps - progress.step)
     return steps_left * timing.seconds_per_step + timing.decode_s + timing.encode_s

@@ -1,14 +1,14 @@
 """The supervisor's hold on compute: starts its ranks, talks to the first of them, and kills them when one hangs.
 
-Invariant: at most one group of ranks, and at most one job in it. A group that dies takes only its job's attempt with
-it. This process never imports torch.
+Invariant: at most one group of ranks, and in it jobs of one batch at most. A group that dies takes only their attempts
+with it. This process never imports torch.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +46,7 @@ class Engine:
         self._slowest_step_s = 0.0
         self._is_warming = False  # loading is over
         self.died = asyncio.Event()
+        self.attention = ""  # what computes it, once ready
         self.peak_bytes: int | None = None  # of device memory, as warm-up measured it
 
     @property
@@ -101,10 +102,14 @@ class Engine:
                 WorkerFault.COMPUTE_CRASHED, f"{error} while it was starting; its log says why, unless memory ran out"
             ) from error
 
-    async def generate(self, work: protocol.Generate, hear: Callable[[protocol.News], None]) -> protocol.Outcome:
-        """Makes one video's frames. Raises: ComputeDied; the process is gone then."""
-        self._send(work)
-        while True:
+    async def generate(self, works: Sequence[protocol.Work], hear: Callable[[protocol.News], None]) -> None:
+        """Makes the frames of some videos together; `hear` is told an outcome of each. Raises: ComputeDied.
+
+        The process is gone then, and those without an outcome get none.
+        """
+        self._send(protocol.Generate(works=tuple(works)))
+        unfinished = {work.job for work in works}
+        while unfinished:
             try:
                 async with asyncio.timeout(self.step_timeout_s):
                     event = await self._next_event()
@@ -114,13 +119,12 @@ class Engine:
                 raise ComputeDied(
                     f"compute was silent for {self.step_timeout_s:g} s and was killed{laggard}"
                 ) from error
-            match event:
-                case protocol.Progressed() | protocol.Resumed() | protocol.Checkpointed():
-                    hear(event)
-                case protocol.Generated() | protocol.Stopped() | protocol.Failed():
-                    return event
-                case _:
-                    log.warning("unexpected event from compute", extra={"kind": event.kind})
+            if not isinstance(event, protocol.News):
+                log.warning("unexpected event from compute", extra={"kind": event.kind})
+                continue
+            if isinstance(event, protocol.Outcome):
+                unfinished.discard(event.job)
+            hear(event)
 
     def stop_job(self, job: str, *, checkpoint: bool) -> None:
         """Asks compute to leave the job within a step, and to leave its state behind if it is to go on elsewhere."""
@@ -155,8 +159,8 @@ class Engine:
                 case protocol.Faulted(reason=reason, message=message):
                     await self.stop()
                     raise Fault(reason, message)
-                case protocol.Ready(peak_bytes=peak_bytes):
-                    self.peak_bytes = peak_bytes
+                case protocol.Ready() as ready:
+                    self.peak_bytes, self.attention = ready.peak_bytes, ready.attention
                     return
 
     async def _next_event(self) -> protocol.Event:

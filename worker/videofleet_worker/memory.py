@@ -5,6 +5,7 @@ three moments of `WanTransformerBlock.forward` (read from diffusers 0.42), plus 
     residual    22·d       hidden states, their float32 copy, gated product and sum, attention output, normed input
     feed-forward 8·d + 4·ffn  the inner activation before and after GELU
     TI2V-5B     +38·d      one modulation vector a token: projection, float32 sum; 64·d while they are made
+    step cache  +6·d       a branch, `speed: balanced` only: the first block's output and change, the others' change
 Decoding, one latent frame at a time in float32: two cached frames before each causal convolution, and the convolution
 of the last stage (input, activation, padded copy, output; the last two twice, because the library copies them).
 Source of the counts: torch's own allocation records on a CPU, which they meet within 10 %; GPUs not compared yet.
@@ -60,7 +61,15 @@ def expert_bytes(component: str, shapes: Shapes) -> ExpertBytes:
     return ExpertBytes(float32 + outside + sum(blocks.values()), float32, max(blocks.values(), default=0), outside)
 
 
-def denoise_bytes(transformer: Config, vae: Config, tier: Tier, *, timestep_per_token: bool, ulysses: int = 1) -> int:
+def denoise_bytes(
+    transformer: Config,
+    vae: Config,
+    tier: Tier,
+    *,
+    timestep_per_token: bool,
+    ulysses: int = 1,
+    cached_branches: int = 0,
+) -> int:
     """Activations of one forward pass of an expert on one of the ranks that share its tokens."""
     frames, height, width = latent_shape(vae, tier)
     tokens = frames * (height // 2) * (width // 2)
@@ -70,6 +79,7 @@ def denoise_bytes(transformer: Config, vae: Config, tier: Tier, *, timestep_per_
     if timestep_per_token:
         block = max(38 * d + block, 64 * d)
     before_the_split = 2 * d if ulysses > 1 else 0
+    block += 6 * d * cached_branches
     return tokens * (before_the_split + 8 * head) + tokens // ulysses * block + TEXT_TOKENS * 6 * d
 
 

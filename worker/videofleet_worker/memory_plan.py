@@ -16,7 +16,7 @@ from typing import Final
 from videofleet.architectures import CONSTANTS
 from videofleet.beacons import WorkerFault
 from videofleet.tiers import Tier, tier_faults
-from videofleet.workerspec import Offload, Parallelism, WorkerSpec
+from videofleet.workerspec import Offload, Parallelism, Speed, WorkerSpec
 from videofleet_worker.faults import Fault
 from videofleet_worker.memory import (
     GIB,
@@ -80,7 +80,7 @@ class Need:
 
 def plan_memory(sizes: ModelSizes, spec: WorkerSpec) -> dict[str, Need]:
     """Each tier's need, by its name."""
-    return {tier.name: _need(sizes, spec, tier) for tier in spec.tiers}
+    return {tier.name: tier_need(sizes, spec, tier) for tier in spec.tiers}
 
 
 def largest(plan: dict[str, Need]) -> tuple[str, Need]:
@@ -108,7 +108,8 @@ def gib(size_bytes: int) -> str:
     return f"{size_bytes / GIB:.1f} GiB"
 
 
-def _need(sizes: ModelSizes, spec: WorkerSpec, tier: Tier) -> Need:
+def tier_need(sizes: ModelSizes, spec: WorkerSpec, tier: Tier, jobs: int = 1) -> Need:
+    """Of so many jobs of one tier that denoise together; they are decoded one after the other."""
     per_token = not CONSTANTS[spec.architecture].has_two_experts
     denoising = denoise_bytes(
         sizes.transformer_config,
@@ -116,10 +117,11 @@ def _need(sizes: ModelSizes, spec: WorkerSpec, tier: Tier) -> Need:
         tier,
         timestep_per_token=per_token,
         ulysses=spec.parallelism.ulysses,
+        cached_branches=2 // spec.parallelism.cfg if spec.speed is Speed.BALANCED else 0,
     )
     while_denoising, while_decoding = _resident(sizes, spec)
     needs = [
-        Need("denoising", while_denoising, denoising),
+        Need("denoising", while_denoising, jobs * denoising),
         Need("decoding", while_decoding, decode_bytes(sizes.vae_config, tier)),
         Need("encoding the prompt", sizes.text_encoder, 0),
     ]

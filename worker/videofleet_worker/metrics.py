@@ -15,7 +15,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.jobs = Counter(
             "videofleet_worker_jobs",
-            "Attempts by outcome: succeeded, retried, failed, cancelled, lost or given_back.",
+            "Attempts by outcome: succeeded, retried, failed, cancelled, lost, given_back or preempted.",
             ["outcome"],
             registry=self.registry,
         )
@@ -24,6 +24,12 @@ class Metrics:
             "Mean seconds of a denoising step, one observation a job.",
             ["tier"],
             buckets=STEP_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "videofleet_worker_batch_size",
+            "Jobs that were denoised together, one observation each time.",
+            buckets=(1, 2, 4, 8),
             registry=self.registry,
         )
         self.delivery_seconds = Histogram(

@@ -36,16 +36,22 @@ class Start(Wire):
     scratch: str
 
 
-class Generate(Wire):
-    """Make this video; one at a time."""
+class Work(Wire):
+    """One job's attempt, as compute needs to know it."""
 
-    kind: Literal["generate"] = "generate"
     job: str
     request: VideoRequest = Field(repr=False)
     frames_path: str
     checkpoint_path: str  # states are written to `<this>.<step>`
     checkpoint_every_s: float
     resume_path: str | None = None  # the state that an earlier attempt left
+
+
+class Generate(Wire):
+    """Make these videos; they begin together. The next ones when each of these has an outcome."""
+
+    kind: Literal["generate"] = "generate"
+    works: tuple[Work, ...]
 
 
 class Stop(Wire):
@@ -73,12 +79,15 @@ class TierWarmed(Wire):
     seconds_per_step: float
     decode_s: float
     frames: FramesFile
+    batch: int = 1  # most jobs that gain from denoising together
+    gain: float = 1.0  # how many times as fast that makes their steps
 
 
 class Ready(Wire):
     """All tiers are warm: jobs may come."""
 
     kind: Literal["ready"] = "ready"
+    attention: str = "native"  # what computes it, by diffusers' name
     peak_bytes: int | None = None  # that the device had in use at most; None on a CPU
 
 
@@ -154,8 +163,8 @@ Command = Start | Generate | Stop
 Event = (
     Starting | TierWarmed | Ready | Faulted | Broke | Progressed | Resumed | Checkpointed | Generated | Stopped | Failed
 )
-News = Progressed | Resumed | Checkpointed
 Outcome = Generated | Stopped | Failed
+News = Progressed | Resumed | Checkpointed | Outcome  # of one job
 
 _COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])
 _EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

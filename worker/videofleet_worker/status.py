@@ -6,6 +6,7 @@ Only the supervisor's event loop touches it, so it needs no lock.
 import asyncio
 
 from videofleet.beacons import TierTiming, WorkerBeacon, WorkerFault, WorkerState
+from videofleet.tiers import Tier
 from videofleet_worker.faults import Fault
 
 
@@ -21,7 +22,7 @@ class Status:
         self.fault: Fault | None = None
         self.note = ""  # for people, while it serves
         self.warmed: dict[str, TierTiming] = {}
-        self.job: str | None = None
+        self.jobs: tuple[str, ...] = ()  # those in compute
         self.changed = asyncio.Event()  # set at each change; the beacon clears it
 
     @property
@@ -58,6 +59,11 @@ class Status:
         """Warm and willing; busy or not."""
         return self.state is WorkerState.READY
 
+    def batch_of(self, tier: Tier) -> int:
+        """Most jobs of a tier that are made together."""
+        timing = self.warmed.get(tier.name)
+        return timing.batch if timing else 1
+
     @property
     def _is_spared(self) -> bool:
         return self._is_marked and self._state is WorkerState.READY
@@ -74,5 +80,5 @@ class Status:
             message=self.fault.message if self.fault else "",
             note=self.note,
             warmed=tuple(self.warmed.values()),
-            job=self.job,
+            job=self.jobs[0] if self.jobs else None,
         )

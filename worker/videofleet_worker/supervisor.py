@@ -22,7 +22,7 @@ from videofleet.store import ObjectStore, StoreError
 from videofleet_worker import health, protocol
 from videofleet_worker.attempts import Attempts
 from videofleet_worker.beacon import say_farewell, shine
-from videofleet_worker.claims import next_claim
+from videofleet_worker.claims import next_claims, waiting_s
 from videofleet_worker.delivery import Delivery
 from videofleet_worker.drain import Drain
 from videofleet_worker.engine import Engine
@@ -116,7 +116,7 @@ class Worker:
         log.info("draining", extra={"seconds": round(self.drain.left_s)})
         for held in self.held:
             timing = self.status.warmed.get(held.claim.tier.name)
-            if not self.drain.has_time_for(held.progress, timing):
+            if not self.drain.has_time_for(held.progress, timing, len(held.batch)):
                 held.stop(StopReason.DRAINED)
         loop = asyncio.get_running_loop()
         slowest_step_s = max((tier.seconds_per_step for tier in self.status.warmed.values()), default=0.0)
@@ -137,7 +137,7 @@ class Worker:
         if store is None:
             return
         finishing = Finishing(spec.revision, model.name, spec.watermark, self._signing_key())
-        delivery = Delivery(self._queue, store, self.metrics, finishing)
+        delivery = Delivery(self._queue, store, self.metrics, finishing, peak_bytes=lambda: self.engine.peak_bytes)
         self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, store, self._settings)
         try:
             while not self.drain.requested.is_set():
@@ -166,13 +166,13 @@ class Worker:
         """Until every tier is proven. Raises: Fault."""
         again = " again, because it died" if self.status.warmed else ""
         self.status.enter(WorkerState.LOADING, f"starting compute{again}")
-        async with self._attempts.turn if self._attempts else contextlib.nullcontext():
+        async with self._attempts.turns.free if self._attempts else contextlib.nullcontext():
             clips = await started(self.engine, self._settings.spec.dtype_fallback, self.status)
         for clip in clips:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
         if self.engine.peak_bytes is not None:
             self.metrics.device_memory.labels("measured").set(self.engine.peak_bytes)
-        self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm")
+        self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm, attention {self.engine.attention}")
         log.info("ready", extra={"pids": self.engine.pids})
         return True
 
@@ -181,17 +181,19 @@ class Worker:
         died = self.engine.died
         while not (self.drain.requested.is_set() or died.is_set()):
             await attempts.has_room(self.drain.requested)
-            claim = await next_claim(
+            claims = await next_claims(
                 self._queue,
                 fleet_uid=self._settings.fleet_uid,
                 worker=self._settings.worker,
                 revision=self._settings.spec.revision,
+                batches={tier.volume: self.status.batch_of(tier) for tier in self._settings.spec.tiers},
+                wait_s=lambda tier: waiting_s(tier, self.status.warmed.get(tier.name)),
                 leave_off=self.drain.requested,
                 died=died.is_set,
                 marked=lambda is_marked: self.status.mark(is_marked=is_marked and not attempts.held),
             )
-            if claim is not None:
-                await attempts.compute(claim)
+            if claims:
+                await attempts.compute(claims)
         if died.is_set() and not self.drain.requested.is_set():
             self.metrics.compute_restarts.inc()
             log.error("compute died; it is started and warmed again")
@@ -280,7 +282,7 @@ class Worker:
 
     def _is_stuck(self) -> bool:
         """Compute has a job, is silent for far too long, and killing it did not help."""
-        return self.status.job is not None and self.engine.silent_s > 2 * self.engine.step_timeout_s
+        return bool(self.status.jobs) and self.engine.silent_s > 2 * self.engine.step_timeout_s
 
 
 def _encode_warmup(clip: protocol.TierWarmed) -> TierTiming:
@@ -299,4 +301,5 @@ def _encode_warmup(clip: protocol.TierWarmed) -> TierTiming:
         seconds_per_step=clip.seconds_per_step,
         decode_s=clip.decode_s,
         encode_s=time.perf_counter() - begun,
+        batch=clip.batch,
     )

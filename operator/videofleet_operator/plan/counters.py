@@ -21,6 +21,11 @@ def seen_of(outcomes: Iterable[Outcomes], revision: str) -> Seen:
         rejected=sum(row.rejected for row in rows),
         timed=sum(row.paced for row in rows),
         slow=sum(row.slow for row in rows),
+        measured=sum(row.measured for row in rows),
+        weighed=sum(row.weighed for row in rows),
+        hungry=sum(row.hungry for row in rows),
+        recoveries=sum(row.timed_recoveries for row in rows),
+        slow_recoveries=sum(row.slow_recoveries for row in rows),
     )
 
 
@@ -37,6 +42,22 @@ def slow_above_s(
     """
     means = {row.tier: row.step_s / row.steps for row in outcomes if row.revision == stable and row.steps}
     return {tier: round(mean * (1 + tolerated), 6) for tier, mean in means.items() if mean > 0} | known
+
+
+def memory_above_bytes(
+    outcomes: Iterable[Outcomes], stable: str, tolerated: float, known: dict[str, float]
+) -> dict[str, float]:
+    """Bytes of GPU memory above which a job counts as too big, by tier; arguments as for `slow_above_s`."""
+    rows = [row for row in outcomes if row.revision == stable and row.measured]
+    return {row.tier: round(row.memory_bytes / row.measured * (1 + tolerated)) for row in rows} | known
+
+
+def recovery_above_s(outcomes: Iterable[Outcomes], stable: str, tolerated_s: float, known: float | None) -> float:
+    """Seconds above which a recovery counts as slow: at most one in three of stable's, by Markov's inequality."""
+    if known is not None:
+        return known
+    rows = [row for row in outcomes if row.revision == stable and row.recoveries]
+    return max(tolerated_s, *(round(3 * row.recovery_s / row.recoveries, 3) for row in rows), 0.0)
 
 
 def failures_in_row(outcomes: Iterable[Outcomes], stable: str, false_alarm_rate: float) -> int:

@@ -1,13 +1,14 @@
 """Fewer workers without a killed job: mark, drain, take away exactly the drained ones, look who went.
 
-1. The surplus is marked in the policy: starting workers first, then idle ones, busy ones last. A marked worker claims
-   nothing, finishes what it has and turns NotReady. The mark lapses by itself, should the operator be gone.
+0. Pods that no node has taken go at once: they hold no GPU and no job, and a ReplicaSet takes them first of all.
+1. The rest of the surplus is marked in the policy: starting workers first, then idle ones, busy ones last. A marked
+   worker claims nothing, finishes what it has and turns NotReady. It lapses by itself, should the operator be gone.
 2. A ReplicaSet takes away what is not Ready first, then by deletion cost. So only when *nobody else* is Pending or
    NotReady, and the marks still hold for a while, the drained ones get the deletion cost,
 3. and only when they have it, the Deployment is made smaller by exactly as many.
 4. Whoever went, the surplus is then gone: marks and costs that are left are taken back and their workers serve again.
 
-Invariant: the Deployment is never made smaller by more workers than are drained.
+Invariant: the Deployment is never made smaller by more workers than are drained or were never placed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ class WorkerSeen:
     is_idle: bool  # has no job
     is_costed: bool  # carries the deletion cost
     made_s: float  # when its pod was made
+    is_placed: bool = True  # a node has it
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def plan_drain(
         marks: those in force, as published.
     """
     victims = _victims(len(alive) - desired, alive, marks, now_ms)
-    kept = {worker.name: _mark(marks.get(worker.name, 0), now_ms) for worker in victims}
+    kept = {worker.name: _mark(marks.get(worker.name, 0), now_ms) for worker in victims if worker.is_placed}
     gone = [
         worker
         for worker in victims
@@ -62,6 +64,9 @@ def plan_drain(
     if len(alive) != wanted or desired >= wanted:  # the controller is at work, or nobody has to go
         replicas = desired if desired >= wanted else max(desired, min(wanted, len(alive)))
         return DrainPlan(replicas, kept, uncost=tuple(sorted(costed - set(kept))))
+    unplaced = sum(not worker.is_placed for worker in victims)
+    if unplaced and all(worker.is_ready or worker.is_idle for worker in alive):  # whoever goes instead has no job
+        return DrainPlan(wanted - unplaced, kept, uncost=tuple(sorted(costed - set(kept))))
     is_calm = all(worker.is_ready for worker in alive if worker.name not in names)
     if not gone or not is_calm:
         return DrainPlan(wanted, kept, uncost=tuple(sorted(costed - set(kept))))
@@ -71,13 +76,13 @@ def plan_drain(
 
 
 def _victims(surplus: int, alive: Sequence[WorkerSeen], marks: Mapping[str, int], now_ms: int) -> list[WorkerSeen]:
-    """Those that are to go: marked ones first, lest two are drained for one; then the least work, the youngest."""
+    """Those that are to go: never placed, then marked (lest two are drained for one), with the least work, youngest."""
     if surplus <= 0:
         return []
 
-    def rank(worker: WorkerSeen) -> tuple[bool, bool, bool, float, str]:
+    def rank(worker: WorkerSeen) -> tuple[bool, bool, bool, bool, float, str]:
         is_marked = marks.get(worker.name, 0) > now_ms
-        return not is_marked, worker.is_ready, not worker.is_idle, -worker.made_s, worker.name
+        return worker.is_placed, not is_marked, worker.is_ready, not worker.is_idle, -worker.made_s, worker.name
 
     return sorted(alive, key=rank)[:surplus]
 

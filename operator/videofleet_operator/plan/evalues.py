@@ -51,6 +51,15 @@ def good_factor(block: Block, canary: float, stable: float, margin: float) -> fl
     return _factor(block, canary, stable, margin)
 
 
+def share_factor(jobs: int, bad: int, share: float, most: float) -> float:
+    """Log e-value against "at most `most` of the events are bad" for the alternative `share`, which is more.
+
+    Its mean is linear in the true share and 1 at `most`, so at most 1 under the null. Example: share_factor(1, 1, 0.9,
+    1 / 3) is about 0.99.
+    """
+    return _log_ratio(jobs, bad, share, most)
+
+
 def _factor(block: Block, canary: float, stable: float, margin: float) -> float:
     near_canary, near_stable = _nearest(block, canary, stable, margin)
     return _log_ratio(block.canary, block.canary_bad, canary, near_canary) + _log_ratio(

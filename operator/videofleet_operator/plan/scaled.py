@@ -131,6 +131,7 @@ def _workers(observed: Observed, alive: list[PodSeen]) -> list[WorkerSeen]:
             jobs[pod.name] is None if pod.name in jobs else not pod.is_ready,
             pod.is_costed,
             pod.made_s,
+            is_placed=pod.unschedulable is None,
         )
         for pod in alive
     ]

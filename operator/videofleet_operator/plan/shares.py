@@ -79,10 +79,10 @@ def weight_within(weight: int, seats: Seats) -> int:
 def _in_place(seats: Seats, share: int) -> Workers:
     """One swap at a time, in two steps: a worker of stable leaves, then one of the canary comes in its place.
 
-    Workers of the canary that already wait for a GPU go on waiting: one that is freed is theirs.
+    A worker of the canary that already waits for a GPU goes on waiting, if it is the next: one that is freed is its.
     """
     if seats.is_alone:
-        return Workers(1, seats.canary_wanted)
+        return Workers(1, min(1, seats.canary_wanted))
     if seats.wanted == 0:
         return Workers(0, 1)
     is_calm = seats.ready + seats.stable_ready >= seats.wanted
@@ -92,8 +92,7 @@ def _in_place(seats: Seats, share: int) -> Workers:
     canary = min(most, seats.ready + 1 if is_calm or is_swapping else max(1, seats.ready))
     stable = max(floor, seats.wanted - canary)
     has_room = seats.stable_pods <= stable
-    waiting = seats.canary_wanted if seats.canary_wanted > seats.ready else 0
-    return Workers(stable, max(canary, waiting) if has_room else min(seats.canary_wanted, max(canary, waiting)))
+    return Workers(stable, canary if has_room else min(seats.canary_wanted, canary))
 
 
 def _ceil(dividend: int, divisor: int) -> int:

@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from videofleet_operator.crd.quantities import duration_s
-from videofleet_operator.crd.rollout_status import Evidence, PauseCause, Phase, RolloutStatus
+from videofleet_operator.crd.rollout_status import VERDICT_MAX, Evidence, PauseCause, Phase, RolloutStatus
 from videofleet_operator.crd.sections.rollout import Rollout
-from videofleet_operator.observed import QueueSeen
+from videofleet_operator.observed import Measure, QueueSeen
 from videofleet_operator.plan.counters import seen_of
+from videofleet_operator.plan.golden import Rendered, rendered
+from videofleet_operator.plan.measures import opinion
 from videofleet_operator.plan.rejections import rejected
 from videofleet_operator.plan.times import moment, timestamp
-from videofleet_operator.plan.verdict import Judgement, first_look, is_worth_a_look, judgement, look
+from videofleet_operator.plan.verdict import Judgement, first_look, is_current, is_worth_a_look, judgement, look
 
 LOOK_EVERY_S: Final = 10  # each look is a write of the status
 
@@ -31,29 +33,46 @@ class Trial:
     stable: str
     ready: int  # warm workers of the canary
     now: datetime
+    measures: tuple[Measure, ...] = ()
 
 
 def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
     """The state after this look."""
     if trial.queue is None or (status.evidence is None and not trial.ready):
         return status
+    if (count := trial.rules.analysis.golden_prompts) and status.phase in (Phase.WARMING_UP, Phase.PROVING):
+        status = _proving(status, rendered(trial.queue.stats.golden, trial.canary, count), trial)
+        if status.phase != Phase.WARMING_UP:
+            return status
     status = _looked(status, trial.queue, trial)
     evidence = status.evidence
     if evidence is None:
         return status
     verdict = judgement(evidence, trial.rules.analysis)
-    told = {"verdict": verdict.words, "samples": evidence.metrics[0].canary}
+    said = opinion(trial.rules.analysis.metrics, trial.measures)
+    words = f"{verdict.words}. Held: {said.held}" if said.held else verdict.words
+    told = {"verdict": words[:VERDICT_MAX], "samples": evidence.metrics[0].canary}
     status = status.model_copy(update=told)
-    if verdict.failed is not None:
-        return rejected(status, trial.canary, verdict.words, trial.now)
+    if verdict.failed is not None or said.failed is not None:
+        return rejected(status, trial.canary, verdict.words if verdict.failed else str(said.failed), trial.now)
     if status.phase == Phase.PROMOTING:
         return status.model_copy(update={"eta": None})
-    return _stepped(status, evidence, verdict, trial)
+    return _stepped(status, evidence, verdict, trial, is_held=said.held is not None)
+
+
+def _proving(status: RolloutStatus, golden: Rendered, trial: Trial) -> RolloutStatus:
+    """Begins with the golden prompts, goes on with them, or has done with them: then the first step may begin."""
+    if status.phase == Phase.WARMING_UP:
+        return status.model_copy(update={"phase": Phase.PROVING, "since": timestamp(trial.now)})
+    if golden.failed is not None:
+        return rejected(status, trial.canary, golden.failed, trial.now)
+    phase = Phase.WARMING_UP if golden.is_proven else Phase.PROVING
+    return status.model_copy(update={"phase": phase, "verdict": golden.words})
 
 
 def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutStatus:
     canary, stable = seen_of(queue.outcomes, trial.canary), seen_of(queue.outcomes, trial.stable)
-    if status.evidence is None:
+    if status.evidence is None or not is_current(status.evidence):
         fields: dict[str, Any] = {"evidence": first_look(canary, stable, trial.now)}
         if status.phase == Phase.WARMING_UP:
             fields |= {"phase": Phase.STEPPING, "step": 1, "since": timestamp(trial.now)}
@@ -66,13 +85,15 @@ def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutSta
     )
 
 
-def _stepped(status: RolloutStatus, evidence: Evidence, verdict: Judgement, trial: Trial) -> RolloutStatus:
+def _stepped(
+    status: RolloutStatus, evidence: Evidence, verdict: Judgement, trial: Trial, *, is_held: bool
+) -> RolloutStatus:
     """On to the next step, held, or paused."""
     if status.paused == PauseCause.COMMAND:
         return status
     steps = trial.rules.steps or []
     step = min(max(status.step, 1), len(steps))
-    if _is_passed(step, len(steps), evidence, verdict, trial):
+    if not is_held and _is_passed(step, len(steps), evidence, verdict, trial):
         if steps[step - 1].hold == "Manual" and not status.is_approved:
             return _paused(status, PauseCause.MANUAL_GATE)
         return _next_step(status, evidence, step, len(steps), trial.now)

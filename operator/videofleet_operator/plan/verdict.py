@@ -5,6 +5,10 @@ that are 1.5 to 30 times stable's; all metrics together reject a canary as good 
 most, however often one looks. *Within what spec tolerates?* Every metric must prove it at that same rate before the
 canary is promoted; in between it is held. Stable's share of bad jobs is learned on the way, always from before the
 block.
+
+Recovery time is about events, not jobs: as long as nothing breaks there is nothing to prove. Stable may have had none
+either, so its test has one stream, against a share that stable's own recoveries cannot exceed (`recovery_above_s`).
+GPU memory has to be proven only where it is measured.
 """
 
 from collections.abc import Callable
@@ -16,11 +20,13 @@ from typing import Final
 from videofleet_operator.crd.quantities import ratio
 from videofleet_operator.crd.rollout_status import Evidence, MetricEvidence, Seen
 from videofleet_operator.crd.sections.rollout import Analysis, Tolerate
-from videofleet_operator.plan.evalues import Block, good_factor, worse_factor
+from videofleet_operator.plan.evalues import Block, good_factor, share_factor, worse_factor
 from videofleet_operator.plan.times import timestamp
 
 ODDS: Final = (1.5, 2.0, 3.0, 6.0, 30.0)  # of the alternatives, as multiples of stable's
 SLOW_MARGIN: Final = 0.2  # more slow jobs than stable has, that are tolerated; how slow is slow is the user's
+MOST_SLOW_RECOVERIES: Final = 1 / 3  # that take three times the mean, whatever their distribution
+SLOW_RECOVERIES: Final = (0.5, 0.7, 0.85, 0.95, 0.99)  # shares of the alternatives
 _PRIOR_JOBS: Final = 10.0  # what stable's share is drawn to before it has shown any
 _PRIOR_BAD: Final = 0.2
 _CANARY_PRIOR_JOBS: Final = 20.0
@@ -36,14 +42,25 @@ class Metric:
     bad: Callable[[Seen], int]
     margin: Callable[[Tolerate], float]
     share: float  # of the false-alarm rate
+    is_event: bool = False  # it may never happen, and then there is nothing to prove
+    is_measured: Callable[[Seen], bool] = lambda _: True  # whether a track's workers can tell
 
 
 METRICS: Final = (
-    Metric("errorRate", lambda seen: seen.attempts, lambda seen: seen.failures, lambda t: ratio(t.error_rate), 0.5),
+    Metric("errorRate", lambda seen: seen.attempts, lambda seen: seen.failures, lambda t: ratio(t.error_rate), 0.4),
     Metric(
-        "rejectedRate", lambda seen: seen.attempts, lambda seen: seen.rejected, lambda t: ratio(t.rejected_rate), 0.25
+        "rejectedRate", lambda seen: seen.attempts, lambda seen: seen.rejected, lambda t: ratio(t.rejected_rate), 0.2
     ),
-    Metric("secondsPerStep", lambda seen: seen.timed, lambda seen: seen.slow, lambda _: SLOW_MARGIN, 0.25),
+    Metric("secondsPerStep", lambda seen: seen.timed, lambda seen: seen.slow, lambda _: SLOW_MARGIN, 0.2),
+    Metric(
+        "gpuMemory",
+        lambda seen: seen.weighed,
+        lambda seen: seen.hungry,
+        lambda _: SLOW_MARGIN,
+        0.1,
+        is_measured=lambda seen: seen.measured > 0,
+    ),
+    Metric("recoveryTime", lambda seen: seen.recoveries, lambda seen: seen.slow_recoveries, lambda _: 0, 0.1, True),
 )
 
 
@@ -73,15 +90,24 @@ def first_look(canary: Seen, stable: Seen, now: datetime) -> Evidence:
     )
 
 
+def is_current(evidence: Evidence) -> bool:
+    """Whether it is about the metrics of this version."""
+    return [known.name for known in evidence.metrics] == [metric.name for metric in METRICS]
+
+
 def is_worth_a_look(evidence: Evidence, canary: Seen, stable: Seen) -> bool:
-    """Whether both tracks have finished something since the last look."""
-    return _block(METRICS[0], evidence, canary, stable).is_comparison
+    """Whether both tracks have finished something since the last look, or the canary has had an event."""
+    return _block(METRICS[0], evidence, canary, stable).is_comparison or any(
+        metric.is_event and _block(metric, evidence, canary, stable).canary for metric in METRICS
+    )
 
 
 def look(evidence: Evidence, canary: Seen, stable: Seen, analysis: Analysis, now: datetime) -> Evidence:
     """With what both tracks finished since the last look taken in. Every look must be remembered before the next."""
     metrics = [
-        _with_block(known, _block(metric, evidence, canary, stable), metric.margin(analysis.tolerate))
+        _with_events(known, _block(metric, evidence, canary, stable))
+        if metric.is_event
+        else _with_block(known, _block(metric, evidence, canary, stable), metric.margin(analysis.tolerate))
         for metric, known in zip(METRICS, evidence.metrics, strict=True)
     ]
     fields = {"looked": timestamp(now), "canary_seen": canary, "stable_seen": stable, "metrics": metrics}
@@ -100,14 +126,15 @@ def judgement(evidence: Evidence, analysis: Analysis) -> Judgement:
         ),
         None,
     )
-    least = min(evidence.metrics, key=lambda known: known.proof)
+    to_prove = _to_prove(evidence)
+    least = min(to_prove, key=lambda known: known.proof)
     proven = min(1.0, least.proof / 1000 / enough)
     shown = worse or least
     counts = f"{shown.canary_bad} of {shown.canary} bad, stable's {shown.stable_bad} of {shown.stable}"
     if worse is not None:
         return Judgement(worse.name, proven, None, f"Worse than stable in {worse.name}: {counts}")
     words = "Good" if proven == 1 else f"{floor(100 * proven)}% of the evidence for promotion"
-    return Judgement(None, proven, _jobs_needed(evidence, enough), f"{words}; {least.name}: {counts}")
+    return Judgement(None, proven, _jobs_needed(to_prove, enough), f"{words}; {least.name}: {counts}")
 
 
 def log_mean_exp(thousandths: list[int]) -> float:
@@ -116,9 +143,19 @@ def log_mean_exp(thousandths: list[int]) -> float:
     return top + log(sum(exp(value / 1000 - top) for value in thousandths) / len(thousandths))
 
 
-def _jobs_needed(evidence: Evidence, enough: float) -> int | None:
+def _to_prove(evidence: Evidence) -> list[MetricEvidence]:
+    """Those that have to be good enough before anything is promoted."""
+    seen = evidence.canary_seen, evidence.stable_seen
+    return [
+        known
+        for metric, known in zip(METRICS, evidence.metrics, strict=True)
+        if not metric.is_event and any(map(metric.is_measured, seen))
+    ]
+
+
+def _jobs_needed(to_prove: list[MetricEvidence], enough: float) -> int | None:
     needed = 0
-    for known in evidence.metrics:
+    for known in to_prove:
         lacking = enough * 1000 - known.proof
         if lacking > 0 and (known.good <= 0 or not known.canary):
             return None
@@ -166,6 +203,20 @@ def _with_block(known: MetricEvidence, block: Block, margin: float) -> MetricEvi
         good=good,
         proof=max(known.proof, good),
     )
+
+
+def _with_events(known: MetricEvidence, block: Block) -> MetricEvidence:
+    against = [
+        _thousandths(before / 1000 + share_factor(block.canary, block.canary_bad, share, MOST_SLOW_RECOVERIES))
+        for before, share in zip(known.worse, SLOW_RECOVERIES, strict=True)
+    ]
+    counts = {
+        "canary": known.canary + block.canary,
+        "canary_bad": known.canary_bad + block.canary_bad,
+        "stable": known.stable + block.stable,
+        "stable_bad": known.stable_bad + block.stable_bad,
+    }
+    return known.model_copy(update={"worse": against} | counts)
 
 
 def _with_odds(share: float, times: float) -> float:

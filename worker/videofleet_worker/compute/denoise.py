@@ -4,11 +4,12 @@ Invariant: bit-equal to the pipeline for the same components, request and seed; 
 the other is, each does as its own scale says, while the pipeline lets the high-noise one decide for both. Between two
 steps the caller may report, stop or hand over, which the pipeline's own loop cannot do. One job's state is its latents,
 its copy of the scheduler (UniPC keeps a history of model outputs) and its embeddings; nothing of a job stays on the
-pipeline.
+pipeline. A step is a prediction, which several jobs may share, and what each job's own scheduler makes of it.
 """
 
 import copy
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from videofleet.jobs import VideoRequest
 from videofleet.workerspec import Guidance
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.prompts import Prompts
+from videofleet_worker.compute.speed import forget
 
 OF_THE_PIPELINE: Final = Guidance()
 DEFAULT_GUIDANCE_SCALE: Final[float] = inspect.signature(WanPipeline.__call__).parameters["guidance_scale"].default
@@ -60,6 +62,7 @@ def begin(
 
     Noise comes from a CPU generator, as diffusers' documents advise: the same seed on every kind of device.
     """
+    forget(pipe)
     high_noise, low_noise = _scales(request, guidance)
     prompts = prompts or Prompts(pipe)
     device = prompts.device
@@ -89,15 +92,23 @@ def begin(
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
-def advance(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> None:
-    """One denoising step. Raises: NotFinite, naming step and expert."""
-    expert = job.experts[job.step]
-    timestep = job.scheduler.timesteps[job.step]
-    if job.guidance[expert] <= 1.0:
-        prediction = _predict(pipe, job, expert, timestep, "cond", job.prompt_embeds)
+def predict(pipe: WanPipeline, jobs: Sequence[Denoising], group: Group = SOLO) -> torch.Tensor:
+    """What to remove from the latents, a row a job. They stand at the same step and share shape and guidance."""
+    first = jobs[0]
+    expert = first.experts[first.step]
+    if first.guidance[expert] <= 1.0:
+        return _pass(pipe, jobs, expert, "cond")
+    if group.cfg == 2:
+        prediction, baseline = group.both_branches(_pass(pipe, jobs, expert, group.branch))
     else:
-        prediction, baseline = _both_branches(pipe, job, expert, timestep, group)
-        prediction = baseline + job.guidance[expert] * (prediction - baseline)
+        prediction, baseline = (_pass(pipe, jobs, expert, branch) for branch in ("cond", "uncond"))
+    return baseline + first.guidance[expert] * (prediction - baseline)
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
+def advance(job: Denoising, prediction: torch.Tensor) -> None:
+    """One denoising step. Raises: NotFinite, naming step and expert."""
+    expert, timestep = job.experts[job.step], job.scheduler.timesteps[job.step]
     job.latents = job.scheduler.step(prediction, timestep, job.latents, return_dict=False)[0]
     job.step += 1
     if not torch.isfinite(job.latents.sum()):  # NaN and infinity survive a sum, which is 40 times cheaper
@@ -113,38 +124,31 @@ def _scales(request: VideoRequest, default: Guidance) -> tuple[float, float]:
     return high, high if low is None else low
 
 
-def _both_branches(
-    pipe: WanPipeline, job: Denoising, expert: str, timestep: torch.Tensor, group: Group
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(conditional, unconditional): one after the other, or each on its own ranks."""
-    embeds = {"cond": job.prompt_embeds, "uncond": job.negative_prompt_embeds}
-    if group.cfg == 2:
-        mine = _predict(pipe, job, expert, timestep, group.branch, embeds[group.branch])
-        return group.both_branches(mine)
-    conditional, unconditional = (
-        _predict(pipe, job, expert, timestep, branch, embeds[branch]) for branch in ("cond", "uncond")
-    )
-    return conditional, unconditional
-
-
-def _predict(
-    pipe: WanPipeline, job: Denoising, expert: str, timestep: torch.Tensor, branch: str, embeds: torch.Tensor | None
-) -> torch.Tensor:
-    model = getattr(pipe, expert)
+def _pass(pipe: WanPipeline, jobs: Sequence[Denoising], expert: str, branch: str) -> torch.Tensor:
+    """One branch of the guidance through an expert, all rows at once."""
+    model, first = getattr(pipe, expert), jobs[0]
+    latents = _stacked([job.latents for job in jobs])
+    embeds = [job.prompt_embeds if branch == "cond" else job.negative_prompt_embeds for job in jobs]
     context = model.cache_context(
         branch,
-        step_index=job.step,
-        sigma=float(job.scheduler.sigmas[job.step]),
-        num_inference_steps=job.steps,
+        step_index=first.step,
+        sigma=float(first.scheduler.sigmas[first.step]),
+        num_inference_steps=first.steps,
     )
     with context:
         output: torch.Tensor = model(
-            hidden_states=job.latents.to(pipe.transformer.dtype),
-            timestep=_model_timestep(pipe, job.latents, timestep),
-            encoder_hidden_states=embeds,
+            hidden_states=latents.to(pipe.transformer.dtype),
+            timestep=_model_timestep(pipe, latents, first.scheduler.timesteps[first.step]),
+            encoder_hidden_states=_stacked(embeds),
             return_dict=False,
         )[0]
     return output
+
+
+def _stacked(rows: Sequence[Any]) -> torch.Tensor:
+    """The rows as one batch; a single one is not copied."""
+    stacked: torch.Tensor = torch.cat(list(rows)) if len(rows) > 1 else rows[0]
+    return stacked
 
 
 def _model_timestep(pipe: WanPipeline, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ so that nothing is decoded for a job that was stopped.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from diffusers import WanPipeline
 
 from videofleet.jobs import Progress
 from videofleet.tiers import Tier
+from videofleet_worker.compute.batch import Batch
 from videofleet_worker.compute.decode import decoded_frames
-from videofleet_worker.compute.denoise import Denoising, advance
+from videofleet_worker.compute.denoise import Denoising
 from videofleet_worker.compute.group import SOLO, Group
+from videofleet_worker.compute.speed import forget
 from videofleet_worker.protocol import FramesFile
 
 Between = Callable[[Progress], None]
@@ -31,18 +33,19 @@ class Clip:
 
 
 def denoise(pipe: WanPipeline, job: Denoising, between: Between, group: Group = SOLO) -> None:
-    """All steps from wherever the job is. Raises: NotFinite, what `between` and what torch raise."""
+    """All steps of one job from wherever it is. Raises: NotFinite, what `between` and what torch raise."""
     steps = job.steps
     while job.step < steps:
         between(Progress(stage="denoising", step=job.step, steps=steps))
-        job.seconds += timed_step(pipe, job, group)
+        timed_step(pipe, [job], group)
     between(Progress(stage="decoding", step=steps, steps=steps))
 
 
-def timed_step(pipe: WanPipeline, job: Denoising, group: Group = SOLO) -> float:
-    """One step; seconds. The finite check in it waits for the device, so the time is the step's own."""
+def timed_step(pipe: WanPipeline, jobs: Sequence[Denoising], group: Group = SOLO) -> float:
+    """One step of them all; seconds. Raises: NotFinite and what torch raises."""
     begun = time.perf_counter()
-    advance(pipe, job, group)
+    for _, error in Batch(pipe, jobs, group).step():
+        raise error
     return time.perf_counter() - begun
 
 
@@ -51,6 +54,7 @@ def decode_to_file(
 ) -> Clip:
     """Decodes the latents into `path`, which is removed when that does not end well. Raises: as `denoise`."""
     begun = time.perf_counter()
+    forget(pipe)
     count = 0
     try:
         with path.open("wb") as file:

@@ -86,11 +86,11 @@ class Group:
             return int(said)
         return word
 
-    def meet(self, word: int, latents: torch.Tensor) -> int:
+    def meet(self, word: int, *latents: torch.Tensor) -> int:
         """Rank 0's word, once all ranks have the same latents. Raises: Drifted."""
         if self.ranks == 1:
             return word
-        mine = torch.tensor([word, _checksum(latents)])
+        mine = torch.tensor([word, sum(_checksum(row) for row in latents)])
         self.mark()
         all_of_them = torch.empty(2 * self.ranks, dtype=torch.int64)
         dist.all_gather_single(all_of_them, mine)
@@ -115,6 +115,12 @@ class Group:
         dist.all_gather_single(both, content, group=self.mesh["cfg"].get_group())
         conditional, unconditional = both.view(mine.dtype).view(2, *mine.shape).unbind(0)
         return conditional, unconditional
+
+    def add_up(self, sums: torch.Tensor) -> torch.Tensor:
+        """Of all ranks that share a sequence, bit-equal on each; a rank has a part of its tokens."""
+        if self.mesh is not None and self.ulysses > 1:
+            dist.all_reduce(sums, group=self.mesh["ulysses"].get_group())
+        return sums
 
     def close(self) -> None:
         """Leaves the group in good order."""

@@ -35,6 +35,7 @@ class Inbox:
                 self._stops[command.job] = command
                 continue
             if isinstance(command, protocol.Generate):
-                self._stops.pop(command.job, None)  # a stop that came too late meant an earlier attempt
+                for work in command.works:
+                    self._stops.pop(work.job, None)  # a stop that came too late meant an earlier attempt
             self._work.put(command)
         os._exit(0)  # the supervisor is gone or has let go; nothing here is worth keeping

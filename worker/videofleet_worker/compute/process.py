@@ -1,4 +1,4 @@
-"""A compute process, one rank of its group: loads, warms, then makes one video after the other as the supervisor says.
+"""A compute process, one rank of its group: loads, warms, then makes videos as the supervisor says.
 
 All ranks run this same course; rank 0 alone hears of work, passes it on, decodes and reports. Invariant: a rank never
 outlives its supervisor. The socket's end stops it at once, whatever it is doing; should that thread not get to run, the
@@ -15,7 +15,7 @@ import signal
 import socket
 import traceback
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import diffusers
 import torch
@@ -24,32 +24,25 @@ import transformers
 
 from videofleet import logs
 from videofleet.beacons import WorkerFault, WorkerState
-from videofleet.jobs import ErrorCode, Progress
-from videofleet.tiers import tier_faults
-from videofleet.workerspec import WorkerSpec
+from videofleet.jobs import Progress
+from videofleet.tiers import Tier, tier_faults
 from videofleet_worker import protocol
-from videofleet_worker.compute import checkpoint
-from videofleet_worker.compute.denoise import Denoising, NotFinite, begin
+from videofleet_worker.compute.attention import used_by
+from videofleet_worker.compute.denoise import NotFinite
 from videofleet_worker.compute.entry import Seat
-from videofleet_worker.compute.generate import Clip, decode_to_file, denoise
-from videofleet_worker.compute.group import Drifted, Group
+from videofleet_worker.compute.group import Group
 from videofleet_worker.compute.inbox import Inbox
 from videofleet_worker.compute.loading import load, out_of_memory
-from videofleet_worker.compute.parallel import experts_of
-from videofleet_worker.compute.prompts import Prompts
-from videofleet_worker.compute.saver import Saver
+from videofleet_worker.compute.making import Making, generation_error
 from videofleet_worker.compute.warmup import warm_tier
 from videofleet_worker.faults import Fault
+from videofleet_worker.memory_plan import ModelSizes, tier_need
 
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 LOST_PEER: Final = re.compile(r"onnection (closed|reset|refused)|NCCL|remote process|Broken pipe")
-
-
-class JobStopped(Exception):
-    """The supervisor asked to stop this job."""
 
 
 class Compute:
@@ -59,7 +52,6 @@ class Compute:
         self._channel = channel
         self._seat = seat
         self._inbox = Inbox(channel)
-        self._is_in_step = True  # all ranks at once: until the group is warm, and while a job denoises
 
     def run(self) -> None:
         """Serves until the supervisor lets go. Raises: what breaks the group."""
@@ -72,10 +64,9 @@ class Compute:
             self._tell(protocol.Faulted(reason=fault.reason, message=fault.message))
             self._inbox.next_work()  # until the supervisor lets go; the other ranks may not know yet
         while True:
-            self._is_in_step = False
             work = self._next_work()
             if isinstance(work, protocol.Generate):
-                self._send(self._outcome(work))
+                self._making.make(work.works)
 
     def break_off(self, error: Exception) -> None:
         """Ends the process: with it goes the group. The supervisor is told why, unless another rank was first."""
@@ -85,7 +76,7 @@ class Compute:
             os._exit(protocol.LOST_PEER_EXIT)
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("rank broke", extra={"rank": rank, "error": type(error).__name__, "where": where})
-        self._tell(protocol.Broke(rank=rank, message=_generation_error(error)))
+        self._tell(protocol.Broke(rank=rank, message=generation_error(error)))
         os._exit(1)
 
     def _next_work(self) -> protocol.Start | protocol.Generate:
@@ -98,14 +89,13 @@ class Compute:
     def _start(self, start: protocol.Start) -> None:
         ranks = f" on {self._group.ranks} ranks" if self._group.ranks > 1 else ""
         self._say(WorkerState.LOADING, f"loading {Path(start.model).name} as {start.spec.dtype}{ranks}")
-        self._spec = start.spec
         for tier in start.spec.tiers:
             if faults := tier_faults(tier, start.spec.architecture, self._group.ulysses):
                 raise Fault(WorkerFault.MODEL_MISMATCH, f"tier {tier.name}: {faults[0]}; correct spec.tiers")
         self._pipe = load(Path(start.model), start.spec, self._group)
-        self._prompts = Prompts(self._pipe, self._group)
+        self._making = Making(self._pipe, start.spec, self._group, self._inbox, self._send)
         try:
-            self._warm(start.spec, Path(start.scratch))
+            self._warm(start)
         except NotFinite as error:
             raise Fault(
                 WorkerFault.NOT_FINITE,
@@ -115,103 +105,22 @@ class Compute:
             raise out_of_memory() from error
         gc.freeze()  # what lives now lives for ever; no need to look at it again
         peak_bytes = torch.cuda.max_memory_allocated() if self._group.device.type == "cuda" else None
-        self._send(protocol.Ready(peak_bytes=peak_bytes))
+        self._send(protocol.Ready(peak_bytes=peak_bytes, attention=used_by(self._pipe)))
 
-    def _warm(self, spec: WorkerSpec, scratch: Path) -> None:
+    def _warm(self, start: protocol.Start) -> None:
+        spec, device = start.spec, self._group.device
+        sizes = ModelSizes.of(Path(start.model))
         for number, tier in enumerate(spec.tiers, start=1):
             detail = f"warming tier {tier.name} ({number} of {len(spec.tiers)})"
 
             def between(progress: Progress, detail: str = detail) -> None:
                 self._say(WorkerState.WARMING, f"{detail}: {progress.stage} {progress.step}/{progress.steps}")
 
-            if warmed := warm_tier(self._pipe, tier, spec, scratch, between, self._group):
+            def fits(jobs: int, tier: Tier = tier) -> bool:
+                return device.type == "cpu" or tier_need(sizes, spec, tier, jobs).needed_bytes <= ours_bytes(device)
+
+            if warmed := warm_tier(self._pipe, tier, spec, Path(start.scratch), between, self._group, fits):
                 self._send(warmed)
-
-    def _outcome(self, work: protocol.Generate) -> protocol.Outcome:
-        """What became of the job. A broken device or group is no outcome: it ends the process."""
-        if faults := self._request_faults(work):
-            return _failed(work.job, ErrorCode.GENERATION_FAILED, faults[0], retry=False)
-        try:
-            clip = self._generate(work)
-        except JobStopped:
-            return protocol.Stopped(job=work.job)
-        except NotFinite as error:
-            return _failed(work.job, ErrorCode.NOT_FINITE, str(error), retry=True)
-        except Drifted as error:
-            log.error("ranks drifted", extra={"job": work.job, "error": str(error)})
-            return _failed(work.job, ErrorCode.GENERATION_FAILED, str(error), retry=True)
-        except torch.AcceleratorError:
-            raise
-        except Exception as error:
-            if self._group.ranks > 1 and self._is_in_step:
-                raise
-            # Neither text nor message of the exception is kept: either may quote the prompt.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("generation failed", extra={"job": work.job, "error": type(error).__name__, "where": where})
-            return _failed(work.job, ErrorCode.GENERATION_FAILED, _generation_error(error), retry=True)
-        finally:
-            self._clean()
-        if clip is None:
-            return protocol.Stopped(job=work.job)  # of a rank that only denoises; nobody hears it
-        return protocol.Generated(job=work.job, frames=clip.frames, seconds_per_step=clip.seconds_per_step)
-
-    def _generate(self, work: protocol.Generate) -> Clip | None:
-        """The video's frames, on rank 0. Raises: JobStopped, NotFinite, Drifted and what torch raises."""
-        steps = work.request.tier.num_inference_steps
-        self._send(protocol.Progressed(job=work.job, progress=Progress(stage="encoding_prompt", steps=steps)))
-        self._is_in_step = True
-        belongs_to = checkpoint.label(work.job, self._spec.revision, work.request)
-        job = self._begun(work, belongs_to)
-        saver = Saver(work, belongs_to, job)
-
-        def between_steps(progress: Progress) -> None:
-            """All ranks stop at the same step, because rank 0 says so."""
-            stop = self._inbox.stop_of(work.job)
-            is_stopped = bool(self._group.meet(int(stop is not None), job.latents))
-            if self._group.leads and (stop.checkpoint if stop else saver.is_due) and (saved := saver.save()):
-                self._send(saved)
-            if is_stopped:
-                raise JobStopped
-            self._send(protocol.Progressed(job=work.job, progress=progress))
-
-        def between_frames(progress: Progress) -> None:
-            if self._inbox.stop_of(work.job):
-                raise JobStopped
-            self._send(protocol.Progressed(job=work.job, progress=progress))
-
-        denoise(self._pipe, job, between_steps, self._group)
-        self._is_in_step = False
-        if not self._group.leads:
-            return None
-        path, seconds_per_step = Path(work.frames_path), job.seconds / job.steps
-        return decode_to_file(
-            self._pipe, job, work.request.tier, path, between_frames, seconds_per_step=seconds_per_step
-        )
-
-    def _begun(self, work: protocol.Generate, belongs_to: dict[str, Any]) -> Denoising:
-        """At the first step, or where an earlier attempt left off."""
-        job: Denoising = begin(self._pipe, work.request, prompts=self._prompts, guidance=self._spec.guidance)
-        if work.resume_path is not None:
-            ignored = ""
-            try:
-                checkpoint.restore(Path(work.resume_path), job, belongs_to)
-            except checkpoint.Unusable as error:
-                ignored = str(error)
-            self._send(protocol.Resumed(job=work.job, step=job.step, ignored=ignored))
-        return job
-
-    def _request_faults(self, work: protocol.Generate) -> list[str]:
-        faults = tier_faults(work.request.tier, self._spec.architecture, self._group.ulysses)
-        if work.request.guidance_scale_2 is not None and self._pipe.transformer_2 is None:
-            faults.append(f"guidance_scale_2 needs two experts; {self._spec.architecture} has one")
-        return faults
-
-    def _clean(self) -> None:
-        """Feature caches and freed memory of a job must not reach the next one."""
-        for model in experts_of(self._pipe):
-            model._reset_stateful_cache()  # noqa: SLF001 - diffusers has no public way after an aborted run
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def _say(self, state: WorkerState, detail: str) -> None:
         self._send(protocol.Starting(state=state, detail=detail))
@@ -228,14 +137,9 @@ class Compute:
             os._exit(0)  # nobody listens any more
 
 
-def _failed(job: str, code: ErrorCode, message: str, *, retry: bool) -> protocol.Failed:
-    return protocol.Failed(job=job, code=code, message=message, retry=retry)
-
-
-def _generation_error(error: Exception) -> str:
-    if isinstance(error, torch.OutOfMemoryError):
-        return "the device ran out of memory for this request; a smaller tier needs less"
-    return f"the pipeline raised {type(error).__name__}; the worker's log says where"
+def ours_bytes(device: torch.device) -> int:
+    """Device memory that this process has or may still get."""
+    return int(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
 
 
 def main(channel: socket.socket, seat: Seat) -> None:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class Saver:
     """Writes one job's state when it is due, for the supervisor to store."""
 
-    def __init__(self, work: protocol.Generate, belongs_to: dict[str, Any], job: Denoising) -> None:
+    def __init__(self, work: protocol.Work, belongs_to: dict[str, Any], job: Denoising) -> None:
         self._work = work
         self._belongs_to = belongs_to
         self._job = job

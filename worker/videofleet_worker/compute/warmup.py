@@ -1,7 +1,7 @@
 """Warm-up: a tier is warm when real generations of its shape cost the same twice in a row.
 
 A run is two denoising steps for each expert that the tier's schedule uses, and a full decode. It compiles, allocates
-and touches every weight that a job will need, and shows NaN before a user sees one.
+and touches every weight that a job will need, and shows NaN before a user sees one. Then several jobs are tried.
 """
 
 import logging
@@ -13,6 +13,7 @@ from videofleet.jobs import Progress, VideoRequest
 from videofleet.tiers import Tier
 from videofleet.workerspec import Guidance, WorkerSpec
 from videofleet_worker.compute.denoise import begin
+from videofleet_worker.compute.gain import Fits, batch_gain
 from videofleet_worker.compute.generate import Between, Clip, decode_to_file, timed_step
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.prompts import Prompts
@@ -25,9 +26,18 @@ PROMPT = "a calm sea at night"
 
 
 def warm_tier(
-    pipe: WanPipeline, tier: Tier, spec: WorkerSpec, scratch: Path, between: Between, group: Group = SOLO
+    pipe: WanPipeline,
+    tier: Tier,
+    spec: WorkerSpec,
+    scratch: Path,
+    between: Between,
+    group: Group = SOLO,
+    fits: Fits = lambda _: True,
 ) -> TierWarmed | None:
-    """Runs the tier until seconds per step settle or `max_runs` is reached; rank 0 has the times. Raises: NotFinite."""
+    """Runs the tier until seconds per step settle or `max_runs` is reached; rank 0 has the times. Raises: NotFinite.
+
+    `fits` says of a number of jobs whether the device's memory will hold them together.
+    """
     prompts = Prompts(pipe, group)
     path = scratch / f"warmup-{tier.name}.rgb"
 
@@ -41,6 +51,7 @@ def warm_tier(
         before, clip = clip, run()
         settled = bool(group.decide(_agree(before, clip, spec.warmup.stable_within)))
         runs += 1
+    batch, gain = batch_gain(pipe, tier, spec, prompts, group, fits)
     if clip is None:
         return None
     log.info("tier warm", extra={"tier": tier.name, "runs": runs, "settled": settled})
@@ -50,6 +61,8 @@ def warm_tier(
         seconds_per_step=clip.seconds_per_step,
         decode_s=clip.decode_s,
         frames=clip.frames,
+        batch=batch,
+        gain=gain,
     )
 
 
@@ -77,7 +90,7 @@ def _run(
             job = begin(pipe, request, first_step=first, prompts=prompts, guidance=guidance)
         while job.step < min(first + STEPS_PER_EXPERT, job.steps) and job.experts[job.step] == job.experts[first]:
             between(Progress(stage="denoising", step=job.step, steps=job.steps))
-            seconds.append(timed_step(pipe, job, group))
+            seconds.append(timed_step(pipe, [job], group))
     group.meet(0, job.latents)
     if not group.leads:
         return None

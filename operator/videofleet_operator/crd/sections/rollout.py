@@ -7,6 +7,7 @@ from pydantic import Field
 from videofleet.policy import StickyBy
 from videofleet_operator.crd.quantities import POSITIVE_PERCENT_PATTERN, permille
 from videofleet_operator.crd.rules import duration, matches
+from videofleet_operator.crd.sections.metrics import METRICS_LIMIT, MetricQuery
 from videofleet_operator.crd.values import SpecModel
 
 _Share = Annotated[
@@ -42,12 +43,27 @@ class Tolerate(SpecModel):
     seconds_per_step: _Share = Field(
         default="25%", description="A job counts as slow that takes this much longer a step than stable's mean."
     )
+    gpu_memory: _Share = Field(
+        default="10%", description="A job counts as too big that needs this much more GPU memory than stable's mean."
+    )
+    recovery_time: Annotated[str, Field(max_length=7), duration("1s", "24h")] = Field(
+        default="2m",
+        description="A worker that broke counts as slow when it is not warm again after this, or after three times"
+        " stable's mean if that is longer.",
+    )
 
 
 class Analysis(SpecModel):
     """When the evidence is enough."""
 
     min_jobs: int = Field(default=20, ge=1, le=100_000, description="Attempts of the canary before a step is passed.")
+    golden_prompts: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="So many built-in prompts, each with its own seed, the canary renders at the first tier before it"
+        " gets any other job; one that fails or is refused by the output gate rejects it.",
+    )
     max_step_duration: Annotated[str, Field(max_length=7), duration("10s", "720h")] = Field(
         default="2h", description="A step without enough evidence by then pauses as `InsufficientEvidence`."
     )
@@ -56,8 +72,22 @@ class Analysis(SpecModel):
         description="Most often that a canary as good as stable is rejected, over all metrics and looks; and that one"
         " beyond `tolerate` passes a metric.",
     )
+    metrics: list[MetricQuery] | None = Field(
+        default=None,
+        max_length=METRICS_LIMIT,
+        description="Queries to the installation's Prometheus; a step is passed only while each is within its limits.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
     tolerate: Tolerate = Field(
         default=Tolerate(), description="How much worse a canary may be.", json_schema_extra={"default": {}}
+    )
+
+
+class Standby(SpecModel):
+    """When the revision that was stable before takes over again by itself."""
+
+    after_failures: int = Field(
+        default=3, ge=1, le=100, description="So many jobs in a row whose attempts failed, each counted once."
     )
 
 
@@ -81,6 +111,11 @@ class Rollout(SpecModel):
     )
     allow_outage: bool = Field(
         default=False, description="Whether in place the only worker may go before the canary is warm."
+    )
+    standby: Standby | None = Field(
+        default=None,
+        description="The revision that was stable before takes over when the one that serves fails again and again;"
+        " once a promotion. Never when not given.",
     )
     sticky_by: StickyBy = Field(
         default=StickyBy.NONE,
