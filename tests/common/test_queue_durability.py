@@ -203,8 +203,7 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.cancel(held.job.id, ErrorCode.CANCELLED_BY_USER)
         await queue.cancelled(held)
         with Redis.from_url(url) as redis:
-            damaged = f"vf:{{{installation}/{FLEET}}}:job:{jobs[3]}"
-            redis.hset(damaged, "request", "garbage")
+            redis.hset(f"vf:{{{installation}/{FLEET}}}:requests", jobs[3], "garbage")
         await claim()
         await queue.ahead(jobs[-1])
         await queue.submit(new_job(), TenantLimits(queued=100))

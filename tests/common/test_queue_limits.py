@@ -139,4 +139,4 @@ async def test_cancelled_and_dead_jobs_are_free_again(both: Fleet) -> None:
     await submit(both, limits)
     assert (await both.queue.get(job_id)).state is JobState.FAILED
     usage = await both.redis.hgetall(f"{both.prefix}:usage:studio")
-    assert float(usage["ahead_s"]) == pytest.approx(597, abs=1)
+    assert int(usage["ahead_ms"]) == pytest.approx(597_000, abs=1000)

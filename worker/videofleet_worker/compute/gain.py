@@ -12,7 +12,7 @@ from diffusers import WanPipeline
 
 from videofleet.jobs import VideoRequest
 from videofleet.tiers import Tier, tokens
-from videofleet.workerspec import WorkerSpec
+from videofleet.workerspec import Speed, WorkerSpec
 from videofleet_worker.compute.denoise import begin
 from videofleet_worker.compute.generate import timed_step
 from videofleet_worker.compute.group import Group
@@ -41,6 +41,8 @@ def batch_gain(
     `fits` says of a number of jobs whether the device's memory will hold them. Raises: NotFinite and what torch raises.
     """
     size, gain = 1, 1.0
+    if spec.speed is not Speed.EXACT:  # a cache is of one shape, and takes its decisions for all rows together
+        return size, gain
     if tier.num_inference_steps == 1:
         return size, gain
     for candidate in SIZES:

@@ -1,5 +1,6 @@
 -- Running batch jobs that make room for interactive ones when no worker is free. yielding: id → since when, in ms.
 local YIELDING = P .. ':yielding'
+
 local PATIENCE_MS = 5000 -- of an interactive job; a free worker takes it sooner
 local RUN_LEAST_MS = 60000 -- before a job is interrupted, so that it gets on between two interruptions
 local LAST_SHARE = 0.2 -- of its steps are not interrupted any more
@@ -17,9 +18,10 @@ local function should_yield(id, progress)
   if not line or told.stage ~= 'denoising' or told.step > (1 - LAST_SHARE) * told.steps then return false end
   if now - started_at_ms < RUN_LEAST_MS or tonumber(yields or 0) >= YIELDS_MOST then return false end
   local most_wait_ms = (rules.batchMaxWaitS or 3600) * 1000 -- then a batch job goes before all others
-  if now - queued_at_ms > most_wait_ms or oldest_ms(line, 'batch') > most_wait_ms then return false end
-  local waiting = redis.call('ZCARD', waiting_key(line, 'interactive'))
-  if oldest_ms(line, 'interactive') < PATIENCE_MS or redis.call('ZCARD', YIELDING) >= waiting then return false end
+  local _, batch_ms = oldest(line, 'batch')
+  if now - queued_at_ms > most_wait_ms or batch_ms > most_wait_ms then return false end
+  local _, interactive_ms = oldest(line, 'interactive')
+  if interactive_ms < PATIENCE_MS or redis.call('ZCARD', YIELDING) >= in_line(line, 'interactive') then return false end
   redis.call('ZADD', YIELDING, now, id)
   redis.call('HINCRBY', job_key(id), 'yields', 1)
   return true
