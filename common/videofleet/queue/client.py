@@ -296,15 +296,12 @@ class JobQueue:
         batches: Mapping[str, int] = ALONE,
         beside: Sequence[Claim] = (),
     ) -> Claimed:
-        """The next job for a worker of this revision, and others that can share a batch with it.
+        """The next job for a worker of this revision, and others for its batch; expired leases are reaped first.
 
-        `batches` says how many jobs of a `Tier.volume` there may be together; other jobs come alone, and so does one
-        that had an attempt before. `beside`: jobs that the worker has just claimed; now only others for their batch.
-        Expired leases are reaped first. A job that this version cannot read ends as dead on the way: the worker never
-        sees it.
+        `batches`: how many of a `Tier.volume` may be together; others, and who had an attempt before, come alone.
+        `beside`: jobs just claimed, whose batch alone is filled. What this version cannot read ends as dead, unseen.
         """
-        known = json.dumps(dict(batches))
-        ids_beside = [claim.job.id for claim in beside]
+        known, ids_beside = json.dumps(dict(batches)), [claim.job.id for claim in beside]
         while True:
             token = secrets.token_hex(16)
             marked, *rows = await self._run(
