@@ -260,4 +260,6 @@ class Outcomes(Wire):
     recovery_s: float = 0.0  # sum of the seconds from the last sign of the one to the first of the other
     slow_recoveries: int = 0  # of those, while a canary was on trial: above `CanaryRule.recovery_above_s`
     timed_recoveries: int = 0  # that were compared with it
+    waited: int = 0  # jobs whose first attempt began while a canary was on trial
+    wait_s: float = 0.0  # sum of the seconds until then
     worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

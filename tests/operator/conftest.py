@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from videofleet.beacons import WorkerBeacon
+from videofleet.feedback import Feedback
 from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
@@ -59,6 +60,7 @@ class SimulatedCluster:
     events: list[str] = field(default_factory=list)
     installation: Installation = INSTALLATION
     memory: Memory | None = None  # of the operator; None after its restart
+    opinions: list[Feedback] = field(default_factory=list)
     measures: tuple[Measure, ...] = ()  # Prometheus' answers
     demand: dict[str, Any] = field(default_factory=dict)  # further figures of the queue
 
@@ -89,7 +91,7 @@ class SimulatedCluster:
             service=self.service,
             service_account=self.service_account,
             pods=tuple(self.pods.values()),
-            queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()))
+            queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()), tuple(self.opinions))
             if self.redis_is_up
             else None,
             memory=self.memory,
