@@ -1,4 +1,4 @@
-"""A promotion while the API server does what it likes: it ends as ever, with one Deployment a revision and nobody lost."""
+"""A promotion while the API server does what it likes ends as ever: one Deployment a revision, nobody lost."""
 
 import copy
 import time
