@@ -8,6 +8,7 @@ from videofleet.queue.client import JobQueue
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     BatchNotFound,
+    ErasedMeanwhile,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -35,6 +36,7 @@ __all__ = [
     "BeatReply",
     "Claimed",
     "Durability",
+    "ErasedMeanwhile",
     "FleetClosed",
     "FleetUnknown",
     "IdempotencyConflict",

@@ -23,6 +23,7 @@ from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
+    ErasedMeanwhile,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -140,13 +141,16 @@ class JobQueue:
         return sorted((records.beacon(row) for row in rows), key=lambda beacon: beacon.worker)
 
     # gateway
-    async def submit(self, job: NewJob, limits: TenantLimits | None = None) -> Submitted:
+    async def submit(
+        self, job: NewJob, limits: TenantLimits | None = None, *, erasures: int | None = None
+    ) -> Submitted:
         """Queues a job, if the tenant's limits allow it.
 
-        Raises: QueueFull, LimitReached, FleetUnknown, FleetClosed, IdempotencyConflict.
+        `erasures`: what `leaving.erasures` said before the caller read what it submits here.
+        Raises: QueueFull, LimitReached, FleetUnknown, FleetClosed, IdempotencyConflict, ErasedMeanwhile.
         """
         if not job.idempotency_key:
-            return await self._submit_within(job, limits)
+            return await self._submit_within(job, limits, erasures)
         used_for = await self.idempotency.use(job)
         if used_for not in (None, job.fleet_uid):  # the same words meant another fleet then
             earlier = await self.idempotency.earlier_job(job, used_for)
@@ -161,15 +165,15 @@ class JobQueue:
                 await self.idempotency.forget(job)
             raise
 
-    async def _submit_within(self, job: NewJob, limits: TenantLimits | None) -> Submitted:
+    async def _submit_within(self, job: NewJob, limits: TenantLimits | None, erasures: int | None = None) -> Submitted:
         if limits is None or limits.is_unlimited:
-            return await self._submit(job)
+            return await self._submit(job, erasures)
         async with Reservation(self._connection, self._installation, job, limits) as reservation:
-            submitted = await self._submit(job)
+            submitted = await self._submit(job, erasures)
             reservation.is_used = submitted.created
         return submitted
 
-    async def _submit(self, job: NewJob) -> Submitted:
+    async def _submit(self, job: NewJob, erasures: int | None) -> Submitted:
         idempotency = job.idempotency_digest
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
@@ -189,6 +193,7 @@ class JobQueue:
             int(job.request.allow_fallback),
             "" if job.deadline_ms is None else job.deadline_ms,
             job.webhook or "",
+            "" if erasures is None else erasures,
         )
         match verdict:
             case "full":
@@ -197,6 +202,8 @@ class JobQueue:
                 raise FleetUnknown("no VideoGenerator published a policy under this UID")
             case "closed":
                 raise FleetClosed("the VideoGenerator was deleted")
+            case "erased":
+                raise ErasedMeanwhile("a tenant was erased; read again what is to be submitted")
             case "conflict":
                 raise IdempotencyConflict("this Idempotency-Key was used with a different request")
         if verdict == "created":
@@ -317,7 +324,7 @@ class JobQueue:
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
         answer = await self._owned("beat", claim, claim.lease_ms, progress.to_json())
-        return BeatReply(cancel_requested=answer == "stop")
+        return BeatReply(cancel_requested=answer == "stop", yield_requested=answer == "yield")
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""

@@ -18,6 +18,7 @@ _SHARED: Final = (
     "leaving",
     "canary",
     "claiming",
+    "yielding",
     "endings",
 )  # each builds on those before it
 _OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's

@@ -70,6 +70,7 @@ local function leave_running(job, state)
   redis.call('DEL', claim_key(string.match(job.token, '^%x+')))
   drop(job, 'token', 'progress', 'batch')
   redis.call('ZREM', RUNNING, job.id)
+  redis.call('ZREM', YIELDING, job.id)
 end
 
 local function finish(job, state, code, message)

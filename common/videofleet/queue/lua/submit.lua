@@ -1,10 +1,12 @@
 -- (new) → queued. ARGV: id, tenant, request, idempotency digest or '', body digest, idempotency ttl in ms, priority, tier's
--- name, cost and shape, guidance, 1 when a lower tier will do, deadline in ms or '', webhook's URL or ''
--- → {'created' | 'known', id} | {'unknown'} | {'closed'} | {'full', limit} | {'conflict'}
+-- name, cost and shape, guidance, 1 when a lower tier will do, deadline in ms or '', webhook's URL or '', erasures that the
+-- caller knew of, or ''
+-- → {'created' | 'known', id} | {'unknown'} | {'closed'} | {'full', limit} | {'conflict'} | {'erased'}
 local id, tenant, request, idem, body, idem_ttl_ms, priority = unpack(ARGV, 1, 7)
-local tier, cost, shape, guidance, allow_fallback, deadline_ms, webhook = unpack(ARGV, 8)
+local tier, cost, shape, guidance, allow_fallback, deadline_ms, webhook, erasures = unpack(ARGV, 8)
 local idem_key = P .. ':idem:' .. tenant .. ':' .. idem
 if redis.call('EXISTS', job_key(id)) == 1 then return { 'known', id } end -- the caller asks again after a lost reply
+if erasures ~= '' and erasures ~= (redis.call('GET', P .. ':erasures') or '0') then return { 'erased' } end
 if idem ~= '' then
   local before = redis.call('HMGET', idem_key, 'id', 'body')
   if before[1] then
