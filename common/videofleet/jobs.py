@@ -247,6 +247,8 @@ class Outcomes(Wire):
     cancelled: int = 0
     steps: int = 0  # jobs whose seconds per step are in the sum
     step_s: float = 0.0  # sum of their seconds per step
+    alone: int = 0  # of those, jobs that shared no batch
+    alone_s: float = 0.0  # sum of their seconds per step
     attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
     attempt_failures: int = 0  # of those: failed, or their worker was lost
     rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed

@@ -174,6 +174,7 @@ class SimulatedCluster:
             attempts = row.attempts + count
             share_bad, share_slow = (bad or {}).get(revision, 0.0), (slow or {}).get(revision, 0.0)
             changes = {"attempts": attempts, "steps": attempts, "step_s": float(attempts), "paced": attempts}
+            changes |= {"alone": attempts, "alone_s": float(attempts)}
             changes["attempt_failures"] = row.attempt_failures + round(count * share_bad)
             changes["slow"] = row.slow + round(count * share_slow)
             self.counted[revision] = row.model_copy(update=changes)

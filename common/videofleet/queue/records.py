@@ -36,6 +36,7 @@ _SUMS: Final = {
     "step_us": ("step_s", 1_000_000),
     "recovery_ms": ("recovery_s", 1000),
     "wait_ms": ("wait_s", 1000),
+    "alone_us": ("alone_s", 1_000_000),
 }
 
 
