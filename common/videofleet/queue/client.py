@@ -325,16 +325,9 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        return JobState(
-            await self._owned(
-                "succeed",
-                claim,
-                result.to_json(),
-                result.seconds_per_step,
-                len(result.rejected),
-                "" if result.peak_bytes is None else result.peak_bytes,
-            )
-        )
+        memory_bytes = "" if result.peak_bytes is None else result.peak_bytes
+        figures = result.seconds_per_step, len(result.rejected), memory_bytes
+        return JobState(await self._owned("succeed", claim, result.to_json(), *figures))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
         """Ends the attempt: back to queued, after a pause, while attempts are left and `retry`, else failed or dead.
