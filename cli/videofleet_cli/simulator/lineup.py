@@ -66,7 +66,7 @@ def run(scene: Scene, scaler: Autoscaler) -> Figures:
 
 def clairvoyant(scene: Scene) -> Figures:
     """The bound."""
-    world = replace(scene.world, max_pods=scene.rules.max_replicas, cold_start_s=0.0, mtbf_s=None)
+    world = replace(scene.world, max_pods=scene.rules.max_replicas, cold_start_s=0.0, mtbf_s=None, rollouts_s=())
     account = Fleet(scene.jobs, world, Fixed(scene.rules.max_replicas)).run()
     account.pod_s = account.busy_s
     return figures("clairvoyant bound", account, scene.rules.target_wait_s, scene.gpus)
