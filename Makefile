@@ -60,6 +60,9 @@ bench-queue: venv ## The queue beside arq, taskiq and rq on the same Redis
 bench-stages: venv model ## One worker over 500 jobs: start, memory, what runs beside what
 	$(BIN)/python benchmarks/bench_stages.py
 
+bench-worker: venv model ## The worker's goals: its loop, loading, encoding, start
+	$(BIN)/python benchmarks/bench_worker.py
+
 bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, encoding
 	$(BIN)/python benchmarks/bench_media.py
 
@@ -95,4 +98,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-stages bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean

@@ -210,6 +210,16 @@ class WaitingFigures(Wire):
     oldest_wait_s: float = 0.0
 
 
+class GoldenFigures(Wire):
+    """What became of the golden prompts of the canary."""
+
+    revision: str = ""  # the canary
+    asked: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    rejected: int = 0  # of any: the output gate refused the first clip
+
+
 class QueueStats(Wire):
     """Figures of one fleet, from one snapshot. Seconds of work are service seconds at the tiers asked for."""
 
@@ -221,6 +231,8 @@ class QueueStats(Wire):
     arrived_s_total: float = 0.0  # ever submitted; a counter
     by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
     canary_waiting: int = 0  # of the waiting, those in the canary's line
+    failing: dict[str, int] = Field(default_factory=dict)  # revision → jobs in a row whose attempts failed, the latest
+    golden: GoldenFigures = GoldenFigures()
     canary_given_up: str | None = None  # the canary that failed too often in a row: it is given no more jobs
 
 

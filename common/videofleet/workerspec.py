@@ -29,6 +29,13 @@ class Offload(StrEnum):
     GROUP = "group"  # also the blocks of an expert do
 
 
+class Attention(StrEnum):
+    """What computes attention."""
+
+    NATIVE = "native"  # torch
+    AUTO = "auto"  # the fastest that is installed and as exact
+
+
 class Speed(StrEnum):
     """How many of the steps are computed in full."""
 
@@ -77,7 +84,7 @@ class Parallelism(Wire):
 
 
 def _is_default(value: object) -> bool:
-    return value in (Guidance(), Parallelism(), Offload.NONE, Speed.EXACT)
+    return value in (Guidance(), Parallelism(), Offload.NONE, Speed.EXACT, Attention.NATIVE)
 
 
 class WorkerSpec(Wire):
@@ -92,6 +99,7 @@ class WorkerSpec(Wire):
     dtype: Dtype
     guidance: Guidance = Field(default=Guidance(), exclude_if=_is_default)
     speed: Speed = Field(default=Speed.EXACT, exclude_if=_is_default)
+    attention: Attention = Field(default=Attention.NATIVE, exclude_if=_is_default)
     dtype_fallback: DtypeFallback = Field(
         default=DtypeFallback.BFLOAT16, exclude_if=lambda value: value == DtypeFallback.BFLOAT16
     )

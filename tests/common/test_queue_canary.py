@@ -251,3 +251,26 @@ async def test_a_worker_that_never_comes_back_leaves_nothing(ruled: Fleet) -> No
     await ruled.queue.drop_beacon(ruled.uid, "w")
     await ruled.queue.beacons(ruled.uid)
     assert not await ruled.redis.exists(f"{ruled.prefix}:broken")
+
+
+async def test_jobs_that_fail_in_a_row_are_counted_once_each(ruled: Fleet) -> None:
+    async def failing() -> dict[str, int]:
+        return dict((await ruled.queue.stats(ruled.uid)).failing)
+
+    async def fails() -> None:
+        await ruled.queue.fail(await ruled.claim("r1"), ErrorCode.GENERATION_FAILED, "broke", retry=False)
+
+    for _ in range(3):
+        await ruled.submit()
+    await fails()
+    await fails()
+    assert await failing() == {"r1": 2}
+    await ruled.succeed(await ruled.claim("r1"))
+    assert await failing() == {}
+    await ruled.submit()
+    for _ in range(3):
+        await ruled.lease_ends(await ruled.claim("r1"))
+    assert await failing() == {"r1": 1}, "one poisonous job is one failure"
+    await ruled.publish(tracks={"r2": Track.STABLE})
+    await ruled.publish(tracks={"r1": Track.STABLE})
+    assert await failing() == {}, "who comes back begins anew"

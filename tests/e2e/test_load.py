@@ -99,6 +99,23 @@ def test_an_idle_fleet_goes_to_zero_and_the_next_job_wakes_it(system: Any, event
     assert status(system)["scaling"]["history"][0]["reason"] == "ScaledFromZero"
 
 
+def test_equal_small_jobs_are_made_together_where_warm_up_found_a_gain(
+    system: Any, eventually: Callable[..., Any]
+) -> None:
+    jobs = [system.submit(f"small {number}", size="64x64", allow_fallback=False) for number in range(12)]
+    eventually(lambda: all(is_completed(system, job) for job in jobs), 120)
+    said = [json.loads(line) for pod in workers(system) for line in system.kubectl("logs", pod).splitlines()]
+    found = [line["batch"] for line in said if line["message"] == "batch measured" and line["tier"] == "preview"]
+    claimed = [line["batch"] for line in said if line["message"] == "claimed" and line["job"] in jobs]
+    assert len(claimed) == len(jobs)
+    assert max(claimed) > 1 or max(found) == 1, "they were made one by one"
+    assert max(claimed) <= max(found)
+
+
+def workers(system: Any) -> list[str]:
+    return [name for name in system.kubectl("get", "pods", "-o", "name").split() if "/tiny-" in name]
+
+
 @pytest.mark.parametrize(
     "drain",
     [

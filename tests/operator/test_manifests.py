@@ -60,6 +60,7 @@ def test_the_hash_is_the_same_in_every_release():
         ({"warmup": {"maxRuns": 5}}, True),
         ({"model": SPEC["model"] | {"speed": "exact"}}, False),
         ({"model": SPEC["model"] | {"speed": "turbo"}}, True),
+        ({"model": SPEC["model"] | {"attention": "auto"}}, True),
         ({"output": {"store": "disk"}}, True),
         ({"output": {"store": "videos", "prefix": "x", "retention": "1h", "cache": "fleet"}}, False),
         ({"output": {"store": "videos", "watermark": "made with AI"}}, True),
@@ -148,7 +149,7 @@ def test_gpus_bring_their_resource_and_shared_memory(worker, limits, shm):
 
 def test_what_is_not_given_is_not_written_so_that_older_files_stay_the_same():
     written = json.loads(config_map(FLEET, resolved())["data"]["worker.json"])
-    assert not {"parallelism", "offload", "guidance", "speed"} & set(written)
+    assert not {"parallelism", "offload", "guidance", "speed", "attention"} & set(written)
     assert resolved(worker={"offload": "group"}).worker.offload is Offload.GROUP
 
 

@@ -103,7 +103,9 @@ def test_warm_up_leaves_nothing_to_the_first_job(
     speed: Speed, load_with: Load, spec_with: Callable[..., WorkerSpec], tmp_path: Path
 ) -> None:
     pipe = load_with(speed=speed)
-    warm_tier(pipe, TIER, spec_with(speed=speed), tmp_path, lambda _: None)
+    warmed = warm_tier(pipe, TIER, spec_with(speed=speed), tmp_path, lambda _: None)
+    assert warmed is not None
+    assert warmed.batch == 1  # one cache, one job
     assert np.array_equal(latents(pipe), latents(load_with(speed=speed)))
 
 

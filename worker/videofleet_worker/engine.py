@@ -46,6 +46,7 @@ class Engine:
         self._slowest_step_s = 0.0
         self._is_warming = False  # loading is over
         self.died = asyncio.Event()
+        self.attention = ""  # what computes it, once ready
         self.peak_bytes: int | None = None  # of device memory, as warm-up measured it
 
     @property
@@ -158,8 +159,8 @@ class Engine:
                 case protocol.Faulted(reason=reason, message=message):
                     await self.stop()
                     raise Fault(reason, message)
-                case protocol.Ready(peak_bytes=peak_bytes):
-                    self.peak_bytes = peak_bytes
+                case protocol.Ready() as ready:
+                    self.peak_bytes, self.attention = ready.peak_bytes, ready.attention
                     return
 
     async def _next_event(self) -> protocol.Event:

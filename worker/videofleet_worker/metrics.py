@@ -15,7 +15,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.jobs = Counter(
             "videofleet_worker_jobs",
-            "Attempts by outcome: succeeded, retried, failed, cancelled, lost or given_back.",
+            "Attempts by outcome: succeeded, retried, failed, cancelled, lost, given_back or preempted.",
             ["outcome"],
             registry=self.registry,
         )

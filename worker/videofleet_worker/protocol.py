@@ -87,6 +87,7 @@ class Ready(Wire):
     """All tiers are warm: jobs may come."""
 
     kind: Literal["ready"] = "ready"
+    attention: str = "native"  # what computes it, by diffusers' name
     peak_bytes: int | None = None  # that the device had in use at most; None on a CPU
 
 

@@ -172,7 +172,7 @@ class Worker:
             self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
         if self.engine.peak_bytes is not None:
             self.metrics.device_memory.labels("measured").set(self.engine.peak_bytes)
-        self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm")
+        self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm, attention {self.engine.attention}")
         log.info("ready", extra={"pids": self.engine.pids})
         return True
 

@@ -133,7 +133,7 @@ def _rejected(rollout: Object) -> str | None:
 async def _one_before(kubeconfig: Path | None, namespace: str | None, name: str) -> str:
     """The latest kept revision that is neither serving nor on trial nor rejected. Raises: CommandError."""
     rows = await _history(kubeconfig, namespace, name)
-    if before := next((str(row["revision"]) for row in rows if row["part"] == "kept"), None):
+    if before := next((str(row["revision"]) for row in rows if row["part"] in ("standby", "kept")), None):
         return before
     raise CommandError(f"{name} keeps no other revision to go back to", Exit.REFUSED)
 

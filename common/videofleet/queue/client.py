@@ -34,6 +34,7 @@ from videofleet.queue.errors import (
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.golden import Golden
 from videofleet.queue.idempotency import KEPT_MS as IDEMPOTENCY_MS
 from videofleet.queue.idempotency import IdempotencyKeys
 from videofleet.queue.intake import Intake
@@ -66,6 +67,7 @@ class JobQueue:
         self.batches = Batches(connection, installation)
         self.idempotency = IdempotencyKeys(connection, installation)
         self.cache = ResultCache(connection, installation)
+        self.golden = Golden(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
         self.opinions = Opinions(connection, installation)
@@ -322,7 +324,7 @@ class JobQueue:
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
         answer = await self._owned("beat", claim, claim.lease_ms, progress.to_json())
-        return BeatReply(cancel_requested=answer == "stop")
+        return BeatReply(cancel_requested=answer == "stop", yield_requested=answer == "yield")
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""

@@ -23,6 +23,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class BeatReply:
-    """What a worker learns from a beat: go on, or stop because somebody cancelled."""
+    """What a worker learns from a beat: go on, stop because somebody cancelled, or make room and go on later."""
 
     cancel_requested: bool
+    yield_requested: bool

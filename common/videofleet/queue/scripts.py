@@ -14,11 +14,12 @@ _SHARED: Final = (
     "work",
     "fairness",
     "waiting",
+    "outbox",
+    "leaving",
     "canary",
     "claiming",
-    "outbox",
+    "yielding",
     "endings",
-    "leaving",
 )  # each builds on those before it
 _OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's
 NAMES: Final = (
@@ -59,6 +60,7 @@ NAMES: Final = (
     "batch_create",
     "batch_commit",
     "batch_take",
+    "golden",
     "put_beacon",
     "beacons",
 )

@@ -77,6 +77,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
                 high_noise=_number(spec.model.guidance.high_noise), low_noise=_number(spec.model.guidance.low_noise)
             ),
             speed=spec.model.speed,
+            attention=spec.model.attention,
             dtype_fallback=spec.model.dtype_fallback,
             gpus=worker.gpus,
             parallelism=Parallelism(**worker.parallelism.model_dump()),

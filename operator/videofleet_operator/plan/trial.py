@@ -14,6 +14,7 @@ from videofleet_operator.crd.rollout_status import VERDICT_MAX, Evidence, PauseC
 from videofleet_operator.crd.sections.rollout import Rollout
 from videofleet_operator.observed import Measure, QueueSeen
 from videofleet_operator.plan.counters import seen_of
+from videofleet_operator.plan.golden import Rendered, rendered
 from videofleet_operator.plan.measures import opinion
 from videofleet_operator.plan.rejections import rejected
 from videofleet_operator.plan.times import moment, timestamp
@@ -39,6 +40,10 @@ def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
     """The state after this look."""
     if trial.queue is None or (status.evidence is None and not trial.ready):
         return status
+    if (count := trial.rules.analysis.golden_prompts) and status.phase in (Phase.WARMING_UP, Phase.PROVING):
+        status = _proving(status, rendered(trial.queue.stats.golden, trial.canary, count), trial)
+        if status.phase != Phase.WARMING_UP:
+            return status
     status = _looked(status, trial.queue, trial)
     evidence = status.evidence
     if evidence is None:
@@ -53,6 +58,16 @@ def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
     if status.phase == Phase.PROMOTING:
         return status.model_copy(update={"eta": None})
     return _stepped(status, evidence, verdict, trial, is_held=said.held is not None)
+
+
+def _proving(status: RolloutStatus, golden: Rendered, trial: Trial) -> RolloutStatus:
+    """Begins with the golden prompts, goes on with them, or has done with them: then the first step may begin."""
+    if status.phase == Phase.WARMING_UP:
+        return status.model_copy(update={"phase": Phase.PROVING, "since": timestamp(trial.now)})
+    if golden.failed is not None:
+        return rejected(status, trial.canary, golden.failed, trial.now)
+    phase = Phase.WARMING_UP if golden.is_proven else Phase.PROVING
+    return status.model_copy(update={"phase": phase, "verdict": golden.words})
 
 
 def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutStatus:

@@ -18,6 +18,7 @@ from transformers import UMT5EncoderModel
 from videofleet.architectures import CONSTANTS
 from videofleet.beacons import WorkerFault
 from videofleet.workerspec import Dtype, Offload, WorkerSpec
+from videofleet_worker.compute.attention import attention_for, use
 from videofleet_worker.compute.group import SOLO, Group
 from videofleet_worker.compute.offload import take_turns
 from videofleet_worker.compute.parallel import Placing, join
@@ -44,8 +45,9 @@ def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
             for component in (pipe.text_encoder, pipe.vae):
                 if component is not None:
                     component.to(group.device)
+        attention = attention_for(model, spec, group, DTYPES[spec.dtype])
         for name in _experts_in(model):
-            pipe.register_modules(**{name: _placed_expert(model / name, spec, group)})
+            pipe.register_modules(**{name: _placed_expert(model / name, spec, group, attention)})
         forget_at_hand_over(pipe)
         if spec.offload is not Offload.NONE:
             take_turns(pipe, group.device, spec.offload)
@@ -106,7 +108,7 @@ def _experts_in(model: Path) -> list[str]:
     return [name for name in EXPERTS if index.get(name, [None])[0] is not None]
 
 
-def _placed_expert(folder: Path, spec: WorkerSpec, group: Group) -> WanTransformer3DModel:
+def _placed_expert(folder: Path, spec: WorkerSpec, group: Group, attention: str) -> WanTransformer3DModel:
     """One expert where it belongs before the next is read: host memory holds one a rank, not all of them."""
     expert = WanTransformer3DModel.from_pretrained(
         folder, dtype=DTYPES[spec.dtype], local_files_only=True, use_safetensors=True
@@ -115,6 +117,7 @@ def _placed_expert(folder: Path, spec: WorkerSpec, group: Group) -> WanTransform
     _refuse_heads_that_do_not_divide(expert, group)
     if not CONSTANTS[spec.architecture].has_two_experts:
         FewRows(expert.condition_embedder)
+    use(expert, attention)
     lay_cache(expert, spec.speed, group)
     if spec.offload is not Offload.NONE:
         join(expert, group, Placing.STAY)

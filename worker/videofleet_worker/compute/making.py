@@ -25,9 +25,9 @@ from videofleet_worker.compute.denoise import Denoising, NotFinite, begin
 from videofleet_worker.compute.generate import decode_to_file
 from videofleet_worker.compute.group import Drifted, Group
 from videofleet_worker.compute.inbox import Inbox
-from videofleet_worker.compute.parallel import experts_of
 from videofleet_worker.compute.prompts import Prompts
 from videofleet_worker.compute.saver import Saver
+from videofleet_worker.compute.speed import forget
 
 log = logging.getLogger(__name__)
 
@@ -180,8 +180,7 @@ class Making:
     def _clean(self) -> None:
         """Feature caches and freed memory of these jobs must not reach the next ones."""
         self._rows = []
-        for model in experts_of(self._pipe):
-            model._reset_stateful_cache()  # noqa: SLF001 - diffusers has no public way after an aborted run
+        forget(self._pipe)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -27,6 +27,7 @@ from videofleet.beacons import WorkerFault, WorkerState
 from videofleet.jobs import Progress
 from videofleet.tiers import Tier, tier_faults
 from videofleet_worker import protocol
+from videofleet_worker.compute.attention import used_by
 from videofleet_worker.compute.denoise import NotFinite
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.group import Group
@@ -104,7 +105,7 @@ class Compute:
             raise out_of_memory() from error
         gc.freeze()  # what lives now lives for ever; no need to look at it again
         peak_bytes = torch.cuda.max_memory_allocated() if self._group.device.type == "cuda" else None
-        self._send(protocol.Ready(peak_bytes=peak_bytes))
+        self._send(protocol.Ready(peak_bytes=peak_bytes, attention=used_by(self._pipe)))
 
     def _warm(self, start: protocol.Start) -> None:
         spec, device = start.spec, self._group.device

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from videofleet.architectures import CONSTANTS, Architecture
-from videofleet.workerspec import Dtype, DtypeFallback, Speed
+from videofleet.workerspec import Attention, Dtype, DtypeFallback, Speed
 from videofleet_operator.crd.rules import VALIDATIONS, Rule, matches
 from videofleet_operator.crd.source import MODEL_RULES, CommitText, SourceText
 from videofleet_operator.crd.values import Label, SpecModel
@@ -73,6 +73,11 @@ class Model(SpecModel):
         default=Speed.EXACT,
         description="`exact` computes every step. `balanced` skips most of a step in which little changes (First Block"
         " Cache), `turbo` extrapolates two steps of three (TaylorSeer): faster, and another video.",
+    )
+    attention: Attention = Field(
+        default=Attention.NATIVE,
+        description="What computes attention: `native` is torch, `auto` the fastest of cuDNN, FlashAttention 2 and 3"
+        " and SageAttention that is installed and as exact.",
     )
     dtype_fallback: DtypeFallback = Field(
         default=DtypeFallback.BFLOAT16,
