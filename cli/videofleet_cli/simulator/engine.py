@@ -254,7 +254,9 @@ class Fleet:
         """Idle workers claim: a canary whose turn it is first, then whoever became idle last."""
         if not any(self._waiting):
             return
-        for name in sorted(self._idle[::-1], key=lambda name: self._workers[name].revision == self._stable):
+        order = self._idle[::-1]
+        order.sort(key=lambda name: self._workers[name].revision == self._stable)
+        for name in order:
             if not any(self._waiting):
                 return
             self._idle.remove(name)
