@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videofleet_cli.simulator.baselines import Fixed, Keda, Kpa, StaticFallback
-from videofleet_cli.simulator.engine import Fleet, World
+from videofleet_cli.simulator.engine import Fleet
 from videofleet_cli.simulator.orders import Orders, View
 from videofleet_cli.simulator.ours import VideoFleet
 from videofleet_cli.simulator.workload import Job
+from videofleet_cli.simulator.world import World
 from videofleet_operator.plan.fallback import FallbackRules
 from videofleet_operator.plan.scaling import ScalingRules
 

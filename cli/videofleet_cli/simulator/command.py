@@ -9,10 +9,10 @@ from videofleet_cli import screen
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.options import AsJson
 from videofleet_cli.simulator import report
-from videofleet_cli.simulator.engine import World
 from videofleet_cli.simulator.lineup import Row, Scene, lineup
 from videofleet_cli.simulator.synthetic import synthetic
 from videofleet_cli.simulator.workload import HOUR_S, Job, TraceError, at_load, read_trace
+from videofleet_cli.simulator.world import World
 from videofleet_operator.plan.scaling import ScalingRules
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from videofleet_cli.simulator.engine import Account
 from videofleet_cli.simulator.workload import HOUR_S
+from videofleet_cli.simulator.world import Account
 
 
 @dataclass(frozen=True)

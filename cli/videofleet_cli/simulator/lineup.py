@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from videofleet_cli.simulator.baselines import Fixed, Keda, Kpa, StaticFallback
-from videofleet_cli.simulator.engine import Fleet, World
+from videofleet_cli.simulator.engine import Fleet
 from videofleet_cli.simulator.figures import Figures, figures
 from videofleet_cli.simulator.orders import Autoscaler
 from videofleet_cli.simulator.ours import VideoFleet
 from videofleet_cli.simulator.workload import Job
+from videofleet_cli.simulator.world import World
 from videofleet_operator.plan.fallback import FallbackRules
 from videofleet_operator.plan.scaling import ScalingRules
 
