@@ -247,6 +247,8 @@ class Outcomes(Wire):
     cancelled: int = 0
     steps: int = 0  # jobs whose seconds per step are in the sum
     step_s: float = 0.0  # sum of their seconds per step
+    alone: int = 0  # of those, jobs that shared no batch
+    alone_s: float = 0.0  # sum of their seconds per step
     attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
     attempt_failures: int = 0  # of those: failed, or their worker was lost
     rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed
@@ -260,4 +262,6 @@ class Outcomes(Wire):
     recovery_s: float = 0.0  # sum of the seconds from the last sign of the one to the first of the other
     slow_recoveries: int = 0  # of those, while a canary was on trial: above `CanaryRule.recovery_above_s`
     timed_recoveries: int = 0  # that were compared with it
+    waited: int = 0  # jobs whose first attempt began while a canary was on trial
+    wait_s: float = 0.0  # sum of the seconds until then
     worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

@@ -159,22 +159,21 @@ class JobQueue:
                 return Submitted(known, created=False)
             await self.idempotency.move(job, used_for)
         try:
-            return await self._submit_within(job, limits)
+            return await self._submit_within(job, limits, erasures)
         except (QueueFull, LimitReached, FleetUnknown, FleetClosed):
             if used_for is None:
                 await self.idempotency.forget(job)
             raise
 
-    async def _submit_within(self, job: NewJob, limits: TenantLimits | None, erasures: int | None = None) -> Submitted:
+    async def _submit_within(self, job: NewJob, limits: TenantLimits | None, erasures: int | None) -> Submitted:
         if limits is None or limits.is_unlimited:
-            return await self._submit(job, erasures)
+            return await self._submit(job, limits, erasures)
         async with Reservation(self._connection, self._installation, job, limits) as reservation:
-            submitted = await self._submit(job, erasures)
+            submitted = await self._submit(job, limits, erasures)
             reservation.is_used = submitted.created
         return submitted
 
-    async def _submit(self, job: NewJob, erasures: int | None) -> Submitted:
-        idempotency = job.idempotency_digest
+    async def _submit(self, job: NewJob, limits: TenantLimits | None, erasures: int | None) -> Submitted:
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
             "submit",
@@ -182,7 +181,7 @@ class JobQueue:
             job.id,
             job.tenant,
             job.request.to_json(),
-            idempotency,
+            job.idempotency_digest,
             job.body_digest,
             IDEMPOTENCY_MS,
             job.priority,
@@ -193,6 +192,7 @@ class JobQueue:
             int(job.request.allow_fallback),
             "" if job.deadline_ms is None else job.deadline_ms,
             job.webhook or "",
+            "" if limits is None else limits.running or 0,
             "" if erasures is None else erasures,
         )
         match verdict:
@@ -325,16 +325,9 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        return JobState(
-            await self._owned(
-                "succeed",
-                claim,
-                result.to_json(),
-                result.seconds_per_step,
-                len(result.rejected),
-                "" if result.peak_bytes is None else result.peak_bytes,
-            )
-        )
+        memory_bytes = "" if result.peak_bytes is None else result.peak_bytes
+        figures = result.seconds_per_step, len(result.rejected), memory_bytes
+        return JobState(await self._owned("succeed", claim, result.to_json(), *figures))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
         """Ends the attempt: back to queued, after a pause, while attempts are left and `retry`, else failed or dead.

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from videofleet_operator.crd.comparison import Comparison
 from videofleet_operator.crd.values import SpecModel
 
 REJECTED_LIMIT: Final = 5
@@ -129,6 +130,7 @@ class RolloutStatus(SpecModel):
     samples: int = Field(default=0, ge=0, le=_COUNT, description="Attempts of the canary so far.")
     eta: str | None = Field(default=None, max_length=_TIME, description="When this step has its evidence, about.")
     evidence: Evidence | None = Field(default=None, description="The analysis so far.")
+    comparison: Comparison | None = Field(default=None, description="The A/B report of the latest trial.")
     rejected: list[Rejection] = Field(default=[], max_length=REJECTED_LIMIT, description="Latest last.")
     undo: Undo | None = Field(default=None, description="Set by `undo`, or by a switch to the standby.")
     last_command: LastCommand | None = Field(default=None, description="The last command that was handled.")

@@ -22,6 +22,7 @@ def rejected(status: RolloutStatus, revision: str, message: str, now: datetime) 
         phase=Phase.REJECTED,
         stable_revision=status.stable_revision,
         standby_revision=status.standby_revision,
+        comparison=status.comparison,
         since=timestamp(now),
         verdict=message[:_TEXT_MAX],
         samples=status.samples,

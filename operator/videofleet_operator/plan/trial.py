@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from videofleet_operator.crd.comparison import TrackFigures
 from videofleet_operator.crd.quantities import duration_s
 from videofleet_operator.crd.rollout_status import VERDICT_MAX, Evidence, PauseCause, Phase, RolloutStatus
 from videofleet_operator.crd.sections.rollout import Rollout
 from videofleet_operator.observed import Measure, QueueSeen
+from videofleet_operator.plan.comparison import begun, figures_of, grown
 from videofleet_operator.plan.counters import seen_of
 from videofleet_operator.plan.golden import Rendered, rendered
 from videofleet_operator.plan.measures import opinion
@@ -72,17 +74,26 @@ def _proving(status: RolloutStatus, golden: Rendered, trial: Trial) -> RolloutSt
 
 def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutStatus:
     canary, stable = seen_of(queue.outcomes, trial.canary), seen_of(queue.outcomes, trial.stable)
+    beside = _figures(queue, trial)
     if status.evidence is None or not is_current(status.evidence):
         fields: dict[str, Any] = {"evidence": first_look(canary, stable, trial.now)}
+        fields["comparison"] = begun(trial.canary, trial.stable, *beside, timestamp(trial.now))
         if status.phase == Phase.WARMING_UP:
             fields |= {"phase": Phase.STEPPING, "step": 1, "since": timestamp(trial.now)}
         return status.model_copy(update=fields)
     is_due = trial.now - moment(status.evidence.looked, trial.now) >= timedelta(seconds=LOOK_EVERY_S)
     if not is_due or not is_worth_a_look(status.evidence, canary, stable):
         return status
-    return status.model_copy(
-        update={"evidence": look(status.evidence, canary, stable, trial.rules.analysis, trial.now)}
-    )
+    fields = {"evidence": look(status.evidence, canary, stable, trial.rules.analysis, trial.now)}
+    if status.comparison is not None:
+        fields["comparison"] = grown(status.comparison, *beside, timestamp(trial.now))
+    return status.model_copy(update=fields)
+
+
+def _figures(queue: QueueSeen, trial: Trial) -> tuple[TrackFigures, TrackFigures]:
+    """Of the canary and of stable."""
+    canary, stable = (figures_of(queue.outcomes, queue.opinions, each) for each in (trial.canary, trial.stable))
+    return canary, stable
 
 
 def _stepped(

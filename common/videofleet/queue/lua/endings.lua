@@ -25,10 +25,16 @@ local function compare(job, figure, limits, compared, above)
   if figure > limit then count(job, above) end
 end
 
+-- Jobs of one batch share its time, so they have a limit of their own: a canary with few jobs seldom has batches.
 local function count_pace(job, step_s)
+  local step_us, is_alone = math.floor(step_s * 1e6 + 0.5), tonumber(job.batch or 1) <= 1
   count(job, 'steps')
-  count(job, 'step_us', math.floor(step_s * 1e6 + 0.5))
-  compare(job, tonumber(step_s), 'slowAboveS', 'paced', 'slow')
+  count(job, 'step_us', step_us)
+  if is_alone then
+    count(job, 'alone')
+    count(job, 'alone_us', step_us)
+  end
+  compare(job, tonumber(step_s), is_alone and 'slowAboveS' or 'slowTogetherAboveS', 'paced', 'slow')
 end
 
 local function count_memory(job, bytes)
