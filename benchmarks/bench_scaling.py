@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from videofleet_cli.simulator.baselines import Keda
-from videofleet_cli.simulator.engine import Account, Fleet, World
+from videofleet_cli.simulator.engine import Fleet
 from videofleet_cli.simulator.figures import Figures, figures, percentile
 from videofleet_cli.simulator.lineup import Scene, clairvoyant, ours, run
 from videofleet_cli.simulator.orders import Orders, View
 from videofleet_cli.simulator.ours import VideoFleet
 from videofleet_cli.simulator.synthetic import synthetic
 from videofleet_cli.simulator.workload import DAY_S, Job, at_load, read_trace
+from videofleet_cli.simulator.world import Account, World
 from videofleet_operator.plan.scaling import ScalingRules
 
 WORKERS, COLD_START_S, TARGET_WAIT_S = 8, 180.0, 120.0

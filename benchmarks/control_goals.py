@@ -101,7 +101,13 @@ def load_goals(found: dict[str, Any]) -> list[Goal]:
         measured = f"{row['delivered']:,} of {row['accepted']:,}, restored after {row['restored_after_surge_s']:.0f} s"
         is_met = row["delivered"] == row["accepted"] and row["restored_after_surge_s"] <= row["allowed_s"]
         goals.append(
-            Goal(f"5 × surge, {name}", f"all delivered, restored ≤ {row['allowed_s']:.0f} s", measured, "", is_met)
+            Goal(
+                f"5 × surge, {'with' if 'with f' in name else 'without'} fallback",
+                f"all delivered, restored ≤ {row['allowed_s']:.0f} s",
+                measured,
+                "",
+                is_met,
+            )
         )
     lost, blind = f"{churn['killed']} of {churn['jobs']:,}", f"{churn['killed_without_handshake']:,} without handshake"
     goals.append(Goal("jobs that a scale-down cost an attempt", "0 of 10,000", lost, blind, churn["killed"] == 0))

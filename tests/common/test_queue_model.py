@@ -34,6 +34,7 @@ from videofleet.queue import (
     LeaseLost,
     QueueFull,
     StaleEpoch,
+    TenantLimits,
 )
 from videofleet.queue import client as client_module
 from videofleet.tiers import Tier
@@ -80,6 +81,7 @@ wishes_of_users = st.builds(
     deadline=st.sampled_from([False, False, True]),
     tier=st.sampled_from(["full", "full", "low"]),
     allow_fallback=st.sampled_from([True, True, False]),
+    most_running=st.sampled_from([None, None, None, 1, 2]),
 )
 
 
@@ -171,7 +173,7 @@ class Machine(RuleBasedStateMachine):
                     prompt="a red car", seed=1, tier=TIERS[wish.tier], allow_fallback=wish.allow_fallback
                 ),
             )
-            got = self.answer(self.queue.submit(new))
+            got = self.answer(self.queue.submit(new, TenantLimits(running=wish.most_running)))
             expected = self.model.submit(ModelJob(job_id, 0, **asdict(wish)))
             assert (got if isinstance(got, str) else "created") == expected
             created += [job_id] if expected == "created" else []

@@ -118,3 +118,14 @@ async def test_a_cancel_comes_before_a_yield(ruled: Fleet) -> None:
     await ruled.queue.cancel(claim.job.id, ErrorCode.CANCELLED_BY_USER)
     reply = await ruled.queue.beat(claim, HALFWAY)
     assert (reply.cancel_requested, reply.yield_requested) == (True, False)
+
+
+async def test_nobody_makes_room_for_a_tenant_that_may_have_no_more_running(ruled: Fleet) -> None:
+    claim = await running(ruled)
+    urgent = await somebody(ruled)
+    key = f"{ruled.prefix}:usage:studio"
+    await ruled.redis.hset(key, "most_running", 1)
+    assert not await yields(ruled, claim)
+    await ruled.redis.hset(key, "most_running", 2)
+    assert await yields(ruled, claim)
+    assert (await ruled.claim()).job.id == urgent

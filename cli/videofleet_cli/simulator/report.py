@@ -7,7 +7,19 @@ from typing import Any, Final
 from videofleet_cli.simulator.lineup import Row
 from videofleet_cli.simulator.plots import Bar, Series, bars, frontier
 
-COLUMNS: Final = ("", "wait p50", "p95", "p99", "in target", "quality", "degraded", "moves/5min", "killed", "GPU-hours")
+COLUMNS: Final = (
+    "",
+    "wait p50",
+    "p95",
+    "p99",
+    "in target",
+    "quality",
+    "degraded",
+    "moves/5min",
+    "killed",
+    "rollout",
+    "GPU-hours",
+)
 _STYLE: Final = """body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;
 margin:2rem auto;padding:0 1rem;color:#0f172a}h1{font-size:22px}p{max-width:75ch;color:#334155}
 table{border-collapse:collapse;font-size:13px}td,th{padding:3px 8px;border-bottom:1px solid #e2e8f0;text-align:right}
@@ -21,8 +33,9 @@ _WORDS: Final = {
 }
 _TABLE: Final = (
     "In target: jobs that waited for no longer than the target. Moves: changes of the fallback for each five minutes"
-    " that it was on. Killed: jobs that lost an attempt because scaling took their pod. GPU-hours count every pod from"
-    " its first second to its last. Nobody with as many workers waits less or pays less than the clairvoyant bound."
+    " that it was on. Killed: jobs that lost an attempt because their pod was taken away. Rollout: until a new revision"
+    " had all workers. GPU-hours count every pod from its first second to its last. Nobody with as many workers waits"
+    " less or pays less than the clairvoyant bound."
 )
 
 
@@ -39,6 +52,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{seen.degraded:.1%}",
         f"{seen.moves_per_5_min:.2f}",
         str(seen.killed),
+        f"{seen.rollout_s / 60:.0f} min" if seen.rollouts else "–",
         f"{seen.gpu_hours:.1f}",
     )
 

@@ -159,22 +159,21 @@ class JobQueue:
                 return Submitted(known, created=False)
             await self.idempotency.move(job, used_for)
         try:
-            return await self._submit_within(job, limits)
+            return await self._submit_within(job, limits, erasures)
         except (QueueFull, LimitReached, FleetUnknown, FleetClosed):
             if used_for is None:
                 await self.idempotency.forget(job)
             raise
 
-    async def _submit_within(self, job: NewJob, limits: TenantLimits | None, erasures: int | None = None) -> Submitted:
+    async def _submit_within(self, job: NewJob, limits: TenantLimits | None, erasures: int | None) -> Submitted:
         if limits is None or limits.is_unlimited:
-            return await self._submit(job, erasures)
+            return await self._submit(job, limits, erasures)
         async with Reservation(self._connection, self._installation, job, limits) as reservation:
-            submitted = await self._submit(job, erasures)
+            submitted = await self._submit(job, limits, erasures)
             reservation.is_used = submitted.created
         return submitted
 
-    async def _submit(self, job: NewJob, erasures: int | None) -> Submitted:
-        idempotency = job.idempotency_digest
+    async def _submit(self, job: NewJob, limits: TenantLimits | None, erasures: int | None) -> Submitted:
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
             "submit",
@@ -182,7 +181,7 @@ class JobQueue:
             job.id,
             job.tenant,
             job.request.to_json(),
-            idempotency,
+            job.idempotency_digest,
             job.body_digest,
             IDEMPOTENCY_MS,
             job.priority,
@@ -193,6 +192,7 @@ class JobQueue:
             int(job.request.allow_fallback),
             "" if job.deadline_ms is None else job.deadline_ms,
             job.webhook or "",
+            "" if limits is None else limits.running or 0,
             "" if erasures is None else erasures,
         )
         match verdict:
@@ -296,15 +296,12 @@ class JobQueue:
         batches: Mapping[str, int] = ALONE,
         beside: Sequence[Claim] = (),
     ) -> Claimed:
-        """The next job for a worker of this revision, and others that can share a batch with it.
+        """The next job for a worker of this revision, and others for its batch; expired leases are reaped first.
 
-        `batches` says how many jobs of a `Tier.volume` there may be together; other jobs come alone, and so does one
-        that had an attempt before. `beside`: jobs that the worker has just claimed; now only others for their batch.
-        Expired leases are reaped first. A job that this version cannot read ends as dead on the way: the worker never
-        sees it.
+        `batches`: how many of a `Tier.volume` may be together; others, and who had an attempt before, come alone.
+        `beside`: jobs just claimed, whose batch alone is filled. What this version cannot read ends as dead, unseen.
         """
-        known = json.dumps(dict(batches))
-        ids_beside = [claim.job.id for claim in beside]
+        known, ids_beside = json.dumps(dict(batches)), [claim.job.id for claim in beside]
         while True:
             token = secrets.token_hex(16)
             marked, *rows = await self._run(

@@ -50,6 +50,7 @@ end
 local function next_alike(first, rules)
   local job
   if rules.tenants then
+    if is_at_cap(first.tenant) then return nil end
     job = next_of(first.line, first.priority, first.tenant)
   else
     job = next_waiting(first.line, rules)

@@ -1,9 +1,7 @@
 -- → `QueueStats` as JSON. Seconds are those of the tiers asked for.
 local by_priority, waiting_cost_s, oldest_s, canary_waiting = {}, 0, 0, 0
 for _, priority in ipairs(PRIORITIES) do
-  local _, stable_ms = oldest('stable', priority)
-  local _, canary_ms = oldest('canary', priority)
-  local wait_s = math.max(stable_ms, canary_ms) / 1000
+  local wait_s = math.max(oldest_ms('stable', priority), oldest_ms('canary', priority)) / 1000
   canary_waiting = canary_waiting + in_line('canary', priority)
   by_priority[priority] = { jobs = 0, costS = 0, oldestWaitS = wait_s }
   oldest_s = math.max(oldest_s, wait_s)

@@ -1,9 +1,9 @@
 -- (new) → queued. ARGV: id, tenant, request, idempotency digest or '', body digest, idempotency ttl in ms, priority, tier's
--- name, cost and shape, guidance, 1 when a lower tier will do, deadline in ms or '', webhook's URL or '', erasures that the
--- caller knew of, or ''
+-- name, cost and shape, guidance, 1 when a lower tier will do, deadline in ms or '', webhook's URL or '', how many
+-- jobs the tenant may have running here, 0 for any number, '' to leave that as it is; erasures that the caller knew of, or ''
 -- → {'created' | 'known', id} | {'unknown'} | {'closed'} | {'full', limit} | {'conflict'} | {'erased'}
 local id, tenant, request, idem, body, idem_ttl_ms, priority = unpack(ARGV, 1, 7)
-local tier, cost, shape, guidance, allow_fallback, deadline_ms, webhook, erasures = unpack(ARGV, 8)
+local tier, cost, shape, guidance, allow_fallback, deadline_ms, webhook, most_running, erasures = unpack(ARGV, 8)
 local idem_key = P .. ':idem:' .. tenant .. ':' .. idem
 if redis.call('EXISTS', job_key(id)) == 1 then return { 'known', id } end -- the caller asks again after a lost reply
 if erasures ~= '' and erasures ~= (redis.call('GET', P .. ':erasures') or '0') then return { 'erased' } end
@@ -23,6 +23,8 @@ local job = {
   seq = redis.call('HINCRBY', TOTALS, 'seq', 1), deadline_ms = deadline_ms ~= '' and deadline_ms or nil, changed = {},
 }
 redis.call('HSET', REQUESTS, id, request)
+if most_running == '0' then redis.call('HDEL', usage_key(tenant), 'most_running')
+elseif most_running ~= '' then redis.call('HSET', usage_key(tenant), 'most_running', most_running) end
 move(job, 'queued')
 enter(job)
 redis.call('ZADD', P .. ':tenant:' .. tenant, 0, id)

@@ -70,23 +70,34 @@ local function next_of(line, priority, tenant)
   return id and read(id)
 end
 
--- Whoever has waited longest in a priority of a line, if anybody waits, and how long in ms.
-local function oldest(line, priority)
+local function waited_ms(job) return math.max(0, now_ms() - (job.queued_at_ms or 0)) end
+
+-- How long the first of a priority has waited, in ms; 0 when nobody waits.
+local function oldest_ms(line, priority)
   local tenant = redis.call('ZRANGE', first_key(line, priority), 0, 0)[1]
-  if not tenant then return nil, 0 end
-  local job = next_of(line, priority, tenant)
-  return job, math.max(0, now_ms() - (job.queued_at_ms or 0))
+  return tenant and waited_ms(next_of(line, priority, tenant)) or 0
+end
+
+-- The first tenant of a sorted set that may have one more job running, and its score. Others go past who is at its cap.
+local function first_free(key)
+  local n = 0
+  while true do
+    local found = redis.call('ZRANGE', key, n, n, 'WITHSCORES')
+    if not found[1] or not is_at_cap(found[1]) then return found[1], found[2] end
+    n = n + 1
+  end
 end
 
 -- The job of a line that is to run next, or nil: batch that waited too long, then by priority, then by tenants' turns.
 local function next_waiting(line, rules)
-  local patient, waited_ms = oldest(line, 'batch')
-  if waited_ms > (rules.batchMaxWaitS or 3600) * 1000 then return patient end
+  local patient = first_free(first_key(line, 'batch'))
+  local job = patient and next_of(line, 'batch', patient)
+  if job and waited_ms(job) > (rules.batchMaxWaitS or 3600) * 1000 then return job end
   for _, priority in ipairs(PRIORITIES) do
-    local turn = redis.call('ZRANGE', turn_key(line, priority), 0, 0, 'WITHSCORES')
-    if turn[1] then
-      redis.call('SET', clock_key(line, priority), turn[2])
-      return next_of(line, priority, turn[1])
+    local tenant, served_s = first_free(turn_key(line, priority))
+    if tenant then
+      redis.call('SET', clock_key(line, priority), served_s)
+      return next_of(line, priority, tenant)
     end
   end
 end

@@ -32,8 +32,15 @@ local function made_in(job)
 end
 
 -- What a tenant has: records by state; ahead_ms, expected time of its unfinished jobs; worker_ms, time ever used; day_ms,
--- that of attempts that ended on `day`, days since the epoch. Whole milliseconds, so that sums are exact.
+-- that of attempts that ended on `day`, days since the epoch; most_running, if it is limited. Whole milliseconds, so that
+-- sums are exact.
 local function usage_key(tenant) return P .. ':usage:' .. tenant end
+
+-- Whether the tenant has as many jobs running here as it may.
+local function is_at_cap(tenant)
+  local most, running = unpack(redis.call('HMGET', usage_key(tenant), 'most_running', 'running'))
+  return most and tonumber(running or 0) >= tonumber(most)
+end
 
 local function is_unfinished(state) return state == 'queued' or state == 'running' end
 

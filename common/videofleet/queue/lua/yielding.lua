@@ -18,10 +18,10 @@ local function should_yield(id, progress)
   if not line or told.stage ~= 'denoising' or told.step > (1 - LAST_SHARE) * told.steps then return false end
   if now - started_at_ms < RUN_LEAST_MS or tonumber(yields or 0) >= YIELDS_MOST then return false end
   local most_wait_ms = (rules.batchMaxWaitS or 3600) * 1000 -- then a batch job goes before all others
-  local _, batch_ms = oldest(line, 'batch')
-  if now - queued_at_ms > most_wait_ms or batch_ms > most_wait_ms then return false end
-  local _, interactive_ms = oldest(line, 'interactive')
-  if interactive_ms < PATIENCE_MS or redis.call('ZCARD', YIELDING) >= in_line(line, 'interactive') then return false end
+  if now - queued_at_ms > most_wait_ms or oldest_ms(line, 'batch') > most_wait_ms then return false end
+  local tenant = first_free(first_key(line, 'interactive'))
+  if not tenant or waited_ms(next_of(line, 'interactive', tenant)) < PATIENCE_MS then return false end
+  if redis.call('ZCARD', YIELDING) >= in_line(line, 'interactive') then return false end
   redis.call('ZADD', YIELDING, now, id)
   redis.call('HINCRBY', job_key(id), 'yields', 1)
   return true
