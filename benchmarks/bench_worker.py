@@ -1,7 +1,7 @@
-"""The worker's goals on this machine: its own loop beside `WanPipeline.__call__`, loading, encoding, its start.
+"""The worker's goals on this machine: its own loop beside `WanPipeline.__call__`, gains of batches, loading, its start.
 
-Usage: python benchmarks/bench_worker.py [--jobs N] [--model DIR] [--blocks N]. Prints two tables, writes
-build/bench/worker.json: how long what takes on the tiny model, and each goal beside what was measured.
+Usage: python benchmarks/bench_worker.py [--jobs N] [--model DIR] [--blocks N]. Prints three tables, writes
+build/bench/worker.json: how long what takes on the tiny model, what batches gain, each goal beside what was measured.
 """
 
 import argparse
@@ -30,11 +30,13 @@ from rich.table import Table
 
 from videofleet.architectures import Architecture
 from videofleet.jobs import VideoRequest
-from videofleet.tiers import Tier
+from videofleet.tiers import Tier, tokens
 from videofleet.workerspec import Dtype, Warmup, WorkerSpec
 from videofleet_worker.compute import checkpoint
 from videofleet_worker.compute.denoise import begin
-from videofleet_worker.compute.generate import decode_to_file, denoise
+from videofleet_worker.compute.gain import batch_gain
+from videofleet_worker.compute.generate import decode_to_file, denoise, timed_step
+from videofleet_worker.compute.group import SOLO
 from videofleet_worker.compute.loading import load
 from videofleet_worker.compute.prompts import Prompts
 from videofleet_worker.compute.warmup import warm_tier
@@ -93,6 +95,33 @@ def measure(pipe: Any, jobs: int, folder: Path) -> dict[str, float]:
     for name, work in list(ways.items()) * (jobs + 1):
         took[name].append(seconds(work))
     return {name: statistics.median(each[1:]) for name, each in took.items()}
+
+
+def gains(pipe: Any, prompts: Prompts) -> list[dict[str, Any]]:
+    """What denoising together gains by size: the fastest of six steps each, and what warm-up chooses."""
+    rows = []
+    for width, frames in ((64, 9), (128, 17), (192, 17), (256, 17), (256, 33)):
+        tier = Tier(name="t", width=width, height=width, num_frames=frames, num_inference_steps=8, fps=16)
+        request = VideoRequest(prompt="a red car", seed=1, tier=tier)
+        batches = {size: [begin(pipe, request, prompts=prompts) for _ in range(size)] for size in (1, 2, 4, 8)}
+        took: dict[int, list[float]] = {size: [] for size in batches}
+        for size, batch in list(batches.items()) * 7:
+            took[size].append(timed_step(pipe, batch))
+        step_s = {size: min(each[1:]) for size, each in took.items()}
+        row: dict[str, Any] = {"size": f"{tier.size}x{frames}", "tokens": tokens(tier, SPEC.architecture)}
+        row |= {f"gain of {size}": size * step_s[1] / step_s[size] for size in (2, 4, 8)}
+        rows.append(row | {"chosen": batch_gain(pipe, tier, SPEC, prompts, SOLO, lambda _: True)[0]})
+    return rows
+
+
+def printed_gains(rows: list[dict[str, Any]]) -> Table:
+    """For people."""
+    table = Table(title="times as fast as one after the other, denoising only")
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+    return table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,9 +184,10 @@ def main() -> None:
         results = {"load": time.perf_counter() - begun}
         results["warm-up"] = seconds(lambda: warm_tier(pipe, TIER, SPEC, Path(folder), lambda _: None))
         results |= measure(pipe, options.jobs, Path(folder))
+        rows = gains(pipe, Prompts(pipe))
         found = goals(results, options, Path(folder))
     baseline = results["WanPipeline.__call__"]
-    report = {"bench": "worker", "jobs": options.jobs, "torch": torch.__version__, "seconds": results}
+    report = {"bench": "worker", "jobs": options.jobs, "torch": torch.__version__, "seconds": results, "batches": rows}
     report |= {"goals": [dataclasses.asdict(goal) for goal in found], "load": os.getloadavg()}
     out = Path("build/bench/worker.json")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +199,7 @@ def main() -> None:
         table.add_row(name, f"{took * 1000:,.2f}", f"{took / baseline:.1%}")
     console = Console(file=sys.stdout)
     console.print(table)
+    console.print(printed_gains(rows))
     table = Table(title=f"goals, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for column in ("what", "measured", "goal"):
         table.add_column(column)

@@ -9,14 +9,17 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import arq
 from arq.connections import RedisSettings
+from queue_timing import Clock, Timing, memory, timed
 from redis import Redis
 from rq import Queue, SimpleWorker
-from taskiq_redis import RedisStreamBroker
+from taskiq.receiver import Receiver
+from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
+
+Report = dict[str, Any]
 
 
 async def nothing(_: Any, payload: str) -> int:
@@ -29,99 +32,97 @@ def nothing_at_all(payload: str) -> int:
     return len(payload)
 
 
-def memory(url: str) -> int:
-    """Bytes that Redis has in use."""
-    with Redis.from_url(url) as redis:
-        return int(redis.info("memory")["used_memory"])
+async def nothing_awaited(payload: str) -> int:
+    """The same for taskiq."""
+    return len(payload)
 
 
-def quantiles(took: list[float], wall_s: float) -> dict[str, float]:
-    """Operations a second, and p50 and p99 of one in milliseconds."""
-    took.sort()
-    return {
-        "per_second": len(took) / wall_s,
-        "p50_ms": took[len(took) // 2] * 1000,
-        "p99_ms": took[int(len(took) * 0.99)] * 1000,
-    }
-
-
-async def timed(count: int, concurrency: int, call: Callable[[], Awaitable[object]]) -> dict[str, float]:
-    """Runs `call` count times, so many at a time."""
-    left, took = iter(range(count)), list[float]()
-
-    async def one_by_one() -> None:
-        for _ in left:
-            began = time.perf_counter()
-            await call()
-            took.append(time.perf_counter() - began)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(one_by_one() for _ in range(concurrency)))
-    return quantiles(took, time.perf_counter() - began)
-
-
-async def with_arq(url: str, jobs: int, concurrency: int, payload: str) -> dict[str, Any]:
-    """enqueue_job, then a burst worker."""
+async def with_arq(redis: Redis, url: str, jobs: int, concurrency: int, payload: str) -> Report:
+    """enqueue_job, then a burst worker; results are kept."""
     pool = await arq.create_pool(RedisSettings.from_dsn(url))
-    before = memory(url)
-    submit = await timed(jobs, concurrency, lambda: pool.enqueue_job("nothing", payload))
-    held = memory(url) - before
+    before = memory(redis)
+    submit = await timed(redis, jobs, concurrency, lambda: pool.enqueue_job("nothing", payload))
+    held = memory(redis) - before
     worker = arq.Worker(
         [nothing], redis_pool=pool, burst=True, max_jobs=concurrency, handle_signals=False, poll_delay=0.01
     )
-    began = time.perf_counter()
-    await worker.async_run()
-    return {"submit": submit, "work": {"per_second": jobs / (time.perf_counter() - began)}, "bytes_a_job": held / jobs}
+    with Clock(redis, jobs) as clock:
+        await worker.async_run()
+    return {"submit": submit, "work": clock.timing, "bytes_a_job": held / jobs}
 
 
-async def with_taskiq(url: str, jobs: int, concurrency: int, payload: str) -> dict[str, Any]:
-    """kiq, then listen and acknowledge: no result is stored."""
+async def with_taskiq(redis: Redis, url: str, jobs: int, payload: str, concurrency: int) -> Report:
+    """kiq, then listen and acknowledge: nothing is run and no result is stored."""
     broker = RedisStreamBroker(url)
-    task = broker.register_task(nothing_at_all, task_name="nothing")
+    task = broker.register_task(nothing_awaited, task_name="nothing")
     await broker.startup()
-    before = memory(url)
-    submit = await timed(jobs, concurrency, lambda: task.kiq(payload))
-    held, done = memory(url) - before, 0
-    began = time.perf_counter()
-    async for message in broker.listen():
-        await message.ack()
-        done += 1
-        if done == jobs:
-            break
-    work = {"per_second": jobs / (time.perf_counter() - began)}
+    before = memory(redis)
+    submit = await timed(redis, jobs, concurrency, lambda: task.kiq(payload))
+    held, done = memory(redis) - before, 0
+    with Clock(redis, jobs) as clock:
+        async for message in broker.listen():
+            await message.ack()
+            done += 1
+            if done == jobs:
+                break
     await broker.shutdown()
-    return {"submit": submit, "work": work, "bytes_a_job": held / jobs}
+    return {"submit": submit, "work": clock.timing, "bytes_a_job": held / jobs}
 
 
-def with_rq(url: str, jobs: int, payload: str) -> dict[str, Any]:
+async def with_taskiq_results(redis: Redis, url: str, jobs: int, payload: str, concurrency: int) -> Report:
+    """kiq, then its own receiver with a result backend: what a caller needs who wants to know how a job ended."""
+    broker = RedisStreamBroker(url).with_result_backend(RedisAsyncResultBackend(url))
+    task = broker.register_task(nothing_awaited, task_name="nothing")
+    await broker.startup()
+    receiver, running = Receiver(broker, max_async_tasks=concurrency), set[asyncio.Task[Any]]()
+    before = memory(redis)
+    submit = await timed(redis, jobs, concurrency, lambda: task.kiq(payload))
+    held, begun = memory(redis) - before, 0
+    with Clock(redis, jobs) as clock:
+        async for message in broker.listen():
+            running.add(asyncio.create_task(receiver.callback(message)))
+            begun += 1
+            if len(running) == concurrency or begun == jobs:
+                _, running = await asyncio.wait(
+                    running, return_when=asyncio.ALL_COMPLETED if begun == jobs else asyncio.FIRST_COMPLETED
+                )
+            if begun == jobs:
+                break
+    await broker.shutdown()
+    return {"submit": submit, "work": clock.timing, "bytes_a_job": held / jobs}
+
+
+def with_rq(redis: Redis, jobs: int, payload: str) -> Report:
     """enqueue, then a burst of SimpleWorker; one at a time, as rq does."""
-    with Redis.from_url(url) as redis:
-        queue, took = Queue(connection=redis), list[float]()
-        before, began = memory(url), time.perf_counter()
+    queue = Queue(connection=redis)
+    before = memory(redis)
+    with Clock(redis, jobs) as clock:
         for _ in range(jobs):
-            start = time.perf_counter()
+            began = time.perf_counter()
             queue.enqueue("queue_rivals.nothing_at_all", payload)
-            took.append(time.perf_counter() - start)
-        submit, held = quantiles(took, time.perf_counter() - began), memory(url) - before
-        began = time.perf_counter()
+            clock.took_s.append(time.perf_counter() - began)
+    submit: Timing = clock.timing
+    held = memory(redis) - before
+    with Clock(redis, jobs) as clock:
         SimpleWorker([queue], connection=redis).work(burst=True, logging_level="ERROR")
-    return {"submit": submit, "work": {"per_second": jobs / (time.perf_counter() - began)}, "bytes_a_job": held / jobs}
+    return {"submit": submit, "work": clock.timing, "bytes_a_job": held / jobs}
 
 
 def main() -> None:
-    """Measures all three, one after the other, each on an empty Redis."""
+    """Measures all of them, one after the other, each on an empty Redis."""
     url, jobs, concurrency = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     payload = sys.stdin.read()
     logging.disable(logging.CRITICAL)
     report = {}
-    for name, measure in (
-        ("arq", lambda: asyncio.run(with_arq(url, jobs, concurrency, payload))),
-        ("taskiq", lambda: asyncio.run(with_taskiq(url, jobs, concurrency, payload))),
-        ("rq", lambda: with_rq(url, jobs, payload)),
-    ):
-        with Redis.from_url(url) as redis:
+    with Redis.from_url(url) as redis:
+        for name, measure in (
+            ("arq", lambda: asyncio.run(with_arq(redis, url, jobs, concurrency, payload))),
+            ("taskiq", lambda: asyncio.run(with_taskiq(redis, url, jobs, payload, concurrency))),
+            ("taskiq with results", lambda: asyncio.run(with_taskiq_results(redis, url, jobs, payload, concurrency))),
+            ("rq", lambda: with_rq(redis, jobs, payload)),
+        ):
             redis.flushall()
-        report[name] = measure()
+            report[name] = measure()
     json.dump(report, sys.stdout)
 
 

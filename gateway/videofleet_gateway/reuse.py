@@ -20,6 +20,7 @@ from videofleet.tiers import Tier
 from videofleet_gateway.services import Services
 
 _NO_PIXELS: Final = {"v", "output_prefix", "allow_fallback"}  # fields that change nothing one can see
+_COPY_S: Final = 1.0  # of the time that a submission has; a new video is better than no answer
 _SHARED: Final = "*"  # a scope that is no tenant's name
 
 
@@ -99,8 +100,9 @@ async def _copied(services: Services, new: NewJob, policy: FleetPolicy, candidat
             keys["provenance_key"] = objects.provenance_key(*place)
         try:
             store = services.store(job.result.store)
-            for name, key in keys.items():
-                await store.copy(getattr(job.result, name), key)
+            async with services.asking(store.name, _COPY_S):
+                for name, key in keys.items():
+                    await store.copy(getattr(job.result, name), key)
         except StoreError:
             continue
         return Copy(job.result.model_copy(update=keys | {"attempt": 0, "worker_seconds": 0.0}), owed)

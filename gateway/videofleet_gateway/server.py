@@ -47,6 +47,12 @@ class _Connection(RequestHandler):
         self._forget_reader()
         super().connection_lost(exc)
 
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - as aiohttp declares it
+        """aiohttp waits the time twice where a handler waits for its reader; after the first nobody gets more."""
+        if timeout is not None:
+            asyncio.get_running_loop().call_later(timeout, self._sending.abort)
+        await super().shutdown(timeout)
+
     def pause_writing(self) -> None:
         """Something waits for the reader, perhaps the rest of a closed connection: from now on his speed counts."""
         super().pause_writing()

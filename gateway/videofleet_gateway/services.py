@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -83,14 +83,20 @@ class Services:
         finally:
             self.metrics.breaker_open.labels(dependency.partition(" ")[0]).set(breaker.is_open)
 
-    async def head(self, store: ObjectStore, key: str) -> StoredObject:
-        """What the store knows of an object, in time. Raises: ObjectNotFound, StoreError."""
-        with self.guarded(f"store {store.name}", StoreError):
+    @asynccontextmanager
+    async def asking(self, store_name: str, limit_s: float = ANSWER_S) -> AsyncIterator[None]:
+        """What a request needs of a store while somebody waits. Raises: StoreError when that takes longer."""
+        with self.guarded(f"store {store_name}", StoreError):
             try:
-                async with asyncio.timeout(ANSWER_S):
-                    return await store.head(key)
+                async with asyncio.timeout(limit_s):
+                    yield
             except TimeoutError as error:
-                raise StoreError(f"store {store.name}: no answer within {ANSWER_S} s") from error
+                raise StoreError(f"store {store_name}: no answer within {limit_s} s") from error
+
+    async def head(self, store: ObjectStore, key: str) -> StoredObject:
+        """What the store knows of an object. Raises: ObjectNotFound, StoreError."""
+        async with self.asking(store.name):
+            return await store.head(key)
 
     def store(self, name: str) -> ObjectStore:
         """The store of that name. Raises: StoreError."""

@@ -33,10 +33,15 @@ class TenantRules(BaseModel):
     ] = ()
     max_queued_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # waiting, over all fleets
     max_unfinished_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # waiting or running, over all fleets
+    max_running_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = (
+        None  # in each fleet, from the next submission on
+    )
     worker_seconds_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None  # UTC; over all fleets
     requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # of each gateway replica
 
     @property
     def limits(self) -> TenantLimits:
         """Those that the queue holds it to."""
-        return TenantLimits(self.max_queued_jobs, self.max_unfinished_jobs, self.worker_seconds_per_day)
+        return TenantLimits(
+            self.max_queued_jobs, self.max_unfinished_jobs, self.worker_seconds_per_day, self.max_running_jobs
+        )

@@ -107,6 +107,7 @@ def usage(jobs: Mapping[str, int], worker_seconds: float, caller: Caller) -> dic
             "requests_per_minute": caller.rules.requests_per_minute,
             "queued_jobs": caller.rules.max_queued_jobs,
             "unfinished_jobs": caller.rules.max_unfinished_jobs,
+            "running_jobs": caller.rules.max_running_jobs,
             "worker_seconds_per_day": caller.rules.worker_seconds_per_day,
         },
     }

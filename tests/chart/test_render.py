@@ -173,6 +173,7 @@ def test_rules_for_tenants_are_those_that_the_gateway_knows(render: Render, tmp_
         "requestsPerMinute": 600,
         "maxQueuedJobs": 100,
         "maxUnfinishedJobs": 120,
+        "maxRunningJobs": 8,
         "workerSecondsPerDay": 86400,
         "moderation": "open",
     }

@@ -182,6 +182,6 @@ async def test_figures_are_service_seconds_at_the_tiers_asked_for(ruled: Fleet) 
     assert stats.arrived_s_total - arrived_s == pytest.approx(1800, abs=5)
     assert {name: row.jobs for name, row in stats.by_priority.items()} == {"interactive": 0, "standard": 0, "batch": 2}
     assert stats.by_priority[Priority.BATCH].cost_s == pytest.approx(1200, abs=5)
-    oldest = await ruled.redis.zrange(f"{ruled.prefix}:waiting:stable:batch", 0, 0)
+    oldest = await ruled.redis.zrange(f"{ruled.prefix}:lane:stable:batch:studio", 0, 0)
     await ruled.redis.hset(f"{ruled.prefix}:job:{oldest[0]}", mapping={"queued_at_ms": soon_ms(-90)})
     assert (await ruled.queue.stats(ruled.uid)).by_priority[Priority.BATCH].oldest_wait_s == pytest.approx(90, abs=5)

@@ -209,7 +209,7 @@ async def test_an_unreadable_payload_is_parked_and_the_rest_goes_on(
 ) -> None:
     newer = VideoRequest(v=9, prompt="x", seed=1, tier=SMALL).to_json()
     bad, good = await world.submit("studio"), await world.submit("studio")
-    await world.redis.hset(f"{world.prefix}:job:{bad}", mapping={"request": request_text or newer})
+    await world.redis.hset(f"{world.prefix}:requests", mapping={bad: request_text or newer})
     assert (await world.claim()).job.id == good
     parked = await world.queue.get(bad)
     assert (parked.state, parked.error_code) == (JobState.DEAD, ErrorCode.PAYLOAD_UNKNOWN)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from videofleet import ids
-from videofleet.jobs import ErrorCode, JobState, NewJob, VideoRequest
+from videofleet.jobs import ErrorCode, JobState, NewJob, Priority, VideoRequest
 from videofleet.queue import FleetUnknown, Limit, LimitReached, QueueFull, TenantLimits
 from videofleet.queue.limits import Reservation
 
@@ -139,4 +139,69 @@ async def test_cancelled_and_dead_jobs_are_free_again(both: Fleet) -> None:
     await submit(both, limits)
     assert (await both.queue.get(job_id)).state is JobState.FAILED
     usage = await both.redis.hgetall(f"{both.prefix}:usage:studio")
-    assert float(usage["ahead_s"]) == pytest.approx(597, abs=1)
+    assert int(usage["ahead_ms"]) == pytest.approx(597_000, abs=1000)
+
+
+async def claimed(fleet: Fleet, most: int = 1) -> list[str]:
+    """Tenants of the jobs that a worker gets."""
+    return [claim.job.tenant for claim in (await fleet.ask(most=most)).claims]
+
+
+async def test_others_go_past_a_tenant_that_has_as_many_running_as_it_may(both: Fleet) -> None:
+    limits = TenantLimits(running=2)
+    for tenant in ("studio", "studio", "studio", "ads", "ads"):
+        await both.queue.submit(job_in(both, both.uid).model_copy(update={"tenant": tenant}), limits)
+    claims = [await both.claim() for _ in range(4)]
+    assert sorted(claim.job.tenant for claim in claims) == ["ads", "ads", "studio", "studio"]
+    assert await claimed(both) == [], "the third of the studio waits"
+    await both.succeed(next(claim for claim in claims if claim.job.tenant == "studio"))
+    assert await claimed(both) == ["studio"]
+
+
+@pytest.mark.parametrize("how", ["failed", "lost", "given back", "cancelled"])
+async def test_a_running_place_is_free_however_the_attempt_ends(both: Fleet, how: str) -> None:
+    for _ in range(2):
+        await submit(both, TenantLimits(running=1))
+    claim = await both.claim()
+    assert await claimed(both) == []
+    match how:
+        case "failed":
+            await both.queue.fail(claim, ErrorCode.GENERATION_FAILED, "it raised", retry=False)
+        case "lost":
+            await both.lease_ends(claim)
+        case "given back":
+            await both.queue.give_back(claim)
+        case "cancelled":
+            await both.queue.cancel(claim.job.id, ErrorCode.CANCELLED_BY_USER)
+            await both.queue.cancelled(claim)
+    assert await claimed(both) == ["studio"]
+    assert await claimed(both) == []
+
+
+@pytest.mark.parametrize("tenants", [None, ["studio", "ads"]])
+async def test_a_batch_holds_no_more_of_a_tenant_than_may_run(both: Fleet, tenants: list[str] | None) -> None:
+    await both.publish(tenants=tenants)
+    for _ in range(4):
+        await submit(both, TenantLimits(running=2))
+    assert await claimed(both, most=4) == ["studio", "studio"]
+    assert await claimed(both, most=4) == []
+
+
+async def test_batch_that_waited_too_long_is_held_to_the_cap_too(both: Fleet) -> None:
+    await both.publish(batch_max_wait_s=60)
+    ids_of = [await submit(both, TenantLimits(running=1), priority=Priority.BATCH) for _ in range(2)]
+    for job_id in ids_of:
+        await both.redis.hset(f"{both.prefix}:job:{job_id}", mapping={"queued_at_ms": 1})
+    await both.submit("ads")
+    assert [*await claimed(both), *await claimed(both), *await claimed(both)] == ["studio", "ads"]
+
+
+async def test_a_cap_is_per_fleet_and_the_latest_submission_tells_it(both: Fleet) -> None:
+    for uid in (both.uid, SECOND):
+        for _ in range(2):
+            await submit(both, TenantLimits(running=1), uid)
+    assert await claimed(both) == ["studio"]
+    assert (await both.queue.claim(SECOND, worker="w2", revision="r1")).claims, "of the other fleet"
+    assert await claimed(both) == []
+    await submit(both, TenantLimits())
+    assert [*await claimed(both), *await claimed(both)] == ["studio", "studio"], "nothing holds it back any more"

@@ -34,6 +34,7 @@ from videofleet.queue import (
     LeaseLost,
     QueueFull,
     StaleEpoch,
+    TenantLimits,
 )
 from videofleet.queue import client as client_module
 from videofleet.tiers import Tier
@@ -80,6 +81,7 @@ wishes_of_users = st.builds(
     deadline=st.sampled_from([False, False, True]),
     tier=st.sampled_from(["full", "full", "low"]),
     allow_fallback=st.sampled_from([True, True, False]),
+    most_running=st.sampled_from([None, None, None, 1, 2]),
 )
 
 
@@ -171,7 +173,7 @@ class Machine(RuleBasedStateMachine):
                     prompt="a red car", seed=1, tier=TIERS[wish.tier], allow_fallback=wish.allow_fallback
                 ),
             )
-            got = self.answer(self.queue.submit(new))
+            got = self.answer(self.queue.submit(new, TenantLimits(running=wish.most_running)))
             expected = self.model.submit(ModelJob(job_id, 0, **asdict(wish)))
             assert (got if isinstance(got, str) else "created") == expected
             created += [job_id] if expected == "created" else []
@@ -324,7 +326,9 @@ class Machine(RuleBasedStateMachine):
         assert self.members("deadlines") == {job.id for job in queued if job.deadline}
         for line, priority in itertools.product(("stable", "canary"), Priority):
             ready = [job for job in queued if (job.line, job.priority) == (line, priority) and not job.delayed]
-            assert self.members(f"waiting:{line}:{priority}") == {job.id for job in ready}
+            firsts = self.redis.zrange(f"{self.prefix}:first:{line}:{priority}", 0, -1, withscores=True)
+            seqs = {tenant: [job.seq for job in ready if job.tenant == tenant] for tenant in TENANTS}
+            assert dict(firsts) == {tenant: min(own) for tenant, own in seqs.items() if own}
             assert self.members(f"turn:{line}:{priority}") == {job.tenant for job in ready}
             for tenant in TENANTS:
                 lane = {job.id for job in ready if job.tenant == tenant}
@@ -355,8 +359,8 @@ class Machine(RuleBasedStateMachine):
             used = self.run(self.queue.usage([self.fleet], tenant))
             assert +Counter(used.jobs) == Counter(job.state for job in own)
             unfinished = sum(TIERS[job.tier].cost for job in own if job.state in ("queued", "running"))
-            ahead_s = float(self.redis.hget(f"{self.prefix}:usage:{tenant}", "ahead_s") or 0)
-            assert unfinished or abs(ahead_s) < 1e-6, "nothing is ahead of a tenant whose jobs are over"
+            ahead_ms = int(self.redis.hget(f"{self.prefix}:usage:{tenant}", "ahead_ms") or 0)
+            assert (ahead_ms > 0) == bool(unfinished), "nothing is ahead of a tenant whose jobs are over"
 
     def members(self, name: str) -> set[str]:
         return set(self.redis.zrange(f"{self.prefix}:{name}", 0, -1))

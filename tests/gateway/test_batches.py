@@ -3,15 +3,23 @@
 import asyncio
 import io
 import json
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import openai
 import pytest
 
-from videofleet.queue import JobQueue
+from videofleet import ids
+from videofleet.jobs import NewJob, VideoRequest
+from videofleet.queue import Batch, BatchLine, BatchNotFound, JobQueue, batch_id
+from videofleet_gateway.auth import Keyring
+from videofleet_gateway.batches import feeder
+from videofleet_gateway.directory import FleetDirectory
+from videofleet_gateway.services import Services
 
+ERASED: Final = "0b5c2c0e-6f3f-4d0e-9d55-000000000001"  # the fleet that loners see
 JSONL = {"Content-Type": "application/jsonl"}
 
 
@@ -211,3 +219,39 @@ async def test_a_batch_leaves_room_for_others(own_gateway: Any) -> None:
             async with http.delete(f"/v1/videos/{row['id']}"):
                 pass
         assert all(row["id"] for row in await fed(http, batch["id"]))
+
+
+async def test_a_feeder_that_was_reading_brings_nothing_back_after_an_erasure(
+    own_gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another replica has the lines in hand when the tenant is erased."""
+    async with JobQueue.connect(own_gateway.redis_url, own_gateway.installation) as queue:
+        policy = await queue.policy(ERASED)
+        assert policy is not None
+        request = VideoRequest(prompt="zirkonium", seed=1, tier=policy.tiers[0])
+        now_ms = int(time.time() * 1000)
+        jobs = [
+            NewJob(id=ids.job_id(ERASED, now_ms, bytes([n] * 10)), fleet_uid=ERASED, tenant="loner0", request=request)
+            for n in range(3)
+        ]
+        new = Batch(batch_id(now_ms, bytes(10)), "loner0", now_ms, total=3, cursor=0)
+        await queue.batches.create(new, [BatchLine(number=n + 1, job=job) for n, job in enumerate(jobs)], "", "")
+        read = queue.batches.lines
+
+        async def erased_after_reading(*args: Any) -> list[BatchLine]:
+            lines = await read(*args)
+            own_gateway.start()
+            async with (
+                own_gateway.session("loner0") as http,
+                http.post("/v1/erase", json={"tenant": "loner0"}) as response,
+            ):
+                assert response.status == 200
+            return lines
+
+        monkeypatch.setattr(queue.batches, "lines", erased_after_reading)
+        stores = {"videos": own_gateway.store}
+        await feeder.feed_once(Services(queue, FleetDirectory(queue), Keyring(own_gateway.keys_file), stores))
+        assert await queue.page([ERASED], "loner0", after=None, limit=10, newest_first=True) == []
+        assert (await queue.stats(ERASED)).waiting == 0
+        with pytest.raises(BatchNotFound):
+            await queue.batches.get("loner0", new.id)

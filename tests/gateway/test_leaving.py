@@ -50,7 +50,9 @@ async def publish_retention(gateway: Any, retention_s: int | None) -> None:
 
 
 def files_of(gateway: Any, job: str) -> list[Path]:
-    return [path for path in (gateway.folder / "store").rglob(f"{job}/**/*") if path.is_file()]
+    """Walks, because globbing raises where a folder vanishes under it."""
+    found = [Path(folder, name) for folder, _, names in os.walk(gateway.folder / "store") for name in names]
+    return [path for path in found if job in path.parts]
 
 
 async def everything_in_redis(gateway: Any) -> str:

@@ -7,6 +7,8 @@ import aiohttp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videofleet import ids
+from videofleet.queue import JobQueue
 from videofleet_gateway.rate import Bucket, RateLimits, take
 
 
@@ -132,3 +134,18 @@ async def test_the_seconds_of_a_day_are_refused_with_the_time_until_midnight(own
         assert [(await post(other, "small"))[:2] for _ in range(2)] == [(202, None), (429, "too_many_unfinished")]
         async with http.get("/v1/usage") as response:
             assert (await response.json())["limits"]["worker_seconds_per_day"] == 1
+
+
+async def test_more_than_a_tenant_may_have_running_waits(own_gateway: Any) -> None:
+    own_gateway.rules = {"loner0": {"maxRunningJobs": 1}}
+    own_gateway.write_keys()
+    own_gateway.start()
+    async with own_gateway.session("loner0") as http:
+        for _ in range(2):
+            async with http.post("/v1/videos", json={"prompt": "a fox runs", "tier": "small"}) as response:
+                assert response.status == 202
+                fleet = ids.fleet_uid_of((await response.json())["id"])
+        async with http.get("/v1/usage") as response:
+            assert (await response.json())["limits"]["running_jobs"] == 1
+    async with JobQueue.connect(own_gateway.redis_url, own_gateway.installation) as queue:
+        assert [len((await queue.claim(fleet or "", worker="w", revision="r1")).claims) for _ in range(2)] == [1, 0]

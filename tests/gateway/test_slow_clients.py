@@ -63,7 +63,7 @@ async def runner() -> AsyncIterator[Runner]:
     app.router.add_get("/", slow_or_not)
     app.router.add_get("/streamed", streamed)
     app.router.add_get("/at-once", at_once)
-    runner = Runner(app)
+    runner = Runner(app, shutdown_timeout=STOPPING_S)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield runner
@@ -85,6 +85,7 @@ def held(runner: Runner) -> Held:
 
 
 LARGE = bytes(1 << 20)
+STOPPING_S = 3.0
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -140,6 +141,16 @@ async def test_who_reads_slowly_gets_everything(
             await asyncio.sleep(0.005)
     assert total > 32 * len(LARGE)
     assert longest > 8 * len(LARGE), "the kernel took all of it at once: this shows nothing"
+
+
+async def test_who_does_not_read_holds_up_no_restart(runner: Runner, held: Held) -> None:
+    with asking(runner.addresses[0][1], "/streamed?chunk=large"):
+        async with asyncio.timeout(60):
+            while not held():  # noqa: ASYNC110 - in a socket
+                await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await runner.cleanup()
+        assert time.monotonic() - began < 2 * STOPPING_S - 0.5, "it was waited for twice"
 
 
 @pytest.mark.parametrize(

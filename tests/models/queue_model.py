@@ -52,6 +52,7 @@ class Wish:
     deadline: bool
     tier: str
     allow_fallback: bool
+    most_running: int | None = None  # from now on, of the tenant
 
 
 @dataclass
@@ -65,6 +66,7 @@ class ModelJob:
     deadline: bool
     tier: str
     allow_fallback: bool
+    most_running: int | None = None  # of its tenant, when it was submitted
     line: str = "stable"
     state: str = "queued"
     code: str | None = None
@@ -111,6 +113,7 @@ class Model:
     closed: bool = False
     seq: int = 0
     fallback_credit: int = 0
+    most_running: dict[str, int | None] = field(default_factory=dict)  # by tenant
     outcomes: Counter[tuple[bool, str]] = field(default_factory=Counter)  # (was ever begun, state)
     attempts: Counter[tuple[str, str]] = field(default_factory=Counter)  # (revision, what)
 
@@ -169,12 +172,17 @@ class Model:
         self.seq += 1
         job.seq, job.line = self.seq, self._admit(job.tenant)
         self.jobs[job.id] = job
+        self.most_running[job.tenant] = job.most_running
         return "created"
+
+    def _is_at_cap(self, tenant: str) -> bool:
+        most = self.most_running.get(tenant)
+        return most is not None and sum(job.tenant == tenant for job in self.of_state("running")) >= most
 
     def claimable(self, line: str | None) -> set[str]:
         """After a sweep: the jobs of a line one of which must be given out."""
         queued = [job for job in self.of_state("queued") if job.line == line and not job.delayed]
-        ready = sorted(queued, key=lambda job: job.seq)
+        ready = sorted((job for job in queued if not self._is_at_cap(job.tenant)), key=lambda job: job.seq)
         batch = [job for job in ready if job.priority is Priority.BATCH]
         if self.closed or not ready:
             return set()
@@ -192,7 +200,8 @@ class Model:
         if self.rules.is_dedicated:
             lane = [job for job in self.of_state("queued") if not job.delayed and job.line == first.line]
             own = [job for job in lane if (job.tenant, job.priority) == (first.tenant, first.priority)]
-            found = {min(own, key=lambda job: job.seq).id} if own else set[str]()
+            is_free = own and not self._is_at_cap(first.tenant)
+            found = {min(own, key=lambda job: job.seq).id} if is_free else set[str]()
         else:
             found = self.claimable(first.line)
         same = {

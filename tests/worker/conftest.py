@@ -17,7 +17,7 @@ import pytest
 
 from videofleet.architectures import Architecture
 from videofleet.ids import job_id
-from videofleet.jobs import Job, JobState, NewJob, VideoRequest
+from videofleet.jobs import Job, JobState, NewJob, Priority, VideoRequest
 from videofleet.policy import FleetPolicy, Track
 from videofleet.queue import JobQueue
 from videofleet.queue.keys import fleet_prefix
@@ -176,12 +176,11 @@ class Fleet:
             worker.begin_drain()
             await life
 
-    async def submit(self, tier: Tier = PREVIEW, **request: Any) -> str:
+    async def submit(self, tier: Tier = PREVIEW, *, priority: Priority = Priority.STANDARD, **request: Any) -> str:
         identity = job_id(self.uid, int(time.time() * 1000), secrets.token_bytes(10))
         values: dict[str, Any] = {"prompt": PROMPT, "seed": 7, "tier": tier}
-        await self.queue.submit(
-            NewJob(id=identity, fleet_uid=self.uid, tenant="me", request=VideoRequest(**(values | request)))
-        )
+        made = VideoRequest(**(values | request))
+        await self.queue.submit(NewJob(id=identity, fleet_uid=self.uid, tenant="me", request=made, priority=priority))
         return identity
 
     async def ended(self, job: str) -> Job:

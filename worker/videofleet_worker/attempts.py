@@ -156,7 +156,9 @@ class Attempts:
                 await end(generating)
                 return protocol.Stopped(job=held.job)
             if held.stopped.is_set():
-                self._engine.stop_job(held.job, checkpoint=held.stop_reason is StopReason.DRAINED)
+                self._engine.stop_job(
+                    held.job, checkpoint=held.stop_reason is not None and held.stop_reason.is_for_later
+                )
             outcome = await generating
             if isinstance(outcome, ComputeDied):
                 frames.unlink(missing_ok=True)
@@ -225,7 +227,7 @@ class Attempts:
         if reason is StopReason.CANCELLED:
             await checkpoints.remove()
             await held.settle(lambda: self._queue.cancelled(held.claim))
-        elif reason is StopReason.DRAINED:
+        elif reason.is_for_later:
             await checkpoints.all_kept()
             await held.settle(lambda: self._queue.give_back(held.claim))
         return reason

@@ -32,6 +32,12 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     LOST = "lost"  # another worker has the job, or it is gone
     DRAINED = "given_back"
+    PREEMPTED = "preempted"  # somebody waits who is more urgent
+
+    @property
+    def is_for_later(self) -> bool:
+        """Whether the job goes on from a checkpoint, the attempt not counted."""
+        return self in (StopReason.DRAINED, StopReason.PREEMPTED)
 
 
 class HeldJob:
@@ -108,6 +114,9 @@ class HeldJob:
             else:
                 if reply.cancel_requested:
                     self.stop(StopReason.CANCELLED)
+                elif reply.yield_requested:
+                    for held in self.batch:  # compute is free only when all of them are out of it
+                        held.stop(StopReason.PREEMPTED)
             await asyncio.sleep(BEAT_LEAST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s - BEAT_LEAST_S):

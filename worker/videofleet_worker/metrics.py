@@ -15,7 +15,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.jobs = Counter(
             "videofleet_worker_jobs",
-            "Attempts by outcome: succeeded, retried, failed, cancelled, lost or given_back.",
+            "Attempts by outcome: succeeded, retried, failed, cancelled, lost, given_back or preempted.",
             ["outcome"],
             registry=self.registry,
         )
@@ -31,6 +31,9 @@ class Metrics:
             "Jobs that were denoised together, one observation each time.",
             buckets=(1, 2, 4, 8),
             registry=self.registry,
+        )
+        self.compute_seconds = Counter(
+            "videofleet_worker_compute_seconds", "Seconds that compute had jobs.", registry=self.registry
         )
         self.delivery_seconds = Histogram(
             "videofleet_worker_delivery_seconds",

@@ -4,10 +4,11 @@ The only package that imports redis. Promise: at-least-once execution, observed 
 """
 
 from videofleet.queue.batches import Batch, Batches, BatchLine, batch_id
-from videofleet.queue.client import BeatReply, Claimed, JobQueue, Submitted
+from videofleet.queue.client import JobQueue
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     BatchNotFound,
+    ErasedMeanwhile,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -25,6 +26,7 @@ from videofleet.queue.errors import (
 from videofleet.queue.leaving import Leaving, Owed
 from videofleet.queue.limits import TenantLimits
 from videofleet.queue.outbox import Notice, Outbox, Settled
+from videofleet.queue.replies import BeatReply, Claimed, Submitted
 
 __all__ = [
     "Batch",
@@ -34,6 +36,7 @@ __all__ = [
     "BeatReply",
     "Claimed",
     "Durability",
+    "ErasedMeanwhile",
     "FleetClosed",
     "FleetUnknown",
     "IdempotencyConflict",

@@ -4,6 +4,7 @@ A line's job has its id before it is submitted, and submitting an id twice is on
 any moment, and two may feed it at once. All keys of a batch lie under its tenant, so no other tenant can name them.
 """
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -155,8 +156,10 @@ class Batches:
         """The jobs of these ids; None for what was deleted."""
         found: list[Job | None] = []
         for begin in range(0, len(job_ids), _PAGE):
-            page = await self._together(self._job_key(job_id) for job_id in job_ids[begin : begin + _PAGE])
-            found += [records.job(row) if row else None for row in page]
+            calls = [
+                self._connection.run("get", self._fleet_prefix(each), each) for each in job_ids[begin : begin + _PAGE]
+            ]
+            found += [records.job(records.fields(row)) if row else None for (row,) in await asyncio.gather(*calls)]
         return found
 
     async def endings(self, job_ids: Sequence[str]) -> list[tuple[JobState, int] | None]:
@@ -180,7 +183,10 @@ class Batches:
         return keys.tenant_prefix(self._installation, tenant)
 
     def _job_key(self, job_id: str) -> str:
-        return keys.job(keys.fleet_prefix(self._installation, ids.fleet_uid_of(job_id) or ""), job_id)
+        return keys.job(self._fleet_prefix(job_id), job_id)
+
+    def _fleet_prefix(self, job_id: str) -> str:
+        return keys.fleet_prefix(self._installation, ids.fleet_uid_of(job_id) or "")
 
 
 def _batch(tenant: str, fields: dict[str, Any]) -> Batch:

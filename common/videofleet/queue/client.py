@@ -4,11 +4,11 @@ Every method raises `QueueUnavailable` when Redis does not answer; the other err
 reply was lost is sent once more, which is safe: submit, claim and every ending recognise themselves.
 """
 
+import asyncio
 import json
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Self, cast
 
@@ -23,6 +23,7 @@ from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
+    ErasedMeanwhile,
     FleetClosed,
     FleetUnknown,
     IdempotencyConflict,
@@ -33,6 +34,7 @@ from videofleet.queue.errors import (
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.golden import Golden
 from videofleet.queue.idempotency import KEPT_MS as IDEMPOTENCY_MS
 from videofleet.queue.idempotency import IdempotencyKeys
 from videofleet.queue.intake import Intake
@@ -41,6 +43,7 @@ from videofleet.queue.limits import Reservation, TenantLimits
 from videofleet.queue.opinions import Opinions
 from videofleet.queue.outbox import Outbox
 from videofleet.queue.records import TenantUsage
+from videofleet.queue.replies import BeatReply, Claimed, Submitted
 from videofleet.queue.signing import SigningKeys
 from videofleet.queue.verdicts import Verdicts
 
@@ -51,29 +54,6 @@ GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths with
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
 ALONE: Final[Mapping[str, int]] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """`created` is False when the Idempotency-Key had named this very job before."""
-
-    job: Job
-    created: bool
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """Jobs of one batch, or none. `is_marked`: the operator wants this worker to go; there is nothing for it."""
-
-    claims: list[Claim]
-    is_marked: bool
-
-
-@dataclass(frozen=True)
-class BeatReply:
-    """What a worker learns from a beat: go on, or stop because somebody cancelled."""
-
-    cancel_requested: bool
 
 
 class JobQueue:
@@ -87,6 +67,7 @@ class JobQueue:
         self.batches = Batches(connection, installation)
         self.idempotency = IdempotencyKeys(connection, installation)
         self.cache = ResultCache(connection, installation)
+        self.golden = Golden(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
         self.opinions = Opinions(connection, installation)
@@ -160,13 +141,16 @@ class JobQueue:
         return sorted((records.beacon(row) for row in rows), key=lambda beacon: beacon.worker)
 
     # gateway
-    async def submit(self, job: NewJob, limits: TenantLimits | None = None) -> Submitted:
+    async def submit(
+        self, job: NewJob, limits: TenantLimits | None = None, *, erasures: int | None = None
+    ) -> Submitted:
         """Queues a job, if the tenant's limits allow it.
 
-        Raises: QueueFull, LimitReached, FleetUnknown, FleetClosed, IdempotencyConflict.
+        `erasures`: what `leaving.erasures` said before the caller read what it submits here.
+        Raises: QueueFull, LimitReached, FleetUnknown, FleetClosed, IdempotencyConflict, ErasedMeanwhile.
         """
         if not job.idempotency_key:
-            return await self._submit_within(job, limits)
+            return await self._submit_within(job, limits, erasures)
         used_for = await self.idempotency.use(job)
         if used_for not in (None, job.fleet_uid):  # the same words meant another fleet then
             earlier = await self.idempotency.earlier_job(job, used_for)
@@ -175,22 +159,21 @@ class JobQueue:
                 return Submitted(known, created=False)
             await self.idempotency.move(job, used_for)
         try:
-            return await self._submit_within(job, limits)
+            return await self._submit_within(job, limits, erasures)
         except (QueueFull, LimitReached, FleetUnknown, FleetClosed):
             if used_for is None:
                 await self.idempotency.forget(job)
             raise
 
-    async def _submit_within(self, job: NewJob, limits: TenantLimits | None) -> Submitted:
+    async def _submit_within(self, job: NewJob, limits: TenantLimits | None, erasures: int | None) -> Submitted:
         if limits is None or limits.is_unlimited:
-            return await self._submit(job)
+            return await self._submit(job, limits, erasures)
         async with Reservation(self._connection, self._installation, job, limits) as reservation:
-            submitted = await self._submit(job)
+            submitted = await self._submit(job, limits, erasures)
             reservation.is_used = submitted.created
         return submitted
 
-    async def _submit(self, job: NewJob) -> Submitted:
-        idempotency = job.idempotency_digest
+    async def _submit(self, job: NewJob, limits: TenantLimits | None, erasures: int | None) -> Submitted:
         tier = job.request.tier
         verdict, *rest = await self._run_durably(
             "submit",
@@ -198,8 +181,7 @@ class JobQueue:
             job.id,
             job.tenant,
             job.request.to_json(),
-            ids.created_ms_of(job.id),
-            idempotency,
+            job.idempotency_digest,
             job.body_digest,
             IDEMPOTENCY_MS,
             job.priority,
@@ -210,6 +192,8 @@ class JobQueue:
             int(job.request.allow_fallback),
             "" if job.deadline_ms is None else job.deadline_ms,
             job.webhook or "",
+            "" if limits is None else limits.running or 0,
+            "" if erasures is None else erasures,
         )
         match verdict:
             case "full":
@@ -218,6 +202,8 @@ class JobQueue:
                 raise FleetUnknown("no VideoGenerator published a policy under this UID")
             case "closed":
                 raise FleetClosed("the VideoGenerator was deleted")
+            case "erased":
+                raise ErasedMeanwhile("a tenant was erased; read again what is to be submitted")
             case "conflict":
                 raise IdempotencyConflict("this Idempotency-Key was used with a different request")
         if verdict == "created":
@@ -226,10 +212,9 @@ class JobQueue:
 
     async def get(self, job_id: str) -> Job:
         """Raises: JobNotFound."""
-        fields = await _answer(self._redis.hgetall(keys.job(self._prefix_of_job(job_id), job_id)))
-        if not fields:
+        if not (found := await self._get_all(self._fleet_of(job_id), [job_id])):
             raise JobNotFound("no such job")
-        return records.job(fields)
+        return found[0]
 
     async def page(
         self, fleet_uids: list[str], tenant: str, *, after: str | None, limit: int, newest_first: bool
@@ -245,7 +230,14 @@ class JobQueue:
                 reply = self._redis.zrangebylex(key, bound or "-", "+", start=0, num=limit)
             found += await _answer(reply)
         found.sort(key=ids.serial_of, reverse=newest_first)
-        return [job for job_id in found[:limit] if (job := await self._get_or_none(job_id)) is not None]
+        pages = await asyncio.gather(
+            *(
+                self._get_all(fleet_uid, [job_id for job_id in found[:limit] if self._fleet_of(job_id) == fleet_uid])
+                for fleet_uid in fleet_uids
+            )
+        )
+        jobs = [job for page in pages for job in page]
+        return sorted(jobs, key=lambda job: ids.serial_of(job.id), reverse=newest_first)
 
     async def usage(self, fleet_uids: Sequence[str], tenant: str) -> TenantUsage:
         """What a tenant has in these fleets."""
@@ -272,8 +264,7 @@ class JobQueue:
     async def dead(self, fleet_uid: str, tenant: str) -> list[Job]:
         """A tenant's dead jobs, the latest first; 1000 at the most."""
         key = keys.dead(self._prefix(fleet_uid), tenant)
-        ids_found = await _answer(self._redis.zrevrange(key, 0, DEAD_MOST - 1))
-        return [job for job_id in ids_found if (job := await self._get_or_none(job_id)) is not None]
+        return await self._get_all(fleet_uid, await _answer(self._redis.zrevrange(key, 0, DEAD_MOST - 1)))
 
     async def replay(self, job_id: str) -> Job:
         """Gives a dead job all its attempts again, at the end of the line and without its deadline.
@@ -305,24 +296,20 @@ class JobQueue:
         batches: Mapping[str, int] = ALONE,
         beside: Sequence[Claim] = (),
     ) -> Claimed:
-        """The next job for a worker of this revision, and others that can share a batch with it.
+        """The next job for a worker of this revision, and others for its batch; expired leases are reaped first.
 
-        `batches` says how many jobs of a `Tier.volume` there may be together; other jobs come alone, and so does one
-        that had an attempt before. `beside`: jobs that the worker has just claimed; now only others for their batch.
-        Expired leases are reaped first. A job that this version cannot read ends as dead on the way: the worker never
-        sees it.
+        `batches`: how many of a `Tier.volume` may be together; others, and who had an attempt before, come alone.
+        `beside`: jobs just claimed, whose batch alone is filled. What this version cannot read ends as dead, unseen.
         """
-        known = json.dumps(dict(batches))
-        most = max((1, *batches.values()))
-        ids_beside = [claim.job.id for claim in beside]
+        known, ids_beside = json.dumps(dict(batches)), [claim.job.id for claim in beside]
         while True:
             token = secrets.token_hex(16)
             marked, *rows = await self._run(
-                "claim", fleet_uid, token, worker, revision, LEASE_MS, most, GIVE_BACKS, known, *ids_beside
+                "claim", fleet_uid, token, worker, revision, LEASE_MS, GIVE_BACKS, known, *ids_beside
             )
             claims = []
             for row in rows:
-                fields = dict(zip(row[::2], row[1::2], strict=True))
+                fields = records.fields(row)
                 if (fault := records.fault(fields)) is None:
                     job = records.job(fields)
                     claims.append(Claim(job=job, token=fields["token"], attempt=job.attempt, lease_ms=LEASE_MS))
@@ -334,20 +321,13 @@ class JobQueue:
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
         answer = await self._owned("beat", claim, claim.lease_ms, progress.to_json())
-        return BeatReply(cancel_requested=answer == "stop")
+        return BeatReply(cancel_requested=answer == "stop", yield_requested=answer == "yield")
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        return JobState(
-            await self._owned(
-                "succeed",
-                claim,
-                result.to_json(),
-                result.seconds_per_step,
-                len(result.rejected),
-                "" if result.peak_bytes is None else result.peak_bytes,
-            )
-        )
+        memory_bytes = "" if result.peak_bytes is None else result.peak_bytes
+        figures = result.seconds_per_step, len(result.rejected), memory_bytes
+        return JobState(await self._owned("succeed", claim, result.to_json(), *figures))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
         """Ends the attempt: back to queued, after a pause, while attempts are left and `retry`, else failed or dead.
@@ -387,14 +367,16 @@ class JobQueue:
             raise JobNotFound("no such job")
         return fleet_uid
 
-    def _prefix_of_job(self, job_id: str) -> str:
-        return self._prefix(self._fleet_of(job_id))
-
     async def _get_or_none(self, job_id: str) -> Job | None:
         try:
             return await self.get(job_id)
         except JobNotFound:
             return None
+
+    async def _get_all(self, fleet_uid: str, job_ids: list[str]) -> list[Job]:
+        """Those that there are, of one fleet."""
+        rows = await self._run("get", fleet_uid, *job_ids) if job_ids else []
+        return [records.job(records.fields(row)) for row in rows if row]
 
     async def _run(self, name: str, fleet_uid: str, *args: str | int | float) -> Any:
         return await self._connection.run(name, self._prefix(fleet_uid), *args)

@@ -7,6 +7,7 @@ QueueError
 ├── LimitReached         the tenant has, over all fleets, what it may have: retry later
 ├── FleetUnknown         no policy was ever published for it
 ├── FleetClosed          its VideoGenerator was deleted
+├── ErasedMeanwhile      a tenant was erased since the caller read what it submits: read it again
 ├── IdempotencyConflict  the key was used with another body
 ├── JobNotFound
 ├── BatchNotFound
@@ -66,6 +67,10 @@ class FleetUnknown(QueueError):
 
 class FleetClosed(QueueError):
     """The fleet takes no more jobs."""
+
+
+class ErasedMeanwhile(QueueError):
+    """A tenant was erased from the fleet since the caller asked for `Leaving.erasures`; nothing was queued."""
 
 
 class IdempotencyConflict(QueueError):

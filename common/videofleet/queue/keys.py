@@ -81,6 +81,11 @@ def policy(prefix: str) -> str:
     return f"{prefix}:policy"
 
 
+def erasures(prefix: str) -> str:
+    """How often a tenant was erased from the fleet."""
+    return f"{prefix}:erasures"
+
+
 def closed(prefix: str) -> str:
     """Why the fleet is closed; missing while it is open."""
     return f"{prefix}:closed"

@@ -5,7 +5,7 @@ crash leaves a file that nobody will delete. Deleting twice changes nothing, so 
 after `AGAIN_MS` takes what a worker that had lost its lease was still uploading.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -61,6 +61,19 @@ class Leaving:
     async def paid(self, owed: Owed) -> None:
         """The folder was deleted, or was not there."""
         await self._run("paid", owed.fleet_uid, owed.text, AGAIN_MS)
+
+    async def erasures(self, fleet_uids: Sequence[str]) -> dict[str, int]:
+        """How often a tenant was erased from each fleet; `submit` refuses what was read before the latest time."""
+        pipeline = self._connection.redis.pipeline(transaction=False)
+        for fleet_uid in fleet_uids:
+            pipeline.get(keys.erasures(self._prefix(fleet_uid)))
+        counts = await answer(pipeline.execute())
+        return {fleet_uid: int(count or 0) for fleet_uid, count in zip(fleet_uids, counts, strict=True)}
+
+    async def begin_erasure(self, fleet_uids: Iterable[str]) -> None:
+        """What somebody read of a tenant before now becomes no job in these fleets; what became one can be found."""
+        for fleet_uid in fleet_uids:
+            await answer(self._connection.redis.incr(keys.erasures(self._prefix(fleet_uid))))
 
     async def forget_tenant(self, tenant: str, fleet_uids: Iterable[str]) -> None:
         """Nothing of a tenant without jobs stays in these fleets or beside them but its sum of worker seconds."""

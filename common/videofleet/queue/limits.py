@@ -21,15 +21,17 @@ _PAUSE_S: Final = 0.02
 
 @dataclass(frozen=True)
 class TenantLimits:
-    """What a tenant may have over all fleets; None: as much as it likes."""
+    """What a tenant may have, over all fleets but for `running`; None: as much as it likes."""
 
     queued: int | None = None
     unfinished: int | None = None  # queued or running
     seconds_a_day: int | None = None  # of workers: used since midnight UTC and expected for what is unfinished
 
+    running: int | None = None  # in each fleet; obeyed when jobs are claimed, from the next submission on
+
     @property
     def is_unlimited(self) -> bool:
-        """Whether there is nothing to check."""
+        """Whether a submission has nothing to check."""
         return (self.queued, self.unfinished, self.seconds_a_day) == (None, None, None)
 
 

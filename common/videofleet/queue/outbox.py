@@ -49,7 +49,7 @@ class Outbox:
         """Due notices of a fleet, for `LEASE_MS`."""
         token = secrets.token_hex(16)
         rows = await self._connection.run("take_notices", self._prefix(fleet_uid), token, LEASE_MS, most)
-        return [_notice(dict(zip(row[::2], row[1::2], strict=True)), token) for row in rows]
+        return [_notice(records.fields(row), token) for row in rows]
 
     async def settle(self, notice: Notice, outcome: Settled, delay_s: float = 0.0) -> bool:
         """Takes in how the delivery ended. Returns: False when the notice was another's by then."""

@@ -1,10 +1,10 @@
-"""How a job lies in a Redis hash, and a beacon in its field. Reading only; the scripts write.
+"""What scripts tell of a job, and how a beacon lies in its field. Reading only; the scripts write.
 
 A request that cannot be read never raises: a listing with one in it still lists the others.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +31,13 @@ from videofleet.tiers import Tier
 _NO_TIER: Final = Tier(name="unknown", width=0, height=0, num_frames=0, num_inference_steps=0, fps=1)
 UNREADABLE: Final = VideoRequest(v=0, prompt="", seed=0, tier=_NO_TIER)
 """Stands for a request that is damaged."""
+_SUMS: Final = {
+    "worker_ms": ("worker_s", 1000),
+    "step_us": ("step_s", 1_000_000),
+    "recovery_ms": ("recovery_s", 1000),
+    "wait_ms": ("wait_s", 1000),
+    "alone_us": ("alone_s", 1_000_000),
+}
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,17 @@ def usage(rows: Iterable[Mapping[str, str]]) -> TenantUsage:
     worker_seconds = 0.0
     for row in rows:
         jobs.update({state: int(row.get(state, 0)) for state in JobState})
-        worker_seconds += float(row.get("worker_s", 0))
+        worker_seconds += int(row.get("worker_ms", 0)) / 1000
     return TenantUsage(jobs, worker_seconds)
 
 
+def fields(row: Sequence[str]) -> dict[str, str]:
+    """Names and values in turn, as Redis tells a hash."""
+    return dict(zip(row[::2], row[1::2], strict=True))
+
+
 def job(fields: Mapping[str, str]) -> Job:
-    """The job in a hash that HGETALL returned."""
+    """The job in a record."""
     progress, result = fields.get("progress"), fields.get("result")
     return Job(
         id=fields["id"],
@@ -62,7 +74,7 @@ def job(fields: Mapping[str, str]) -> Job:
         request=_request(fields["request"]),
         priority=Priority(fields["priority"]),
         deadline_ms=_int(fields.get("deadline_ms")),
-        created_at_ms=int(fields["created_at_ms"]),
+        created_at_ms=ids.created_ms_of(fields["id"]),
         started_at_ms=_int(fields.get("started_at_ms")),
         finished_at_ms=_int(fields.get("finished_at_ms")),
         attempt=int(fields["attempt"]),
@@ -111,9 +123,10 @@ def fault(fields: Mapping[str, str]) -> str | None:
 def outcomes(counters: Mapping[str, str]) -> list[Outcomes]:
     """The counters of one fleet as rows, in the order of revision and tier."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for name, value in sorted(counters.items()):
-        revision, tier, what = name.split("|")
-        rows.setdefault((revision, tier), {})[what] = float(value)
+    for counter, value in sorted(counters.items()):
+        revision, tier, what = counter.split("|")
+        name, unit = _SUMS.get(what, (what, 1))
+        rows.setdefault((revision, tier), {})[name] = int(value) / unit
     return [Outcomes(revision=revision, tier=tier, **row) for (revision, tier), row in rows.items()]
 
 

@@ -10,20 +10,23 @@ _DECLARED: Final = re.compile(r"^local (?:function )?([\w, ]+)", re.MULTILINE)  
 _WORD: Final = re.compile(r"\w+")
 _SHARED: Final = (
     "prelude",
+    "record",
     "work",
     "fairness",
     "waiting",
+    "outbox",
+    "leaving",
     "canary",
     "claiming",
-    "outbox",
+    "yielding",
     "endings",
-    "leaving",
 )  # each builds on those before it
 _OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's
 NAMES: Final = (
     *_OF_TENANTS,
     "publish",
     "submit",
+    "get",
     "claim",
     "beat",
     "succeed",
@@ -57,6 +60,7 @@ NAMES: Final = (
     "batch_create",
     "batch_commit",
     "batch_take",
+    "golden",
     "put_beacon",
     "beacons",
 )

@@ -6,6 +6,7 @@ allow, and waits for room otherwise. Cancelling asks each submitted job to stop.
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from videofleet.jobs import ErrorCode, NewJob
@@ -13,6 +14,7 @@ from videofleet.queue import (
     Batch,
     BatchLine,
     BatchNotFound,
+    ErasedMeanwhile,
     FleetClosed,
     FleetUnknown,
     JobNotFound,
@@ -53,10 +55,12 @@ async def _close_orphan(services: Services, tenant: str, batch_id: str) -> None:
 async def _feed(services: Services, batch: Batch) -> None:
     cursor = batch.cursor
     while cursor < batch.total:
+        # First: what is erased from now on is no batch any more, or its lines are refused as jobs.
+        erasures = await services.queue.leaving.erasures(await services.fleets.fleet_uids())
         lines = await services.queue.batches.lines(batch, cursor, _LINES)
         done = []
         for line in lines:
-            dealt = await _submitted(services, batch.tenant, line)
+            dealt = await _submitted(services, batch.tenant, line, erasures)
             if dealt is None:
                 break
             done.append(dealt)
@@ -72,15 +76,16 @@ async def _feed(services: Services, batch: Batch) -> None:
     log.info("batch submitted", extra={"batch": batch.id, "tenant": batch.tenant, "lines": batch.total})
 
 
-async def _submitted(services: Services, tenant: str, line: BatchLine) -> BatchLine | None:
-    """The line as a job or an error; None when there is no room now."""
+async def _submitted(services: Services, tenant: str, line: BatchLine, erasures: Mapping[str, int]) -> BatchLine | None:
+    """The line as a job or an error; None when it cannot be now."""
     if line.job is None:
         return line
-    if not await _has_room(services, line.job):
+    known = erasures.get(line.job.fleet_uid)
+    if known is None or not await _has_room(services, line.job):
         return None
     try:
-        submitted = await services.queue.submit(line.job, services.keys.rules(tenant).limits)
-    except (QueueFull, LimitReached):
+        submitted = await services.queue.submit(line.job, services.keys.rules(tenant).limits, erasures=known)
+    except (QueueFull, LimitReached, ErasedMeanwhile):
         return None
     except (FleetClosed, FleetUnknown) as error:
         problem = problem_of(error)

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from videofleet.feedback import RATINGS, Label
+from videofleet.jobs import Priority
 
 
 def _closed(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -139,6 +140,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "tiers": _list_of("Tier"),
             "intake": {"enum": ["open", "paused"]},
             "waiting": _COUNT,
+            "waiting_by_priority": _closed({str(each): _COUNT for each in Priority}),
             "running": _COUNT,
             "rollout": _closed(
                 {
@@ -175,7 +177,8 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "worker_seconds": {"type": "number", "description": "Of all attempts ever, claim to end."},
             "limits": _closed(
                 dict.fromkeys(
-                    ("requests_per_minute", "queued_jobs", "unfinished_jobs", "worker_seconds_per_day"), _LIMIT
+                    ("requests_per_minute", "queued_jobs", "unfinished_jobs", "running_jobs", "worker_seconds_per_day"),
+                    _LIMIT,
                 )
             ),
         }

@@ -4,6 +4,7 @@ to a presigned address where the store has the option `redirect`.
 A stored file never changes under its key, so its ETag is made of job, attempt and variant and needs no reading.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -31,6 +32,7 @@ VARIANTS: Final[dict[str, tuple[str, str, Callable[[VideoResult], str]]]] = {
 
 
 _PRESIGNED_S: Final = 300  # to begin the download
+_CHUNK_S: Final = 20.0  # for the store to give the next part of a file that is being sent
 
 
 class RangeNotSatisfiable(Problem):
@@ -116,10 +118,13 @@ async def _send(
     if request.method == "HEAD":
         return response
     try:
-        async for chunk in store.read(key, start=start, end=end):
-            await response.write(chunk)
+        async with asyncio.timeout(_CHUNK_S) as limit:
+            async for chunk in store.read(key, start=start, end=end):
+                limit.reschedule(None)  # how long the client may take is watched by the server
+                await response.write(chunk)
+                limit.reschedule(asyncio.get_running_loop().time() + _CHUNK_S)
         await response.write_eof()
-    except StoreError:
+    except (StoreError, TimeoutError):
         # Headers are out: only a broken connection tells the client that this is not the whole file.
         log.warning("store failed while sending", extra={"request": request[REQUEST_ID], "store": store.name})
         if request.transport is not None:

@@ -59,15 +59,17 @@ async def erase(request: web.Request) -> web.Response:
     services, tenant = request.app[SERVICES], await _tenant_named(request)
     if tenant != request[CALLER].tenant:
         require_admin(request, Act.ERASE_TENANT, tenant)
-    await services.queue.batches.forget_tenant(tenant)  # first, or their lines would become jobs behind our back
+    fleet_uids = list(await services.queue.fleets())  # not as they were a second ago
+    await services.queue.batches.forget_tenant(tenant)  # first, or their lines would become jobs behind our back,
+    await services.queue.leaving.begin_erasure(fleet_uids)  # as would those that a feeder has read already
     await services.queue.idempotency.forget_tenant(tenant)
     videos, all_deleted = 0, True
-    for fleet_uid in await services.fleets.fleet_uids():
+    for fleet_uid in fleet_uids:
         while jobs := await services.queue.page([fleet_uid], tenant, after=None, limit=_PAGE, newest_first=False):
             owed = [await _purged(services, job) for job in jobs]
             videos += len(jobs)
             all_deleted &= await _delete_files(services, owed)
-    await services.queue.leaving.forget_tenant(tenant, await services.fleets.fleet_uids())
+    await services.queue.leaving.forget_tenant(tenant, fleet_uids)
     record(request, Act.ERASE_TENANT, tenant)
     files = "deleted" if all_deleted else "pending"
     return web.json_response({"object": "erasure", "tenant": tenant, "videos": videos, "files": files})
@@ -87,7 +89,8 @@ async def _delete_files(services: Services, owed: list[Owed | None]) -> bool:
     async def one(each: Owed) -> bool:
         async with room:
             try:
-                await services.files.delete(each)
+                async with services.asking(each.store):
+                    await services.files.delete(each)
             except StoreError as error:
                 log.warning("files not deleted yet", extra={"error": str(error)})
                 return False

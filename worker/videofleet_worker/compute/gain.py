@@ -43,14 +43,13 @@ def batch_gain(
     size, gain = 1, 1.0
     if spec.speed is not Speed.EXACT:  # a cache is of one shape, and takes its decisions for all rows together
         return size, gain
-    if 2 * tokens(tier, spec.architecture) > MOST_TOKENS or tier.num_inference_steps == 1:
+    if tier.num_inference_steps == 1:
         return size, gain
-    alone_s = _step_s(pipe, tier, spec, prompts, group, 1)
     for candidate in SIZES:
         is_allowed = candidate * tokens(tier, spec.architecture) <= MOST_TOKENS and fits(candidate)
         if not group.decide(is_allowed):
             break
-        found = candidate * alone_s / _step_s(pipe, tier, spec, prompts, group, candidate)
+        found = _gain(pipe, tier, spec, prompts, group, candidate)
         if not group.decide(found >= LEAST_GAIN * gain):
             break
         size, gain = candidate, found
@@ -58,10 +57,13 @@ def batch_gain(
     return size, gain
 
 
-def _step_s(pipe: WanPipeline, tier: Tier, spec: WorkerSpec, prompts: Prompts, group: Group, size: int) -> float:
-    """The fastest of some steps of so many jobs."""
+def _gain(pipe: WanPipeline, tier: Tier, spec: WorkerSpec, prompts: Prompts, group: Group, size: int) -> float:
+    """The fastest of some steps alone against so many jobs'; they take turns, so that noise disturbs both alike."""
     request = VideoRequest(prompt="a calm sea at night", seed=0, tier=tier)
-    jobs = [begin(pipe, request, prompts=prompts, guidance=spec.guidance) for _ in range(size)]
-    took = [timed_step(pipe, jobs, group) for _ in range(min(1 + STEPS, tier.num_inference_steps))]
-    group.meet(0, *(job.latents for job in jobs))
-    return min(took[1:])
+    rows = [begin(pipe, request, prompts=prompts, guidance=spec.guidance) for _ in range(1 + size)]
+    alone_s, together_s = [], []
+    for _ in range(min(1 + STEPS, tier.num_inference_steps)):
+        alone_s.append(timed_step(pipe, rows[:1], group))
+        together_s.append(timed_step(pipe, rows[1:], group))
+    group.meet(0, *(row.latents for row in rows))
+    return size * min(alone_s[1:]) / min(together_s[1:])

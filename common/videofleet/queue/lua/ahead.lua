@@ -7,7 +7,7 @@ if not rank then return nil end
 local before = rank
 for _, higher in ipairs(PRIORITIES) do
   if higher == priority then break end
-  before = before + redis.call('ZCARD', waiting_key(line, higher))
+  before = before + in_line(line, higher)
 end
 local own_turn = redis.call('ZRANK', turn_key(line, priority), tenant)
 for turn, other in ipairs(redis.call('ZRANGE', turn_key(line, priority), 0, -1)) do

@@ -1,5 +1,5 @@
 -- running → cancelled, by the worker that stopped as asked. ARGV: id, token → state | 'lost'
-local id, token = unpack(ARGV)
-local answer = not_held(id, token)
+local job = read(ARGV[1])
+local answer = not_held(job, ARGV[2])
 if answer then return answer end
-return finish_cancelled(id, stop_code(id) or 'cancelled')
+return finish_cancelled(job, stop_code(job) or 'cancelled')

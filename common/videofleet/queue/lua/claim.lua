@@ -1,36 +1,41 @@
--- queued → running, for up to `most` jobs of one batch. ARGV: token, worker, revision, lease in ms, most, cap of give-backs,
--- {volume: most jobs of it together}, ids of the same batch that the worker has claimed before
--- → {1 when the worker is marked to claim nothing, else 0; each job as HGETALL}. A job's own token is `<token>.<n>`.
+-- queued → running, for the jobs of one batch. ARGV: token, worker, revision, lease in ms, cap of give-backs, {volume: most
+-- jobs of it together}, ids of the same batch that the worker has claimed before
+-- → {1 when the worker is marked to claim nothing, else 0; each job as `tell` has it}. A job's own token is `<token>.<n>`.
 -- The same token again is the same claim: its reply was lost.
-local token, worker, revision, lease_ms, most, cap, batches = unpack(ARGV)
-local beside = { unpack(ARGV, 8) }
-local held = {}
-for n = 1, most do held[#held + 1] = redis.call('GET', token_key(token .. '.' .. n)) or nil end
+local token, worker, revision, lease_ms, cap, batches = unpack(ARGV)
+local beside = { unpack(ARGV, 7) }
+local known, reply = redis.call('GET', claim_key(token)), { 0 }
 go_on_when_full()
-if not held[1] then
-  sweep(tonumber(cap))
-  local rules = policy()
-  if not rules then return { 0 } end
-  if rules.marks and (rules.marks[worker] or 0) > now_ms() and not has_lapsed(rules) then return { 1 } end
-  local line = line_of(revision, rules)
-  if closed() or not line then return { 0 } end
-  local first = beside[1]
-  local limit = most_together(first, batches)
-  local key = limit > 1 and batch_key(first)
-  while #beside + #held < limit do
-    local id = first and next_alike(line, rules, first, key) or not first and next_waiting(line, rules)
-    if not id then break end
-    begin(id, rules, token .. '.' .. #held + 1, worker, revision, lease_ms)
-    held[#held + 1] = id
-    if not first then
-      first, key, limit = id, batch_key(id), most_together(id, batches)
-    end
+if known then
+  for id in string.gmatch(known, '%S+') do
+    local held = field(id, 'token')
+    if held and string.find(held, token .. '.', 1, true) == 1 then reply[#reply + 1] = tell(id) end
   end
+  if reply[2] then return reply end
 end
-local reply = { 0 }
-for _, id in ipairs(beside) do share_time(id, #beside + #held) end
-for n, id in ipairs(held) do
-  share_time(id, #beside + #held)
-  reply[n + 1] = redis.call('HGETALL', job_key(id))
+sweep(tonumber(cap))
+local rules = policy()
+if not rules then return reply end
+if rules.marks and (rules.marks[worker] or 0) > now_ms() and not has_lapsed(rules) then return { 1 } end
+local line = line_of(revision, rules)
+if closed() or not line then return reply end
+local first, jobs, ids = beside[1] and read(beside[1]), {}, {}
+local limit = most_together(first, batches)
+while #beside + #jobs < limit do
+  local job = first and next_alike(first, rules) or not first and next_waiting(line, rules)
+  if not job then break end
+  begin(job, rules, token .. '.' .. #jobs + 1, worker, revision, lease_ms)
+  jobs[#jobs + 1], ids[#ids + 1] = job, job.id
+  if not first then first, limit = job, most_together(job, batches) end
+end
+if not jobs[1] then return reply end
+redis.call('SET', claim_key(token), table.concat(ids, ' '), 'PX', lease_ms)
+for _, id in ipairs(beside) do
+  if field(id, 'token') then redis.call('HSET', job_key(id), 'batch', #beside + #jobs) end -- they share the time
+end
+for n, job in ipairs(jobs) do
+  put(job, 'batch', #beside + #jobs)
+  save(job)
+  reply[n + 1] = tell(job.id)
 end
 return reply

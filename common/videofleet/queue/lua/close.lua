@@ -2,5 +2,5 @@
 redis.call('SET', P .. ':closed', ARGV[1], 'NX')
 local code = closed()
 local waiting = queued_ids()
-for _, id in ipairs(waiting) do finish_cancelled(id, code) end
+for _, id in ipairs(waiting) do finish_cancelled(read(id), code) end
 return waiting

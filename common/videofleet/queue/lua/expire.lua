@@ -3,5 +3,5 @@ local rules = policy()
 if not rules or not rules.retentionS then return {} end
 local over = now_ms() - rules.retentionS * 1000
 local ids = redis.call('ZRANGEBYSCORE', FINISHED, '-inf', int(over), 'LIMIT', 0, PAGE)
-for _, id in ipairs(ids) do forget(id) end
+for _, id in ipairs(ids) do forget(read(id)) end
 return ids

@@ -3,17 +3,14 @@
 -- `notice_token` while somebody delivers it. A job that was removed or runs again has nothing to tell.
 local OUTBOX = P .. ':outbox'
 
-local function subscribe(id, url)
-  if url ~= '' then redis.call('HSET', job_key(id), 'webhook', url) end
-end
-
 -- In the very script that ends the job, so that no notice is lost.
-local function notify(id)
-  if redis.call('HEXISTS', job_key(id), 'webhook') == 0 then return end
-  redis.call('HINCRBY', job_key(id), 'notice', 1)
-  redis.call('HSET', job_key(id), 'notice_state', 'pending', 'notice_attempts', 0)
-  redis.call('HDEL', job_key(id), 'notice_token')
-  redis.call('ZADD', OUTBOX, int(now_ms()), id)
+local function notify(job)
+  if not job.webhook then return end
+  put(job, 'notice', (job.notice or 0) + 1)
+  put(job, 'notice_state', 'pending')
+  put(job, 'notice_attempts', 0)
+  drop(job, 'notice_token')
+  redis.call('ZADD', OUTBOX, now_ms(), job.id)
 end
 
 -- Set once the URL has answered 410 to this tenant.

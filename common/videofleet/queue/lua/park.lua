@@ -1,3 +1,3 @@
 -- running → dead: the worker cannot read the job. ARGV: id, token, message → state | 'lost'
-local id, token, message = unpack(ARGV)
-return not_held(id, token) or finish(id, 'dead', 'payload_unknown', message)
+local job = read(ARGV[1])
+return not_held(job, ARGV[2]) or finish(job, 'dead', 'payload_unknown', ARGV[3])

@@ -1,21 +1,30 @@
 -- Shared by every script: names, time, rules. KEYS[1] is the fleet's prefix, `vf:{installation/uid}`; every key of a
--- script lies under it, in one cluster slot. Time is Redis' own. Runs on Redis 6.2 and later.
+-- script lies under it, in one cluster slot. Time is Redis' own. Runs on Redis 6.2 and later. A script is sent with
+-- those blocks of the shared files that it needs; a blank line ends a block, so no function has one.
 local P = KEYS[1]
-local RUNNING, FINISHED = P .. ':running', P .. ':finished' -- id → end of its lease, id → its end, in ms
+
+local RUNNING = P .. ':running' -- id → end of its lease, in ms
+
+local FINISHED = P .. ':finished' -- id → its end, in ms
+
 local PRIORITIES = { 'interactive', 'standard', 'batch' }
+
 local DAY_MS = 86400000
+
 local PAGE = 100 -- most that one script sweeps, so that none holds up Redis
 
+local at_ms
 local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  if not at_ms then
+    local time = redis.call('TIME')
+    at_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return at_ms
 end
 
 local function int(number) return string.format('%d', number) end -- tostring would write 1.7e+12
 
 local function job_key(id) return P .. ':job:' .. id end
-
-local function token_key(token) return P .. ':token:' .. token end
 
 local function field(id, name) return redis.call('HGET', job_key(id), name) end
 
@@ -40,6 +49,3 @@ end
 local function has_lapsed(rules) return rules.validUntilMs ~= nil and rules.validUntilMs <= now_ms() end
 
 local function closed() return redis.call('GET', P .. ':closed') end
-
--- Why the job must not run any more: somebody cancelled it, or its fleet is gone.
-local function stop_code(id) return field(id, 'cancel_code') or closed() end

@@ -8,9 +8,9 @@ local before, now = redis.call('HGET', WORKERS, worker), now_ms()
 -- Of this very revision: its workers broke and came back, whether compute or the container had died.
 local function count_recovery(took_s)
   local rule = canary_rule(policy())
-  local function add(what, by) redis.call('HINCRBYFLOAT', P .. ':outcomes', beacon.revision .. '||' .. what, by) end
+  local function add(what, by) redis.call('HINCRBY', P .. ':outcomes', beacon.revision .. '||' .. what, by) end
   add('recoveries', 1)
-  add('recovery_s', took_s)
+  add('recovery_ms', in_ms(took_s))
   if not (rule and rule.recoveryAboveS) then return end
   add('timed_recoveries', 1)
   if took_s > rule.recoveryAboveS then add('slow_recoveries', 1) end

@@ -1,6 +1,5 @@
 -- Forgets a finished job. ARGV: id → {'removed', what is owed to the store or nil} | {'missing'} | {'unfinished'}
-local id = ARGV[1]
-local state = field(id, 'state')
-if not state then return { 'missing' } end
-if state == 'queued' or state == 'running' then return { 'unfinished' } end
-return { 'removed', forget(id) }
+local job = read(ARGV[1])
+if not job then return { 'missing' } end
+if is_unfinished(job.state) then return { 'unfinished' } end
+return { 'removed', forget(job) }

@@ -1,4 +1,4 @@
--- ARGV: token, lease in ms, most → {the job as HGETALL, …}: due notices, for one deliverer until the lease ends
+-- ARGV: token, lease in ms, most → {the job as `tell` has it, …}: due notices, for one deliverer until the lease ends
 local token, lease_ms, most = unpack(ARGV)
 local now, taken = now_ms(), {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', OUTBOX, '-inf', now, 'LIMIT', 0, most)) do
@@ -11,7 +11,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', OUTBOX, '-inf', now, 'LIMIT', 0,
   else
     redis.call('ZADD', OUTBOX, int(now + lease_ms), id)
     redis.call('HSET', job_key(id), 'notice_token', token)
-    taken[#taken + 1] = redis.call('HGETALL', job_key(id))
+    taken[#taken + 1] = tell(id)
   end
 end
 return taken
