@@ -5,7 +5,9 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -112,6 +114,8 @@ def s3_secret(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         endpoint = next(match[0] for line in server.stderr if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        drain = threading.Thread(target=deque, args=(server.stderr, 0), daemon=True)
+        drain.start()  # it logs each request: a full pipe would stop it
         client = boto3.client(
             "s3",
             endpoint_url=endpoint,
