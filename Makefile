@@ -85,6 +85,7 @@ bench-control: venv ## How rollouts are judged and how fleets are scaled, simula
 	$(BIN)/python benchmarks/bench_rollout.py
 	$(BIN)/python benchmarks/bench_abort.py
 	$(BIN)/python benchmarks/bench_scaling.py $(if $(TRACE),--trace $(TRACE))
+	$(BIN)/python benchmarks/control_goals.py
 
 lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

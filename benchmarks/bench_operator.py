@@ -24,21 +24,30 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from videofleet import ids
+from videofleet.jobs import NewJob, VideoRequest
+from videofleet.queue import JobQueue
+from videofleet.tiers import Tier
 from videofleet_devcluster.apiserver.server import ApiServer
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.paths import collection, item
 
 ROOT = Path(__file__).parents[1]
 NAMESPACE = "default"
-SPEC: dict[str, Any] = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())["spec"]
+EXAMPLE = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())["spec"]
+SPEC: dict[str, Any] = EXAMPLE | {"scaling": {"maxReplicas": 2}, "fallback": {"enabled": True}}
+TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
 AT_A_TIME = 8
 CHANGES = 50
 IDLE_S = 10
+BUSY_S = 60
+JOB_EVERY_S = 5
 CHILDREN = [("apps", "deployments"), ("apps", "controllerrevisions"), ("", "configmaps"), ("", "serviceaccounts")]
 GOALS: dict[str, float] = {
     "all children, s": 100,
     "API calls per idle fleet a minute": 2,
     "API writes per idle fleet": 0,
+    "status writes a second, all busy": 35,
     "reconcile p99, ms": 1000,
     "reaction p99, ms": 1000,
     "restart to caught up, s": 60,
@@ -214,6 +223,31 @@ async def reactions_ms(cluster: Cluster, fleets: int) -> list[float]:
     return sorted(took)
 
 
+async def busy_status_writes(cluster: Cluster, fleets: int) -> float:
+    """Writes of status a second while every fleet gets a job every few seconds and nobody works."""
+    found = cluster.api.store.listed(("videofleet.dev", "videogenerators"))[:fleets]
+    async with JobQueue.connect(f"redis://127.0.0.1:{cluster.redis_port}/0", "bench") as queue:
+        before, began = status_writes(await cluster.metrics()), time.monotonic()
+        while time.monotonic() - began < BUSY_S:
+            turn = time.monotonic()
+            await at_a_time([lambda uid=one["metadata"]["uid"]: queue.submit(new_job(uid)) for one in found])
+            await asyncio.sleep(max(0.0, JOB_EVERY_S - (time.monotonic() - turn)))
+        return (status_writes(await cluster.metrics()) - before) / (time.monotonic() - began)
+
+
+def status_writes(samples: list[tuple[str, float]]) -> float:
+    """Of VideoGenerators; the operator writes nothing else of them."""
+    mine = [value for name, value in samples if 'resource="videogenerators' in name and 'verb="PATCH"' in name]
+    return sum(mine)
+
+
+def new_job(fleet: str) -> NewJob:
+    """A job."""
+    request = VideoRequest(prompt="p", seed=1, tier=TIER)
+    job_id = ids.job_id(fleet, time.time_ns() // 1_000_000, os.urandom(10))
+    return NewJob(id=job_id, fleet_uid=fleet, tenant="bench", request=request)
+
+
 async def caught_up(cluster: Cluster, fleets: int) -> bool:
     """Whether every fleet was reconciled and nothing waits."""
     samples = dict(await cluster.metrics())
@@ -246,6 +280,7 @@ async def measure(cluster: Cluster, fleets: int) -> dict[str, float]:
     idle = await cluster.metrics()
     reactions = await reactions_ms(cluster, fleets)
     after = await cluster.metrics()
+    written = await busy_status_writes(cluster, fleets)
     resident_mib = cluster.resident_mib()
     assert cluster.operator is not None
     cluster.operator.kill()
@@ -258,6 +293,7 @@ async def measure(cluster: Cluster, fleets: int) -> dict[str, float]:
         "API writes per fleet": calls(busy, writes_only=True) / fleets,
         "API calls per idle fleet a minute": (calls(idle) - calls(busy)) / fleets * 60 / IDLE_S,
         "API writes per idle fleet": (calls(idle, writes_only=True) - calls(busy, writes_only=True)) / fleets,
+        "status writes a second, all busy": written,
         "reconcile p50, ms": quantile_ms(after, 0.5),
         "reconcile p99, ms": quantile_ms(after, 0.99),
         "reaction p50, ms": reactions[len(reactions) // 2],

@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from videofleet_cli.simulator.baselines import Keda
-from videofleet_cli.simulator.engine import Account, Fleet, World
+from videofleet_cli.simulator.engine import Fleet
 from videofleet_cli.simulator.figures import Figures, figures, percentile
 from videofleet_cli.simulator.lineup import Scene, clairvoyant, ours, run
 from videofleet_cli.simulator.orders import Orders, View
 from videofleet_cli.simulator.ours import VideoFleet
 from videofleet_cli.simulator.synthetic import synthetic
 from videofleet_cli.simulator.workload import DAY_S, Job, at_load, read_trace
+from videofleet_cli.simulator.world import Account, World
 from videofleet_operator.plan.scaling import ScalingRules
 
 WORKERS, COLD_START_S, TARGET_WAIT_S = 8, 180.0, 120.0
@@ -106,17 +107,26 @@ def steady(rates: Sequence[tuple[float, float]], seed: int) -> list[Job]:
 
 
 def overload() -> dict[str, Any]:
-    """Twice as much as all workers can do, for two hours, between two quiet ones."""
-    jobs = steady([(3600, 0.3 * WORKERS), (7200, 2.0 * WORKERS), (3600, 0.3 * WORKERS)], seed=3)
+    """Twice as much as all workers can do, for two hours, between two quiet ones; the mean of four draws."""
+    rows = [overloaded(seed) for seed in (3, 4, 5, 6)]
+    mean = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+    return mean | {
+        "times_lower": mean["degradable_p95_without_s"] / max(1.0, mean["degradable_p95_s"]),
+        "moves_per_5_min_worst": max(row["moves_per_5_min"] for row in rows),
+        "most_workers": min(row["most_workers"] for row in rows),
+    }
+
+
+def overloaded(seed: int) -> dict[str, float]:
+    """One draw."""
+    jobs = steady([(3600, 0.3 * WORKERS), (7200, 2.0 * WORKERS), (3600, 0.3 * WORKERS)], seed)
     set_up = scene(jobs)
-    scaler = ours(set_up, with_fallback=True, name="with fallback")
-    account = Fleet(set_up.jobs, set_up.world, scaler).run()
+    account = Fleet(set_up.jobs, set_up.world, ours(set_up, with_fallback=True, name="with fallback")).run()
     lowered = figures("with fallback", account, TARGET_WAIT_S, 1)
     plain = run(set_up, ours(set_up, with_fallback=False, name="without"))
     return {
         "degradable_p95_s": lowered.degradable_wait_p95_s,
         "degradable_p95_without_s": plain.degradable_wait_p95_s,
-        "times_lower": plain.degradable_wait_p95_s / max(1.0, lowered.degradable_wait_p95_s),
         "protected_at_full_tier": lowered.protected_full,
         "moves_per_5_min": lowered.moves_per_5_min,
         "most_workers": account.most_pods,

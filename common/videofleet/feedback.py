@@ -29,6 +29,8 @@ class Feedback(Wire):
     tier: str
     ratings: int = 0
     rating_sum: int = 0
+    liked: int = 0  # videos that were given 4 or 5
+    disliked: int = 0  # 1 or 2
     labels: dict[Label, int] = Field(default_factory=dict)
 
     @property

@@ -210,6 +210,16 @@ class WaitingFigures(Wire):
     oldest_wait_s: float = 0.0
 
 
+class GoldenFigures(Wire):
+    """What became of the golden prompts of the canary."""
+
+    revision: str = ""  # the canary
+    asked: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    rejected: int = 0  # of any: the output gate refused the first clip
+
+
 class QueueStats(Wire):
     """Figures of one fleet, from one snapshot. Seconds of work are service seconds at the tiers asked for."""
 
@@ -221,6 +231,8 @@ class QueueStats(Wire):
     arrived_s_total: float = 0.0  # ever submitted; a counter
     by_priority: dict[Priority, WaitingFigures] = Field(default_factory=dict)
     canary_waiting: int = 0  # of the waiting, those in the canary's line
+    failing: dict[str, int] = Field(default_factory=dict)  # revision → jobs in a row whose attempts failed, the latest
+    golden: GoldenFigures = GoldenFigures()
     canary_given_up: str | None = None  # the canary that failed too often in a row: it is given no more jobs
 
 
@@ -235,6 +247,8 @@ class Outcomes(Wire):
     cancelled: int = 0
     steps: int = 0  # jobs whose seconds per step are in the sum
     step_s: float = 0.0  # sum of their seconds per step
+    alone: int = 0  # of those, jobs that shared no batch
+    alone_s: float = 0.0  # sum of their seconds per step
     attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
     attempt_failures: int = 0  # of those: failed, or their worker was lost
     rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed
@@ -248,4 +262,6 @@ class Outcomes(Wire):
     recovery_s: float = 0.0  # sum of the seconds from the last sign of the one to the first of the other
     slow_recoveries: int = 0  # of those, while a canary was on trial: above `CanaryRule.recovery_above_s`
     timed_recoveries: int = 0  # that were compared with it
+    waited: int = 0  # jobs whose first attempt began while a canary was on trial
+    wait_s: float = 0.0  # sum of the seconds until then
     worker_s: float = 0.0  # sum over all attempts, claim to end; jobs of one batch share it

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from videofleet.beacons import WorkerBeacon
+from videofleet.jobs import Priority
 from videofleet.policy import FleetPolicy
 from videofleet_gateway.decisions import Decision, stable_of
 from videofleet_gateway.figures import Figures
@@ -33,12 +34,18 @@ def model(
         ],
         "intake": "paused" if is_paused else "open",
         "waiting": figures.stats.waiting,
+        "waiting_by_priority": {each: _waiting(figures, each) for each in Priority},
         "running": figures.stats.running,
         "rollout": _rollout(policy, now_ms),
         "fallback": _fallback(policy, now_ms),
         "workers": [_worker(each, policy, now_ms) for each in figures.beacons],
         "decisions": [{"at": each.at_s, "text": each.words} for each in decided],
     }
+
+
+def _waiting(figures: Figures, priority: Priority) -> int:
+    row = figures.stats.by_priority.get(priority)
+    return row.jobs if row else 0
 
 
 def _rollout(policy: FleetPolicy, now_ms: int) -> dict[str, Any]:

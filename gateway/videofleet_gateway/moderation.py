@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -53,8 +53,8 @@ class VideoRefusedByHook(Problem):
 class Hook:
     """Where it is, and what it knows us by."""
 
-    url: str
-    key: str | None
+    url: str = field(repr=False)  # may hold a password
+    key: str | None = field(repr=False)
 
 
 @dataclass(frozen=True)

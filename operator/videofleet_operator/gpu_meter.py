@@ -4,10 +4,10 @@ Pods are seen at every reconcile, and a change of pods asks for one, so between 
 """
 
 import time
-from typing import Any
 
 from videofleet_operator.metrics import GPU_SECONDS
 from videofleet_operator.observed import Observed
+from videofleet_operator.plan.shortage import gpus_of
 from videofleet_operator.workqueue import Key
 
 
@@ -28,11 +28,3 @@ class GpuMeter:
         """The fleet is gone."""
         if self._held.pop(key, None) is not None:
             GPU_SECONDS.remove("/".join(key))
-
-
-def gpus_of(spec: Any) -> int:
-    """GPUs of a worker as the spec says; 1 when it says nothing that can be understood."""
-    try:
-        return int(spec["worker"]["gpus"])
-    except (KeyError, TypeError, ValueError):
-        return 1

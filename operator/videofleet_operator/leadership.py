@@ -1,8 +1,8 @@
 """One writer by Lease: campaigns, renews, steps down, releases; and the fence that every write of ours has to pass.
 
-Refuses: making the Lease; the chart does, so that the operator needs rights on that one object only. A leader that was
-paused or cut off finds its fence closed before anybody else may lead; what it still had in flight into Redis is
-refused there by its epoch.
+A leader that was paused or cut off finds its fence closed before anybody else may lead; what it still had in flight
+into Redis is refused there by its epoch. A Lease that somebody deleted is made anew as if it were held: who led before
+may go on writing until its fence closes, so that nobody takes the new one sooner.
 """
 
 import asyncio
@@ -26,9 +26,10 @@ from videofleet_operator.election import (
 )
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import Conflict, KubeError, NotFound, NotLeading
-from videofleet_operator.kube.paths import item
+from videofleet_operator.kube.paths import collection, item
 from videofleet_operator.metrics import EPOCH, LEADING
 
+NOBODY = "made-anew"  # holder of a Lease that was deleted: respected like any other until it runs out
 LEASE_CALL_S = 2.0  # a renewal that takes longer is tried again
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Leadership:
         self, kube: KubeClient, namespace: str, name: str, identity: str, clock: Callable[[], float] = boot_clock
     ) -> None:
         self._kube, self._path, self._lease_name = kube, item("Lease", namespace, name), f"{namespace}/{name}"
+        self._namespace, self._name = namespace, name
         self._identity, self._clock = identity, clock
         self._seen: Sighting | None = None
         self._term: Term | None = None
@@ -80,9 +82,8 @@ class Leadership:
                     wait_s = await self._campaign(on_gain)
                 else:
                     wait_s = await self._renew(self._term, self._seen.lease)
-            except NotFound:
-                _log.warning("Lease %s is missing; `helm upgrade` makes it again", self._lease_name)
-                wait_s = RETRY_S
+            except NotFound as error:
+                wait_s = await self._make_anew() if error.is_object_missing else RETRY_S
             except KubeError as error:
                 _log.warning("election: %s", error)
                 wait_s = RETRY_S
@@ -120,6 +121,18 @@ class Leadership:
         on_gain()
         return RENEW_EVERY_S
 
+    async def _make_anew(self) -> float:
+        """Somebody deleted the Lease. Returns: seconds until the next look."""
+        _log.warning("Lease %s is missing and is made anew; nobody leads for %s s", self._lease_name, LEASE_S)
+        epoch = self._seen.lease.transitions if self._seen else 0
+        spec = {"holderIdentity": NOBODY, "leaseDurationSeconds": LEASE_S, "leaseTransitions": epoch}
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}, "spec": spec}
+        try:
+            await self._kube.send("POST", collection("Lease", self._namespace), body=body)
+        except KubeError as error:  # another replica was faster, or the namespace is on its way out
+            _log.warning("Lease not made: %s", error)
+        return RETRY_S
+
     async def _renew(self, term: Term, last: LeaseSeen) -> float:
         """Returns: seconds until the next renewal. Raises: KubeError."""
         began_s = self._clock()
@@ -144,7 +157,7 @@ class Leadership:
         _log.warning("this replica does not lead any more: %s", why, extra={"identity": self._identity})
 
     async def _write(self, lease: LeaseSeen, holder: str, epoch: int) -> LeaseSeen:
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = _now()
         spec = {
             "holderIdentity": holder,
             "leaseDurationSeconds": LEASE_S,
@@ -155,6 +168,11 @@ class Leadership:
             spec["acquireTime"] = now
         patch = {"metadata": {"resourceVersion": lease.version}, "spec": spec}
         return _lease(await self._kube.merge(self._path, patch))
+
+
+def _now() -> str:
+    """For people: nobody's wall clock counts."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _lease(found: dict[str, Any]) -> LeaseSeen:

@@ -51,12 +51,12 @@ def _living(caches: Caches, key: Key) -> FleetSeen | None:
 async def observe_queue(queue: JobQueue, uid: str) -> QueueSeen | None:
     """The fleet in Redis; None while Redis does not answer."""
     try:
-        stats, beacons, policy, outcomes = await asyncio.gather(
-            queue.stats(uid), queue.beacons(uid), queue.policy(uid), queue.outcomes(uid)
+        stats, beacons, policy, outcomes, opinions = await asyncio.gather(
+            queue.stats(uid), queue.beacons(uid), queue.policy(uid), queue.outcomes(uid), queue.opinions.of(uid)
         )
     except QueueError:
         return None
-    return QueueSeen(stats, tuple(beacons), policy, tuple(outcomes))
+    return QueueSeen(stats, tuple(beacons), policy, tuple(outcomes), tuple(opinions))
 
 
 def fleet_seen(generator: dict[str, Any]) -> FleetSeen:

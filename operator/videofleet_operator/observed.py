@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videofleet.beacons import WorkerBeacon
+from videofleet.feedback import Feedback
 from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.plan.memory import Memory
@@ -86,6 +87,7 @@ class QueueSeen:
     beacons: tuple[WorkerBeacon, ...]
     policy: FleetPolicy | None  # as last published
     outcomes: tuple[Outcomes, ...] = ()
+    opinions: tuple[Feedback, ...] = ()  # what users said of the videos
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     UNDER_LOAD = "UnderLoad"
     FULL_QUALITY = "FullQuality"
     FALLBACK_OFF = "FallbackOff"
+    GOLDEN_PROMPTS = "GoldenPrompts"
     CANARY_AT_STEP = "CanaryAtStep"
     CANARY_PROMOTED = "CanaryPromoted"
     CANARY_PAUSED = "CanaryPaused"
@@ -28,6 +29,7 @@ class Reason(StrEnum):
     NO_SPARE_GPU = "NoSpareGPU"
     CANARY_REJECTED = "CanaryRejected"
     UNDONE = "Undone"
+    STANDBY_ACTIVE = "StandbyActive"
     SETTLED = "Settled"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
@@ -54,6 +56,7 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.UNDER_LOAD: "More work than workers: some jobs get a lower tier; wait, or raise spec.scaling.maxReplicas.",
     Reason.FULL_QUALITY: "Every job gets the tier it asked for.",
     Reason.FALLBACK_OFF: "Every job gets the tier it asked for, under load too: spec.fallback.enabled is false.",
+    Reason.GOLDEN_PROMPTS: "A canary renders prompts of ours before it gets any job; wait.",
     Reason.CANARY_AT_STEP: "A canary has its share of the jobs and is compared with stable; wait.",
     Reason.CANARY_PROMOTED: "The canary is good; its workers replace those of stable; wait.",
     Reason.CANARY_PAUSED: "A person paused the canary; it keeps its share. Go on: videofleet rollout resume.",
@@ -69,6 +72,10 @@ MEANINGS: Final[dict[Reason, str]] = {
         "The revision of the spec was turned down and gets no jobs. Apply another spec, or videofleet rollout retry."
     ),
     Reason.UNDONE: "A person went back to another revision than the spec names; apply the spec that is meant.",
+    Reason.STANDBY_ACTIVE: (
+        "It stays so until the spec names another revision; apply a corrected spec. To go back as it is: videofleet"
+        " rollout undo NAME REVISION, with the revision that failed; it has no standby then."
+    ),
     Reason.SETTLED: "Nothing is under way.",
     Reason.PAUSED: "The annotation videofleet.dev/paused holds everything as it is; remove it to go on.",
     Reason.HEALTHY: "Nothing is wrong.",

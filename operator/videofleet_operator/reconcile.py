@@ -28,6 +28,7 @@ from videofleet_operator.observe import observe_fleet
 from videofleet_operator.observed import FleetSeen
 from videofleet_operator.plan.actions import Apply, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet, questions_of
+from videofleet_operator.plan.golden import Golden
 from videofleet_operator.plan.memory import Memory
 from videofleet_operator.prometheus import Prometheus
 from videofleet_operator.workqueue import Key
@@ -112,6 +113,8 @@ class Reconciler:
                 await perform(self._kube, self._caches, fleet, action)
         if not plan.is_policy_first:
             is_published = await self._publish(plan.policy)
+        if is_published and plan.golden is not None:
+            await self._ask_golden(fleet, plan.golden)
         if is_published:
             for action in plan.actions:
                 if action.stage is Stage.RETIRE:
@@ -121,6 +124,12 @@ class Reconciler:
             manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": plan.status}
             self._caches.wrote(KIND, fleet.key, await self._kube.apply(manifest, "/status"))
         await write_events(self._kube, fleet, plan.events, now)
+
+    async def _ask_golden(self, fleet: FleetSeen, golden: Golden) -> None:
+        try:
+            await self._queue.golden.ask(fleet.uid, golden.revision, golden.requests)
+        except QueueError:
+            _log.warning("golden prompts not queued: Redis does not answer", extra={"fleet": fleet.full_name})
 
     async def _publish(self, policy: FleetPolicy | None) -> bool:
         """Whether Redis has the policy now. Raises: NotLeading."""

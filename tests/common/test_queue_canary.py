@@ -200,6 +200,21 @@ async def test_jobs_of_both_tracks_are_paced_by_the_thresholds_of_the_canary(rul
     assert rows == {"r1": (1, 0, 2), "r2": (2, 1, 2)}
 
 
+async def test_jobs_that_shared_a_batch_are_paced_by_their_own_threshold(ruled: Fleet) -> None:
+    """Else a canary, whose few jobs run alone, would look slow beside a stable whose batches share the time."""
+    limits = {"slow_above_s": {ruled.full.name: 1.0}, "slow_together_above_s": {ruled.full.name: 0.5}}
+    rule = CanaryRule(revision="r2", weight_permille=0, **limits)
+    await ruled.publish(tracks={"r1": Track.STABLE, "r2": Track.CANARY}, canary=rule)
+    for _ in range(3):
+        await ruled.submit()
+    pair = (await ruled.ask("r1", most=2)).claims
+    for claim, seconds_per_step in zip(pair, (0.4, 0.6), strict=True):
+        await ruled.succeed(claim, seconds_per_step)
+    await ruled.succeed(await ruled.claim("r1"), 0.9)
+    (row,) = await ruled.queue.outcomes(ruled.uid)
+    assert (row.steps, row.alone, row.alone_s, row.paced, row.slow) == (3, 1, 0.9, 3, 1)
+
+
 async def test_jobs_of_both_tracks_are_weighed_where_their_memory_is_known(ruled: Fleet) -> None:
     await ruled.publish_canary(0)
     await ruled.submit()
@@ -251,3 +266,26 @@ async def test_a_worker_that_never_comes_back_leaves_nothing(ruled: Fleet) -> No
     await ruled.queue.drop_beacon(ruled.uid, "w")
     await ruled.queue.beacons(ruled.uid)
     assert not await ruled.redis.exists(f"{ruled.prefix}:broken")
+
+
+async def test_jobs_that_fail_in_a_row_are_counted_once_each(ruled: Fleet) -> None:
+    async def failing() -> dict[str, int]:
+        return dict((await ruled.queue.stats(ruled.uid)).failing)
+
+    async def fails() -> None:
+        await ruled.queue.fail(await ruled.claim("r1"), ErrorCode.GENERATION_FAILED, "broke", retry=False)
+
+    for _ in range(3):
+        await ruled.submit()
+    await fails()
+    await fails()
+    assert await failing() == {"r1": 2}
+    await ruled.succeed(await ruled.claim("r1"))
+    assert await failing() == {}
+    await ruled.submit()
+    for _ in range(3):
+        await ruled.lease_ends(await ruled.claim("r1"))
+    assert await failing() == {"r1": 1}, "one poisonous job is one failure"
+    await ruled.publish(tracks={"r2": Track.STABLE})
+    await ruled.publish(tracks={"r1": Track.STABLE})
+    assert await failing() == {}, "who comes back begins anew"

@@ -15,7 +15,7 @@ from videofleet import ids
 from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import ErrorCode, NewJob, Progress, Verdict, VideoRequest, VideoResult
-from videofleet.policy import FleetPolicy, Track
+from videofleet.policy import CanaryRule, FleetPolicy, Track
 from videofleet.queue import (
     Batch,
     BatchLine,
@@ -232,6 +232,10 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.batches.create(batch, [BatchLine(number=1, job=new_job())], "digest", "body")
         await queue.batches.take(10)
         await queue.batches.commit(batch, 0, [BatchLine(number=1, video_id=jobs[-1])])
+        trial = CanaryRule(revision="r2", weight_permille=10)
+        tracks = POLICY.tracks | {"r2": Track.CANARY}
+        await queue.publish_policy(POLICY.model_copy(update={"tracks": tracks, "canary": trial}))
+        assert await queue.golden.ask(FLEET, "r2", [new_job().request]) == 1
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)

@@ -1,5 +1,7 @@
 """The object store, on a folder: whole objects, ranges, clear errors."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,42 @@ async def test_what_is_put_is_read_back_whole_and_in_ranges(store: ObjectStore, 
     assert (await store.head("a/b/video.mp4")).size_bytes == len(data)
     assert b"".join([chunk async for chunk in store.read("a/b/video.mp4")]) == data
     assert b"".join([chunk async for chunk in store.read("a/b/video.mp4", start=5, end=1_200_000)]) == data[5:1_200_000]
+
+
+FULL = """
+import asyncio, resource, sys
+from pathlib import Path
+from videofleet.store import ObjectNotFound, ObjectStore, StoreError
+
+async def main(folder):
+    source = Path(folder, "video.mp4")
+    source.write_bytes(bytes(4 << 20))
+    store = ObjectStore.from_url("videos", f"file://{folder}/store")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    try:
+        await store.put_file("out/a/1/video.mp4", source, "video/mp4")
+    except StoreError as error:
+        print("told:", error)
+    try:
+        await store.head("out/a/1/video.mp4")
+    except ObjectNotFound:
+        print("nothing of it is there")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await store.put_file("out/a/2/video.mp4", source, "video/mp4")
+    print([key async for page in store.pages("out") for key, _ in page])
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_a_full_disk_is_told_leaves_no_half_and_ends(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: writing fails in the middle."""
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told, nothing, left = done.stdout.splitlines()
+    assert told.startswith("told: store videos: writing failed")
+    assert nothing == "nothing of it is there"
+    assert left == "['out/a/2/video.mp4']"
 
 
 async def test_a_missing_object_is_told_apart(store: ObjectStore) -> None:

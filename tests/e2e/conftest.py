@@ -32,11 +32,12 @@ class System:
         return subprocess.run(command, capture_output=True, text=True, env=env, cwd=self.folder, check=False)
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
-        """Runs kubectl; returns what it printed, both streams."""
+        """Runs kubectl, with our plugin on PATH; returns what it printed, both streams."""
         if shutil.which("kubectl") is None:
             pytest.skip("kubectl (1.27 or newer) is not on PATH")
-        command = ("kubectl", f"--kubeconfig={self.env['KUBECONFIG']}", *arguments)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        env = os.environ | {"KUBECONFIG": self.env["KUBECONFIG"], "PATH": places, "COLUMNS": "200"}
+        done = subprocess.run(("kubectl", *arguments), capture_output=True, text=True, env=env, check=False)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

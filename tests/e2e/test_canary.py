@@ -16,6 +16,7 @@ RED = 107  # the tokenizer's word; no warm-up prompt has it
 ROLLOUT = {
     "steps": [{"weight": "40%"}, {"weight": "50%"}],
     "analysis": {
+        "goldenPrompts": 1,
         "minJobs": 2,
         "falseAlarmRate": "40%",  # few jobs have to do
         "tolerate": {"errorRate": "40%", "rejectedRate": "40%", "secondsPerStep": "99%"},

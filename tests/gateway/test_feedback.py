@@ -39,11 +39,17 @@ async def test_ratings_are_counted_by_revision_and_the_latest_word_holds(own_gat
             assert response.status == 200
         small_row, both = sorted(await queue.opinions.of(FLEET), key=lambda row: row.tier)
         assert both == Feedback(
-            revision="r1", tier="small", ratings=2, rating_sum=6, labels={Label.FLICKER: 1, Label.GOOD: 1}
+            revision="r1",
+            tier="small",
+            ratings=2,
+            rating_sum=6,
+            liked=1,
+            disliked=1,
+            labels={Label.FLICKER: 1, Label.GOOD: 1},
         )
         assert both.mean_rating == 3
         assert small_row == Feedback(
-            revision="r1", tier="preview", ratings=1, rating_sum=1, labels={Label.OFF_PROMPT: 1}
+            revision="r1", tier="preview", ratings=1, rating_sum=1, disliked=1, labels={Label.OFF_PROMPT: 1}
         )
 
 

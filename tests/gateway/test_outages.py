@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import json
+import resource
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
+import psutil
 
 from videofleet.queue import client as queue_client
 
@@ -72,6 +74,49 @@ async def test_a_silent_redis_is_503_within_2_s(own_gateway: Any) -> None:
             assert time.monotonic() - began < 2
     forever.set()
     server.close()
+
+
+async def test_a_full_disk_under_redis_is_503_and_loses_nothing(own_gateway: Any, redis_server: Any) -> None:
+    """A limit on the size of files stands for the full disk."""
+    own_gateway.start()
+    accepted: list[str] = []
+    redis = psutil.Process(redis_server.process.pid)
+    async with own_gateway.session("loner0") as http:
+
+        async def submits() -> int:
+            began = time.monotonic()
+            async with http.post("/v1/videos", json={"prompt": "a fox runs"}) as response:
+                told = await response.json()
+                if response.status == 202:
+                    accepted.append(told["id"])
+                else:
+                    assert told["error"]["code"] == "queue_unavailable"
+                    assert int(response.headers["Retry-After"]) >= 1
+                    assert time.monotonic() - began < 5
+                return response.status
+
+        async def is_refused() -> bool:
+            return await submits() == 503
+
+        async def is_accepted() -> bool:
+            return await submits() == 202
+
+        for _ in range(20):
+            assert await is_accepted()
+        written = max(file.stat().st_size for file in redis_server.folder.rglob("*.aof*") if file.is_file())
+        redis.rlimit(psutil.RLIMIT_FSIZE, (written + 4096, resource.RLIM_INFINITY))
+        await eventually(is_refused, within_s=60)
+        async with http.get(f"/v1/videos/{accepted[0]}") as response:
+            assert response.status == 200, "reading goes on"
+        redis.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        await eventually(is_accepted, within_s=60)
+        redis_server.kill()
+        redis_server.start()
+
+        async def are_all_there() -> bool:
+            return {await status(http, f"/v1/videos/{job}") for job in accepted} == {200}
+
+        await eventually(are_all_there, within_s=60)
 
 
 async def test_lost_jobs_come_back_without_any_worker(own_gateway: Any, monkeypatch: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from videofleet.beacons import WorkerBeacon
+from videofleet.feedback import Feedback
 from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
@@ -59,6 +60,7 @@ class SimulatedCluster:
     events: list[str] = field(default_factory=list)
     installation: Installation = INSTALLATION
     memory: Memory | None = None  # of the operator; None after its restart
+    opinions: list[Feedback] = field(default_factory=list)
     measures: tuple[Measure, ...] = ()  # Prometheus' answers
     demand: dict[str, Any] = field(default_factory=dict)  # further figures of the queue
 
@@ -89,7 +91,7 @@ class SimulatedCluster:
             service=self.service,
             service_account=self.service_account,
             pods=tuple(self.pods.values()),
-            queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()))
+            queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()), tuple(self.opinions))
             if self.redis_is_up
             else None,
             memory=self.memory,
@@ -172,6 +174,7 @@ class SimulatedCluster:
             attempts = row.attempts + count
             share_bad, share_slow = (bad or {}).get(revision, 0.0), (slow or {}).get(revision, 0.0)
             changes = {"attempts": attempts, "steps": attempts, "step_s": float(attempts), "paced": attempts}
+            changes |= {"alone": attempts, "alone_s": float(attempts)}
             changes["attempt_failures"] = row.attempt_failures + round(count * share_bad)
             changes["slow"] = row.slow + round(count * share_slow)
             self.counted[revision] = row.model_copy(update=changes)

@@ -72,6 +72,12 @@ def test_it_does_not_flap_around_the_target() -> None:
     assert after(state, load(interactive=190), 10_000).rung == FULL
 
 
+def test_it_stays_while_more_arrives_than_the_workers_could_do_in_full() -> None:
+    state = after(FallbackState(), load(interactive=3000), 0)
+    assert after(state, load(arriving=4.5), 10_000).rung != FULL, "the line is gone only because tiers are lower"
+    assert after(state, load(arriving=3.5), 10_000).rung == FULL
+
+
 def test_before_the_first_worker_is_warm_those_that_start_count() -> None:
     pressing = Load({Priority.INTERACTIVE: 900}, 0.0, ready=0, starting=2, cold_start_s=180)
     state = after(FallbackState(), pressing, 0)

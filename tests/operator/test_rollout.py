@@ -265,6 +265,7 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
     cluster.serve(50)
     when_a_new_model_is_applied(cluster)
     assert cluster.policy.canary.slow_above_s == {"small": 1.25}
+    assert cluster.policy.canary.slow_together_above_s == {}, "nothing shared a batch yet"
     row = next(iter(cluster.counted.values()))
     cluster.counted[row.revision] = row.model_copy(update={"step_s": row.step_s * 3})
     cluster.tick()

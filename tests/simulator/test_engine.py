@@ -1,16 +1,18 @@
 """The fleet on paper: every job is done, nothing is claimed twice, pods hold GPUs until they are gone."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videofleet_cli.simulator.baselines import Fixed, Keda, Kpa, StaticFallback
-from videofleet_cli.simulator.engine import Fleet, World
+from videofleet_cli.simulator.engine import Fleet
 from videofleet_cli.simulator.orders import Orders, View
 from videofleet_cli.simulator.ours import VideoFleet
 from videofleet_cli.simulator.workload import Job
+from videofleet_cli.simulator.world import World
 from videofleet_operator.plan.fallback import FallbackRules
 from videofleet_operator.plan.scaling import ScalingRules
 
@@ -95,6 +97,54 @@ def test_a_burst_is_served_from_zero_and_the_fleet_is_gone_after_it(with_fallbac
     assert any(ran.quality < 1 for ran in account.ran) == with_fallback
 
 
+class Watched:
+    """An autoscaler, and how many warm workers it saw each time while a new revision was on its way."""
+
+    every_s = 15.0
+    name = "watched"
+
+    def __init__(self, inner) -> None:
+        self.inner, self.warm = inner, []
+
+    def look(self, view: View, now_s: float) -> Orders:
+        if view.is_trial:
+            self.warm.append(sum(worker.is_ready for worker in view.workers))
+        return self.inner.look(view, now_s)
+
+
+FULL_HOUSE = replace(RULES, min_replicas=4, max_replicas=4)
+
+
+def test_a_rollout_on_a_full_cluster_swaps_worker_by_worker_and_kills_nothing() -> None:
+    steady = jobs(*range(0, 12_000, 2), work_s=6)
+    watched = Watched(VideoFleet(FULL_HOUSE))
+    account = Fleet(steady, World(4, 100, grace_s=5, rollouts_s=(1000.0,)), watched).run()
+    assert len(account.rollouts_took_s) == 1
+    assert account.rollouts_took_s[0] > 4000, "twenty jobs are 1 % of what comes in 4,000 s"
+    assert min(watched.warm) >= 3, "one worker less than wanted, never two"
+    assert account.most_pods == 4
+    assert account.killed == 0
+    assert len(account.ran) == len(steady)
+
+
+def test_a_rollout_with_room_comes_beside_and_costs_nobody_a_wait() -> None:
+    steady = jobs(*range(0, 12_000, 2), work_s=6)
+    watched = Watched(VideoFleet(replace(FULL_HOUSE, max_replicas=8)))
+    account = Fleet(steady, World(8, 100, rollouts_s=(1000.0,)), watched).run()
+    assert len(account.rollouts_took_s) == 1
+    assert min(watched.warm) >= 4
+    assert max(ran.wait_s for ran in account.ran if ran.job.at_s > 1000) < 30
+
+
+def test_a_rolling_update_replaces_everybody_and_kills_what_outlasts_the_grace() -> None:
+    steady = jobs(*range(0, 20_000, 60), work_s=200)
+    for grace_s, kills in ((1000.0, False), (30.0, True)):
+        account = Fleet(steady, World(6, 100, grace_s=grace_s, rollouts_s=(4000.0,)), Fixed(5)).run()
+        assert len(account.rollouts_took_s) == 1
+        assert (account.killed > 0) == kills
+        assert len(account.ran) == len(steady)
+
+
 SCALERS = [
     lambda: VideoFleet(RULES),
     lambda: VideoFleet(RULES, FallbackRules((1.0, 0.4, 0.1), 120, 60)),
@@ -109,13 +159,14 @@ SCALERS = [
     st.lists(st.tuples(st.floats(0, 900), st.floats(1, 400), st.integers(0, 2)), min_size=1, max_size=40),
     st.sampled_from(SCALERS),
     st.sampled_from([None, 600.0]),
+    st.sampled_from([(), (300.0, 2000.0)]),
 )
-def test_every_job_is_done_once_whatever_comes(gaps, make, mtbf_s) -> None:
+def test_every_job_is_done_once_whatever_comes(gaps, make, mtbf_s, rollouts_s) -> None:
     at_s, coming = 0.0, []
     for gap_s, work_s, priority in gaps:
         at_s += gap_s
         coming.append(Job(at_s, work_s, "t", priority, priority == 1))
-    account = Fleet(coming, World(4, 60, mtbf_s=mtbf_s), make()).run()
+    account = Fleet(coming, World(4, 60, mtbf_s=mtbf_s, rollouts_s=rollouts_s), make()).run()
     assert sorted(map(id, coming)) == sorted(id(ran.job) for ran in account.ran)
     assert account.killed == 0
     assert account.most_pods <= 4

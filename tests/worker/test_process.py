@@ -99,7 +99,7 @@ def alive(process: psutil.Process) -> bool:
 def test_the_supervisor_is_free_of_torch_and_small_before_its_first_video() -> None:
     code = (
         "import sys, videofleet_worker.supervisor\n"
-        "heavy = {'torch', 'diffusers', 'transformers', 'av', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'av', 'numpy', 'PIL', 'aiohttp'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

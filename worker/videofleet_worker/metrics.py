@@ -32,6 +32,9 @@ class Metrics:
             buckets=(1, 2, 4, 8),
             registry=self.registry,
         )
+        self.compute_seconds = Counter(
+            "videofleet_worker_compute_seconds", "Seconds that compute had jobs.", registry=self.registry
+        )
         self.delivery_seconds = Histogram(
             "videofleet_worker_delivery_seconds",
             "From the last frame to the commit: encoding, upload, Redis.",

@@ -4,6 +4,7 @@ Owns nothing of a job but the wait. Invariant: each job gets an outcome or leave
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 
 from videofleet_worker import protocol
@@ -66,6 +67,7 @@ class Round:
             works = list(self._works.values())
             turns.status.jobs = tuple(work.job for work in works)
             turns.metrics.batch_size.observe(len(works))
+            begun = time.monotonic()
             try:
                 await turns.engine.generate(works, self._hear)
             except ComputeDied as died:
@@ -74,6 +76,7 @@ class Round:
                         outcome.set_result(died)
             finally:
                 turns.status.jobs = ()
+                turns.metrics.compute_seconds.inc(time.monotonic() - begun)
 
     def _hear(self, news: protocol.News) -> None:
         outcome = self._outcomes.get(news.job)

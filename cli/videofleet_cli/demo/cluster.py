@@ -34,11 +34,11 @@ class Running:
         return sorted((self.state / "logs").glob("*.log"))
 
 
-def start(state: Path, models: Path) -> Running:
+def start(state: Path, models: Path, nodes: int) -> Running:
     """Starts the cluster and returns when it is ready. Raises: CommandError; KeyboardInterrupt, nothing running."""
     with _uninterrupted() as was_interrupted:
         try:
-            told = daemon.start(state, models, gpus=0)
+            told = daemon.start(state, models, gpus=0, nodes=nodes)
         except daemon.DaemonError as error:
             raise CommandError(str(error), Exit.FAILED) from error
     running = Running(state, Path(told.kubeconfig), Path(told.redis_url_file))

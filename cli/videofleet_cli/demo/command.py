@@ -25,6 +25,7 @@ def demo(
     state: Annotated[Path | None, typer.Option(metavar="DIR", help="The cluster's folder [build/dev].")] = None,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the video goes [build/demo].")] = None,
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Holds tiny-a14b [build/models].")] = None,
+    nodes: Annotated[int, typer.Option(min=1, max=8, help="Nodes of the cluster: two to drain one.")] = 1,
 ) -> None:
     """Start a development cluster, install the chart, make a video, take it all down."""
     project = find_project()
@@ -37,7 +38,7 @@ def demo(
     signal.signal(signal.SIGHUP, _leave)
     steps = Steps(screen.out)
     with steps.step("Starting Redis and a development cluster"):
-        running = cluster.start(state, models)
+        running = cluster.start(state, models, nodes)
     kept = False
     try:
         made = asyncio.run(first_video(project, running.kubeconfig, running.redis_url(), output, steps))

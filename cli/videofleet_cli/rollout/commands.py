@@ -14,6 +14,7 @@ from videofleet_cli.kube import Object, connected
 from videofleet_cli.options import AsJson, Kubeconfig, Namespace, Timeout
 from videofleet_cli.rollout import pages
 from videofleet_cli.rollout.asking import ask, fleet_named, looks, revisions, rollout_of
+from videofleet_cli.rollout.report import report_of, show_report
 
 app: Final = typer.Typer(help="Watch and steer how a new revision takes over.", no_args_is_help=True)
 
@@ -46,6 +47,16 @@ def history(name: Name, namespace: Namespace = None, as_json: AsJson = False, ku
         screen.print_json(rows)
     else:
         pages.show_history(rows)
+
+
+@app.command()
+def report(name: Name, namespace: Namespace = None, as_json: AsJson = False, kubeconfig: Kubeconfig = None) -> None:
+    """The A/B report: what both tracks did while the latest canary was on trial, users' ratings included."""
+    fleet = asyncio.run(_fleet(kubeconfig, namespace, name))
+    if as_json:
+        screen.print_json(report_of(fleet))
+    else:
+        show_report(fleet)
 
 
 @app.command()
@@ -133,7 +144,7 @@ def _rejected(rollout: Object) -> str | None:
 async def _one_before(kubeconfig: Path | None, namespace: str | None, name: str) -> str:
     """The latest kept revision that is neither serving nor on trial nor rejected. Raises: CommandError."""
     rows = await _history(kubeconfig, namespace, name)
-    if before := next((str(row["revision"]) for row in rows if row["part"] == "kept"), None):
+    if before := next((str(row["revision"]) for row in rows if row["part"] in ("standby", "kept")), None):
         return before
     raise CommandError(f"{name} keeps no other revision to go back to", Exit.REFUSED)
 
@@ -143,6 +154,11 @@ async def _history(kubeconfig: Path | None, namespace: str | None, name: str) ->
         where = namespace or cluster.namespace
         fleet = await fleet_named(cluster, where, name)
         return pages.history_rows(fleet, await revisions(cluster, where, name))
+
+
+async def _fleet(kubeconfig: Path | None, namespace: str | None, name: str) -> Object:
+    async with connected(kubeconfig) as cluster:
+        return await fleet_named(cluster, namespace or cluster.namespace, name)
 
 
 async def _watched(

@@ -25,6 +25,8 @@ def show_rollout(fleet: Object) -> None:
     if paused:
         rows.append(("paused", paused))
     rows.append(("stable", rollout.get("stableRevision", "none yet")))
+    if standby := _standby(fleet):
+        rows.append(("standby", standby))
     if canary := rollout.get("canaryRevision"):
         rows.append(
             ("canary", f"{canary}, {rollout.get('weight', '0%')} of the jobs, {rollout.get('samples', 0)} judged")
@@ -51,15 +53,15 @@ def _show_metrics(metrics: list[Any]) -> None:
 
 def history_rows(fleet: Object, revisions: list[Object]) -> list[Object]:
     """Each kept revision with its part, the latest first."""
-    return [_history_row(rollout_of(fleet), one) for one in reversed(revisions)]
+    return [_history_row(fleet, one) for one in reversed(revisions)]
 
 
-def _history_row(rollout: Object, record: Object) -> Object:
+def _history_row(fleet: Object, record: Object) -> Object:
     revision, data = record["data"]["worker"]["revision"], record["data"]
     return {
         "number": record["revision"],
         "revision": revision,
-        "part": _part(rollout, revision),
+        "part": _part(fleet, revision),
         "created": record["metadata"]["creationTimestamp"],
         "source": data["source"],
         "image": data["image"],
@@ -67,11 +69,20 @@ def _history_row(rollout: Object, record: Object) -> Object:
     }
 
 
-def _part(rollout: Object, revision: str) -> str:
+def _standby(fleet: Object) -> str | None:
+    """The revision that takes over by itself; None without `spec.rollout.standby`."""
+    is_on = fleet["spec"].get("rollout", {}).get("standby") is not None
+    return rollout_of(fleet).get("standbyRevision") if is_on else None
+
+
+def _part(fleet: Object, revision: str) -> str:
+    rollout = rollout_of(fleet)
     if revision == rollout.get("stableRevision"):
         return "stable"
     if revision == rollout.get("canaryRevision"):
         return "canary"
+    if revision == _standby(fleet):
+        return "standby"
     rejected = next((one for one in rollout.get("rejected", []) if one["revision"] == revision), None)
     return "rejected" if rejected else "kept"
 

@@ -9,10 +9,10 @@ from videofleet_cli import screen
 from videofleet_cli.exits import CommandError, Exit
 from videofleet_cli.options import AsJson
 from videofleet_cli.simulator import report
-from videofleet_cli.simulator.engine import World
 from videofleet_cli.simulator.lineup import Row, Scene, lineup
 from videofleet_cli.simulator.synthetic import synthetic
 from videofleet_cli.simulator.workload import HOUR_S, Job, TraceError, at_load, read_trace
+from videofleet_cli.simulator.world import World
 from videofleet_operator.plan.scaling import ScalingRules
 
 
@@ -29,6 +29,9 @@ def simulate(
         int | None, typer.Option(min=1, help="Workers there are GPUs for; terminating ones count.")
     ] = None,
     mtbf: Annotated[float | None, typer.Option(min=60, help="Mean seconds between failures of a worker.")] = None,
+    rollout_every: Annotated[
+        float | None, typer.Option(min=0.5, metavar="HOURS", help="Apply a new revision that often.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of made-up load, cold starts and failures.")] = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Page and plots.")] = None,
     as_json: AsJson = False,
@@ -37,7 +40,8 @@ def simulate(
     if min_replicas > max_replicas:
         raise CommandError("--min-replicas must not be greater than --max-replicas", Exit.REFUSED)
     jobs = at_load(_jobs(trace, days, seed), load, max_replicas)
-    world = World(quota or max_replicas, cold_start, mtbf_s=mtbf, seed=seed)
+    rollouts_s = tuple(_times(rollout_every, jobs[-1].at_s - jobs[0].at_s)) if rollout_every else ()
+    world = World(quota or max_replicas, cold_start, mtbf_s=mtbf, rollouts_s=rollouts_s, seed=seed)
     rows = lineup(Scene(jobs, world, gpus, ScalingRules(min_replicas, max_replicas, target_wait, 120, 1800)))
     hours = (jobs[-1].at_s - jobs[0].at_s) / HOUR_S
     source = trace.name if trace else f"made-up load, seed {seed}"
@@ -51,6 +55,10 @@ def simulate(
     screen.print_columns([report.COLUMNS, *(report.cells(row) for row in rows)])
     if output is not None:
         screen.out.print(f"Page and plots: {output}/index.html", markup=False)
+
+
+def _times(every_h: float, lasts_s: float) -> list[float]:
+    return [number * every_h * HOUR_S for number in range(1, int(lasts_s / (every_h * HOUR_S)) + 1)]
 
 
 def _jobs(trace: Path | None, days: float, seed: int) -> list[Job]:

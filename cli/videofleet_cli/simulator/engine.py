@@ -1,4 +1,4 @@
-"""The fleet on paper: arrivals, claims, cold starts, failures, and an autoscaler that looks at it now and then.
+"""The fleet on paper: arrivals, claims, cold starts, failures, rollouts, and an autoscaler that looks now and then.
 
 Discrete events on one heap; nothing happens between two. Worker pods are those of a Deployment: a pod that is taken
 away finishes its job within the grace period and holds its GPU until it is gone. Invariant: every job that came waits,
@@ -9,68 +9,16 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from videofleet_cli.simulator.orders import Autoscaler, DegradeRule, Orders, View, WorkerView
+from videofleet_cli.simulator.orders import Autoscaler, DegradeRule, Orders, Tracks, View, WorkerView
+from videofleet_cli.simulator.rolling import rolling_update
 from videofleet_cli.simulator.workload import Job
+from videofleet_cli.simulator.world import Account, Ran, Worker, World
+from videofleet_operator.plan.shares import WHOLE
 
 PRIORITIES: Final = 3
-_ARRIVAL, _READY, _DONE, _GONE, _LOOK, _CRASH = range(6)
-
-
-@dataclass(frozen=True)
-class World:
-    """What the fleet runs on."""
-
-    max_pods: int  # quota: GPUs ÷ GPUs of a worker; terminating ones count
-    cold_start_s: float = 180.0
-    cold_start_spread: float = 0.15  # of the cold start, either way
-    grace_s: float = 1800.0  # what a pod may take to end
-    mtbf_s: float | None = None  # of a worker; None: none ever fails
-    seed: int = 1
-
-
-@dataclass(slots=True)
-class Worker:
-    """A pod."""
-
-    name: int
-    made_s: float
-    ready_s: float
-    is_ready: bool = False
-    is_marked: bool = False
-    is_costed: bool = False  # carries the deletion cost
-    is_terminating: bool = False
-    job: Job | None = None
-    ends_s: float = 0.0
-    started_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Ran:
-    """What became of one job."""
-
-    job: Job
-    wait_s: float
-    quality: float  # share of the work it asked for that was done
-    priority: int
-
-
-@dataclass
-class Account:
-    """What is counted."""
-
-    ran: list[Ran] = field(default_factory=list)
-    pod_s: float = 0.0
-    busy_s: float = 0.0
-    killed: int = 0  # jobs that lost an attempt because their pod was taken away
-    crashed: int = 0
-    moves: list[float] = field(default_factory=list)  # when the fallback changed
-    degraded_s: float = 0.0  # for how long a fallback was in force
-    scalings: int = 0
-    most_pods: int = 0
-    pods_over_time: list[tuple[float, int]] = field(default_factory=list)
+_ARRIVAL, _READY, _DONE, _GONE, _LOOK, _CRASH, _REVISION = range(7)
 
 
 class Fleet:
@@ -89,6 +37,12 @@ class Fleet:
         self._workers: dict[int, Worker] = {}
         self._idle: list[int] = []
         self._wanted = 0
+        self._stable = self._target = 0  # revisions
+        self._applied_s = 0.0
+        self._tracks: Tracks | None = None
+        self._trial_done = 0
+        self._split = [0, 0]  # claims at this weight: of all, of the canary
+        self._look_serial = 0
         self._rule: DegradeRule | None = None
         self._claims = [0, 0]  # of jobs that may be degraded: seen, degraded
         self._looks = False
@@ -97,7 +51,9 @@ class Fleet:
     def run(self) -> Account:
         """Until the last job is done."""
         self._push(self._now, _ARRIVAL)
-        self._push(self._now, _LOOK)
+        self._look_in(0.0)
+        for after_s in self._world.rollouts_s:
+            self._push(self._now + after_s, _REVISION)
         pods_since = self._now
         while self._events:
             at_s, _, kind, name = heapq.heappop(self._events)
@@ -112,8 +68,12 @@ class Fleet:
     def _take(self, kind: int, name: int) -> None:
         if kind == _ARRIVAL:
             self._arrive()
-        elif kind == _LOOK:
+        elif kind == _LOOK and name == self._look_serial:
             self._look()
+        elif kind == _REVISION and self._stable == self._target:
+            self._target, self._applied_s = self._target + 1, self._now
+            self._trial_done = 0
+            self._look_in(0.0)
         elif (worker := self._workers.get(name)) is not None:
             if kind == _READY:
                 self._become_ready(worker)
@@ -131,7 +91,12 @@ class Fleet:
         self._serial += 1
         heapq.heappush(self._events, (at_s, self._serial, kind, name))
 
-    # jobs
+    def _look_in(self, seconds: float) -> None:
+        """The next look; one that was planned before is forgotten."""
+        self._looks = True
+        self._look_serial += 1
+        self._push(self._now + seconds, _LOOK, self._look_serial)
+
     def _arrive(self) -> None:
         job = self._jobs[self._next]
         self._next += 1
@@ -140,17 +105,16 @@ class Fleet:
         self._arrived_s += job.work_s
         if self._next < len(self._jobs):
             self._push(self._jobs[self._next].at_s, _ARRIVAL)
-        if self._idle:
-            self._claim(self._workers[self._idle.pop()])
+        self._serve_waiting()
         if not self._looks:
-            self._looks = True
-            self._push(self._now + self._scaler.every_s, _LOOK)
+            self._look_in(self._scaler.every_s)
 
     def _claim(self, worker: Worker) -> None:
         line = next((line for line in self._waiting if line), None)
-        if line is None:
+        if line is None or not self._may_claim(worker):
             self._idle.append(worker.name)
             return
+        self._split = [self._split[0] + 1, self._split[1] + (worker.revision != self._stable)]
         job, work_s = line.popleft()
         self._waiting_s[job.priority] = max(0.0, self._waiting_s[job.priority] - work_s)
         scale = self._degraded_to(job)
@@ -158,6 +122,14 @@ class Fleet:
         if work_s == job.work_s:  # its first attempt
             self.account.ran.append(Ran(job, self._now - job.at_s, scale, job.priority))
         self._push(worker.ends_s, _DONE, worker.name)
+
+    def _may_claim(self, worker: Worker) -> bool:
+        """A canary has its share of the jobs and no more; with all of them nothing is left for stable."""
+        if self._tracks is None or self._stable == self._target:
+            return True
+        if worker.revision == self._stable:
+            return self._tracks.weight < WHOLE
+        return (self._split[1] + 1) * WHOLE <= (self._split[0] + 1) * self._tracks.weight
 
     def _degraded_to(self, job: Job) -> float:
         """The share of its work that is done: 1, or what the fallback rule's tier costs."""
@@ -173,12 +145,14 @@ class Fleet:
     def _finish(self, worker: Worker) -> None:
         self.account.busy_s += self._now - worker.started_s
         worker.job = None
+        self._trial_done += worker.revision != self._stable
         if worker.is_terminating:
             self._remove(worker)
         elif worker.is_marked:
             worker.is_ready = False
         else:
-            self._claim(worker)
+            self._idle.append(worker.name)
+        self._serve_waiting()
 
     def _give_back(self, worker: Worker) -> None:
         """The job of a worker that is gone goes to the front; what it had done counts, as checkpoints do."""
@@ -190,7 +164,6 @@ class Fleet:
         self._waiting_s[worker.job.priority] += left_s
         worker.job = None
 
-    # workers
     def _become_ready(self, worker: Worker) -> None:
         if worker.is_terminating or worker.is_ready:
             return
@@ -201,6 +174,8 @@ class Fleet:
             worker.is_ready = False
         else:
             self._claim(worker)
+        if self._stable != self._target and self._tracks is None:
+            self._obey_counts()
 
     def _crash(self, worker: Worker) -> None:
         """The container dies and starts again: the model is loaded anew."""
@@ -217,8 +192,16 @@ class Fleet:
         self._serve_waiting()
 
     def _serve_waiting(self) -> None:
-        while self._idle and any(self._waiting):
-            self._claim(self._workers[self._idle.pop()])
+        """Idle workers claim: a canary whose turn it is first, then whoever became idle last."""
+        if not any(self._waiting):
+            return
+        order = self._idle[::-1]
+        order.sort(key=lambda name: self._workers[name].revision == self._stable)
+        for name in order:
+            if not any(self._waiting):
+                return
+            self._idle.remove(name)
+            self._claim(self._workers[name])
 
     def _cold_start(self) -> float:
         spread = self._world.cold_start_spread
@@ -237,22 +220,50 @@ class Fleet:
         self._start_missing()
         self._serve_waiting()
 
+    def _of(self, revision: int) -> list[Worker]:
+        return [one for one in self._workers.values() if one.revision == revision and not one.is_terminating]
+
+    def _counts(self) -> dict[int, int]:
+        """Pods asked for, by revision."""
+        if self._stable == self._target:
+            return {self._stable: self._wanted}
+        if self._tracks is not None:
+            return {self._stable: self._wanted, self._target: self._tracks.canary}
+        old, new = self._of(self._stable), self._of(self._target)
+        ready = sum(worker.is_ready for worker in [*old, *new])
+        return dict(
+            zip((self._stable, self._target), rolling_update(self._wanted, len(old), len(new), ready), strict=True)
+        )
+
+    def _obey_counts(self) -> None:
+        counts = self._counts()
+        for revision in {worker.revision for worker in self._workers.values()} | set(counts):
+            self._take_away(revision, len(self._of(revision)) - counts.get(revision, 0))
+        self._start_missing()
+        if self._stable != self._target and self._tracks is None:
+            new = self._of(self._target)
+            if not self._of(self._stable) and sum(worker.is_ready for worker in new) >= self._wanted:
+                self._promote()
+
+    def _promote(self) -> None:
+        self._stable = self._target
+        self.account.rollouts_took_s.append(self._now - self._applied_s)
+
     def _start_missing(self) -> None:
-        """The Deployment makes pods while there is quota; terminating ones still hold their GPUs."""
-        alive = sum(not worker.is_terminating for worker in self._workers.values())
-        while alive < self._wanted and len(self._workers) < self._world.max_pods:
-            self._serial += 1
-            worker = Worker(self._serial, self._now, self._now + self._cold_start())
-            self._workers[worker.name] = worker
-            self._push(worker.ready_s, _READY, worker.name)
-            alive += 1
+        """Deployments make pods while there is quota; terminating ones still hold their GPUs."""
+        for revision, count in self._counts().items():
+            missing = min(count - len(self._of(revision)), self._world.max_pods - len(self._workers))
+            for _ in range(missing):
+                self._serial += 1
+                worker = Worker(self._serial, self._now, self._now + self._cold_start(), revision)
+                self._workers[worker.name] = worker
+                self._push(worker.ready_s, _READY, worker.name)
         self.account.most_pods = max(self.account.most_pods, len(self._workers))
 
-    def _take_away(self, count: int) -> None:
+    def _take_away(self, revision: int, count: int) -> None:
         """As a ReplicaSet does: not ready first, then by deletion cost, then the youngest."""
-        alive = [worker for worker in self._workers.values() if not worker.is_terminating]
-        alive.sort(key=lambda worker: (worker.is_ready, not worker.is_costed, -worker.ready_s))
-        for worker in alive[:count]:
+        alive = sorted(self._of(revision), key=lambda one: (one.is_ready, not one.is_costed, -one.ready_s))
+        for worker in alive[: max(0, count)]:
             worker.is_terminating = True
             worker.is_ready = False
             self._forget_idle(worker)
@@ -261,26 +272,27 @@ class Fleet:
             else:
                 self._push(min(worker.ends_s, self._now + self._world.grace_s), _GONE, worker.name)
 
-    # the autoscaler
     def _look(self) -> None:
         orders = self._scaler.look(self._view(), self._now)
         if orders.wanted != self._wanted:
             self.account.scalings += 1
-        alive = sum(not worker.is_terminating for worker in self._workers.values())
         self._obey_marks(orders)
-        self._wanted = orders.wanted
-        self._take_away(max(0, alive - orders.wanted))
-        self._start_missing()
+        if self._tracks is None or orders.tracks is None or self._tracks.weight != orders.tracks.weight:
+            self._split = [0, 0]
+        self._wanted, self._tracks = orders.wanted, orders.tracks
+        if self._tracks is not None and self._tracks.is_promoted:
+            self._promote()
+            self._tracks = None
+        self._obey_counts()
         self.account.pods_over_time.append((self._now, len(self._workers)))
         if orders.degrade != self._rule:
             self._rule = orders.degrade
             self._claims = [0, 0]
             self.account.moves.append(self._now)
         self._serve_waiting()
-        is_quiet = orders.wanted == 0 and not self._workers and not any(self._waiting)
-        self._looks = not is_quiet
-        if not is_quiet:
-            self._push(self._now + (orders.again_s or self._scaler.every_s), _LOOK)
+        self._looks = orders.wanted > 0 or bool(self._workers) or any(self._waiting)
+        if self._looks:
+            self._look_in(orders.again_s or self._scaler.every_s)
 
     def _obey_marks(self, orders: Orders) -> None:
         for worker in self._workers.values():
@@ -299,12 +311,19 @@ class Fleet:
     def _view(self) -> View:
         workers = [
             WorkerView(
-                worker.name, worker.is_ready, worker.job is None, worker.is_marked, worker.is_costed, worker.made_s
+                worker.name,
+                worker.is_ready,
+                worker.job is None,
+                worker.is_marked,
+                worker.is_costed,
+                worker.made_s,
+                worker.revision != self._stable,
             )
             for worker in self._workers.values()
             if not worker.is_terminating
         ]
         running = [worker for worker in self._workers.values() if worker.job is not None]
+        is_full, is_trial = len(self._workers) >= self._world.max_pods, self._stable != self._target
         return View(
             waiting=tuple(len(line) for line in self._waiting),
             waiting_s_by_priority=tuple(self._waiting_s),
@@ -314,6 +333,9 @@ class Fleet:
             arrived_s=self._arrived_s,
             wanted=self._wanted,
             workers=tuple(workers),
-            is_short=len(self._workers) >= self._world.max_pods
-            and sum(not worker.is_terminating for worker in self._workers.values()) < self._wanted,
+            is_short=is_full and len(self._of(self._stable)) < self._wanted,
+            is_trial=is_trial,
+            trial_is_short=is_full and is_trial and len(self._of(self._target)) < self._counts()[self._target],
+            trial_done=self._trial_done,
+            leaving=sum(worker.is_terminating for worker in self._workers.values()),
         )

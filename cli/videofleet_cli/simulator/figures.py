@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from videofleet_cli.simulator.engine import Account
 from videofleet_cli.simulator.workload import HOUR_S
+from videofleet_cli.simulator.world import Account
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Figures:
     scalings: int
     gpu_hours: float  # pods × GPUs, from the first second of a pod to its last
     busy_hours: float
+    rollouts: int  # that came to their end
+    rollout_s: float  # mean time until the new revision had all workers
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -58,6 +60,8 @@ def figures(name: str, account: Account, target_wait_s: float, gpus: int) -> Fig
         scalings=account.scalings,
         gpu_hours=account.pod_s * gpus / HOUR_S,
         busy_hours=account.busy_s * gpus / HOUR_S,
+        rollouts=len(account.rollouts_took_s),
+        rollout_s=sum(account.rollouts_took_s) / max(1, len(account.rollouts_took_s)),
     )
 
 

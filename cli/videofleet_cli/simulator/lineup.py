@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from videofleet_cli.simulator.baselines import Fixed, Keda, Kpa, StaticFallback
-from videofleet_cli.simulator.engine import Fleet, World
+from videofleet_cli.simulator.engine import Fleet
 from videofleet_cli.simulator.figures import Figures, figures
 from videofleet_cli.simulator.orders import Autoscaler
 from videofleet_cli.simulator.ours import VideoFleet
 from videofleet_cli.simulator.workload import Job
+from videofleet_cli.simulator.world import World
 from videofleet_operator.plan.fallback import FallbackRules
 from videofleet_operator.plan.scaling import ScalingRules
 
@@ -66,7 +67,7 @@ def run(scene: Scene, scaler: Autoscaler) -> Figures:
 
 def clairvoyant(scene: Scene) -> Figures:
     """The bound."""
-    world = replace(scene.world, max_pods=scene.rules.max_replicas, cold_start_s=0.0, mtbf_s=None)
+    world = replace(scene.world, max_pods=scene.rules.max_replicas, cold_start_s=0.0, mtbf_s=None, rollouts_s=())
     account = Fleet(scene.jobs, world, Fixed(scene.rules.max_replicas)).run()
     account.pod_s = account.busy_s
     return figures("clairvoyant bound", account, scene.rules.target_wait_s, scene.gpus)

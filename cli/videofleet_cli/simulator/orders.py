@@ -14,6 +14,7 @@ class WorkerView:
     is_marked: bool
     is_costed: bool
     made_s: float
+    is_new: bool = False  # of the revision on trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,11 @@ class View:
     arrived_s: float  # service seconds ever
     wanted: int
     workers: tuple[WorkerView, ...]
-    is_short: bool  # a pod finds no place
+    is_short: bool  # a pod of the revision that serves finds no place
+    is_trial: bool = False  # a new revision is asked for and not promoted yet
+    trial_is_short: bool = False  # a pod of that one finds no place
+    trial_done: int = 0  # jobs that it has finished
+    leaving: int = 0  # pods on their way out
 
     @property
     def waiting_s(self) -> float:
@@ -46,14 +51,24 @@ class DegradeRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracks:
+    """What a new revision is to have beside the one that serves."""
+
+    canary: int  # workers
+    weight: int  # thousandths of the jobs
+    is_promoted: bool = False  # it serves from now on, and the other one goes
+
+
+@dataclass(frozen=True, slots=True)
 class Orders:
     """What is to be from now on."""
 
-    wanted: int
+    wanted: int  # of the revision that serves
     marks: frozenset[int] = frozenset()
     costed: frozenset[int] = frozenset()
     degrade: DegradeRule | None = None
     again_s: float | None = None  # look again then, instead of after `every_s`
+    tracks: Tracks | None = None  # None: a new revision is brought out by the Deployment's rolling update
 
 
 class Autoscaler(Protocol):

@@ -1,9 +1,11 @@
 """VideoFleet itself on paper: the operator's planners, called as the operator calls them."""
 
+from dataclasses import replace
 from typing import Final
 
 from videofleet.jobs import Priority
-from videofleet_cli.simulator.orders import DegradeRule, Orders, View
+from videofleet_cli.simulator.orders import DegradeRule, Orders, Tracks, View
+from videofleet_cli.simulator.rolling import Trial
 from videofleet_operator.plan.drain import WorkerSeen, plan_drain
 from videofleet_operator.plan.fallback import FULL, FallbackRules, FallbackState, Load, plan_fallback
 from videofleet_operator.plan.memory import Memory, fresh_memory, with_starts
@@ -25,6 +27,8 @@ class VideoFleet:
         self._state = FallbackState()
         self._memory: Memory | None = None
         self._marks: dict[str, int] = {}
+        self._trial: Trial | None = None
+        self._desired = 0
 
     def look(self, view: View, now_s: float) -> Orders:
         """One reconcile."""
@@ -33,8 +37,9 @@ class VideoFleet:
         warm = [(str(worker.name), now_s - worker.made_s) for worker in view.workers if worker.is_ready]
         memory = with_starts(memory, cold, warm)
         demand = Demand(sum(view.waiting), view.running, view.waiting_s, view.running_s, view.arrived_s)
+        before = self._desired if self._trial else view.wanted
         shortage = "the quota is used up" if view.is_short else None
-        decision, self._memory = decide_scaling(self._rules, memory, demand, view.wanted, shortage, now_s)
+        decision, self._memory = decide_scaling(self._rules, memory, demand, before, shortage, now_s)
         if self._fallback is not None:
             load = self._load(view, self._memory)
             self._state = plan_fallback(self._fallback, self._state, load, now_s)
@@ -57,17 +62,36 @@ class VideoFleet:
         return DegradeRule(self._fallback.costs[rung.tier], rung.share_permille / 1000, reached)
 
     def _drained(self, desired: int, view: View, now_s: float) -> Orders:
-        alive = [
-            WorkerSeen(str(worker.name), worker.is_ready, worker.is_idle, worker.is_costed, worker.made_s)
-            for worker in view.workers
-        ]
-        plan = plan_drain(desired, view.wanted, alive, self._marks, round(now_s * 1000))
-        self._marks = plan.marks
-        costed = {worker.name for worker in alive if worker.is_costed}.union(plan.cost).difference(plan.uncost)
+        self._desired, asked = desired, self._trial.canary if self._trial else 0
+        stable, tracks = self._divided(desired, view, now_s)
+        now_ms = round(now_s * 1000)
+        old = plan_drain(stable, view.wanted, _seen(view, is_new=False), self._marks, now_ms)
+        new = plan_drain(tracks.canary if tracks else 0, asked, _seen(view, is_new=True), self._marks, now_ms)
+        self._marks = old.marks | new.marks
+        costed = {str(worker.name) for worker in view.workers if worker.is_costed}
+        costed = costed.union(old.cost, new.cost).difference(old.uncost, new.uncost)
         return Orders(
-            plan.replicas,
-            frozenset(map(int, plan.marks)),
+            old.replicas if tracks is None or not tracks.is_promoted else desired,
+            frozenset(map(int, self._marks)),
             frozenset(map(int, costed)),
             degrade=self._degrade(),
-            again_s=DRAINING_LOOK_S if plan.marks else LOOK_S,
+            again_s=DRAINING_LOOK_S if self._marks else LOOK_S,
+            tracks=tracks if tracks is None or tracks.is_promoted else replace(tracks, canary=new.replicas),
         )
+
+    def _divided(self, desired: int, view: View, now_s: float) -> tuple[int, Tracks | None]:
+        """Workers of the revision that serves, and of one on trial, if there is one."""
+        if not view.is_trial:
+            self._trial = None
+            return desired, None
+        self._trial = self._trial or Trial(self._rules.max_replicas, now_s)
+        stable, tracks = self._trial.divide(view, desired, now_s)
+        return stable, tracks
+
+
+def _seen(view: View, *, is_new: bool) -> list[WorkerSeen]:
+    return [
+        WorkerSeen(str(worker.name), worker.is_ready, worker.is_idle, worker.is_costed, worker.made_s)
+        for worker in view.workers
+        if worker.is_new == is_new
+    ]

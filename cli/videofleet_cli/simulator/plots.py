@@ -27,7 +27,9 @@ class Bar:
 
 
 def frontier(title: str, x_label: str, y_label: str, series: Sequence[Series]) -> str:
-    """Points on logarithmic axes, both the better the smaller."""
+    """Points on logarithmic axes, both the better the smaller; those far above the others are left out."""
+    limit = _far(sorted(max(1.0, y) for one in series for _, y in one.points))
+    series = [Series(one.name, [point for point in one.points if point[1] <= limit]) for one in series]
     points = [point for one in series for point in one.points]
     x_of = _log_scale([x for x, _ in points], LEFT, WIDTH - RIGHT)
     y_of = _log_scale([max(1.0, y) for _, y in points], HEIGHT - BOTTOM, TOP + 18 * math.ceil(len(series) / 3))
@@ -41,6 +43,11 @@ def frontier(title: str, x_label: str, y_label: str, series: Sequence[Series]) -
         body += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{color}"/>' for x, y in places]
         body += _legend(number, one.name, color)
     return _svg(title, body)
+
+
+def _far(ordered: Sequence[float]) -> float:
+    """What is beyond belongs to another picture: ten times what three of four stay under."""
+    return 10 * ordered[3 * (len(ordered) - 1) // 4]
 
 
 def bars(title: str, y_label: str, groups: Sequence[str], rows: Sequence[Bar], *, is_log: bool = False) -> str:
@@ -151,5 +158,5 @@ def _ticks(values: Sequence[float]) -> list[float]:
 
 def _short(value: float) -> str:
     if value >= 1000:
-        return f"{value / 1000:.3g}k"
-    return f"{value:.3g}" if value >= 1 or value == 0 else f"{value:.2g}"
+        return f"{value / 1000:.2g}k" if value < 100_000 else f"{value / 1000:.0f}k"
+    return f"{value:.0f}" if value >= 10 or value == 0 else f"{value:.2g}"

@@ -34,6 +34,7 @@ from videofleet.queue.errors import (
     QueueFull,
     StaleEpoch,
 )
+from videofleet.queue.golden import Golden
 from videofleet.queue.idempotency import KEPT_MS as IDEMPOTENCY_MS
 from videofleet.queue.idempotency import IdempotencyKeys
 from videofleet.queue.intake import Intake
@@ -66,6 +67,7 @@ class JobQueue:
         self.batches = Batches(connection, installation)
         self.idempotency = IdempotencyKeys(connection, installation)
         self.cache = ResultCache(connection, installation)
+        self.golden = Golden(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
         self.opinions = Opinions(connection, installation)
@@ -294,15 +296,12 @@ class JobQueue:
         batches: Mapping[str, int] = ALONE,
         beside: Sequence[Claim] = (),
     ) -> Claimed:
-        """The next job for a worker of this revision, and others that can share a batch with it.
+        """The next job for a worker of this revision, and others for its batch; expired leases are reaped first.
 
-        `batches` says how many jobs of a `Tier.volume` there may be together; other jobs come alone, and so does one
-        that had an attempt before. `beside`: jobs that the worker has just claimed; now only others for their batch.
-        Expired leases are reaped first. A job that this version cannot read ends as dead on the way: the worker never
-        sees it.
+        `batches`: how many of a `Tier.volume` may be together; others, and who had an attempt before, come alone.
+        `beside`: jobs just claimed, whose batch alone is filled. What this version cannot read ends as dead, unseen.
         """
-        known = json.dumps(dict(batches))
-        ids_beside = [claim.job.id for claim in beside]
+        known, ids_beside = json.dumps(dict(batches)), [claim.job.id for claim in beside]
         while True:
             token = secrets.token_hex(16)
             marked, *rows = await self._run(
@@ -326,16 +325,9 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        return JobState(
-            await self._owned(
-                "succeed",
-                claim,
-                result.to_json(),
-                result.seconds_per_step,
-                len(result.rejected),
-                "" if result.peak_bytes is None else result.peak_bytes,
-            )
-        )
+        memory_bytes = "" if result.peak_bytes is None else result.peak_bytes
+        figures = result.seconds_per_step, len(result.rejected), memory_bytes
+        return JobState(await self._owned("succeed", claim, result.to_json(), *figures))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
         """Ends the attempt: back to queued, after a pause, while attempts are left and `retry`, else failed or dead.

@@ -31,7 +31,13 @@ from videofleet.tiers import Tier
 _NO_TIER: Final = Tier(name="unknown", width=0, height=0, num_frames=0, num_inference_steps=0, fps=1)
 UNREADABLE: Final = VideoRequest(v=0, prompt="", seed=0, tier=_NO_TIER)
 """Stands for a request that is damaged."""
-_SUMS: Final = {"worker_ms": ("worker_s", 1000), "step_us": ("step_s", 1_000_000), "recovery_ms": ("recovery_s", 1000)}
+_SUMS: Final = {
+    "worker_ms": ("worker_s", 1000),
+    "step_us": ("step_s", 1_000_000),
+    "recovery_ms": ("recovery_s", 1000),
+    "wait_ms": ("wait_s", 1000),
+    "alone_us": ("alone_s", 1_000_000),
+}
 
 
 @dataclass(frozen=True)

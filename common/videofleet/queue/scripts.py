@@ -14,12 +14,12 @@ _SHARED: Final = (
     "work",
     "fairness",
     "waiting",
+    "outbox",
+    "leaving",
     "canary",
     "claiming",
     "yielding",
-    "outbox",
     "endings",
-    "leaving",
 )  # each builds on those before it
 _OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's
 NAMES: Final = (
@@ -60,6 +60,7 @@ NAMES: Final = (
     "batch_create",
     "batch_commit",
     "batch_take",
+    "golden",
     "put_beacon",
     "beacons",
 )

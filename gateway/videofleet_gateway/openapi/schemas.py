@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from videofleet.feedback import RATINGS, Label
+from videofleet.jobs import Priority
 
 
 def _closed(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -139,6 +140,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "tiers": _list_of("Tier"),
             "intake": {"enum": ["open", "paused"]},
             "waiting": _COUNT,
+            "waiting_by_priority": _closed({str(each): _COUNT for each in Priority}),
             "running": _COUNT,
             "rollout": _closed(
                 {

@@ -26,7 +26,7 @@ async function send(method, path, options = {}) {
     reply = await fetch(path, { ...options, method, headers, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, { detail: "The gateway does not answer. Trying again may help." });
+    throw new Refusal(0, { detail: "The gateway does not answer; try again in a moment." });
   }
   if (reply.status === 401) document.dispatchEvent(new Event("unauthorized"));
   if (!reply.ok) throw new Refusal(reply.status, await reply.json().catch(() => ({})));

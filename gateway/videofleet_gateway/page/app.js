@@ -1,7 +1,7 @@
 // The page: asks for the key, then keeps form, stage, gallery and fleets fresh while somebody looks.
 
 import * as api from "./api.js";
-import { $, show } from "./dom.js";
+import { $, show, warn } from "./dom.js";
 import * as erasing from "./erasing.js";
 import * as fleets from "./fleets.js";
 import * as form from "./form.js";
@@ -10,6 +10,7 @@ import * as stage from "./stage.js";
 
 const ROUND_MS = 3000;
 let round = null;
+let again = null;
 
 async function look() {
   if (!api.key.get()) return;
@@ -19,13 +20,15 @@ async function look() {
       form.offer(models);
       fleets.draw(models);
       if (gallery.anyUnfinished()) await gallery.refresh(stage.current());
+      warn();
     }
   } catch (error) {
-    $("form-fault").textContent = error.message;
+    warn(error.message);
   }
 }
 
 async function enter() {
+  clearTimeout(again);
   try {
     const models = await api.models();
     form.offer(models);
@@ -35,7 +38,9 @@ async function enter() {
     erasing.offer(usage);
     await gallery.refresh();
   } catch (error) {
-    $("key-fault").textContent = error.status === 401 ? "This key is not known here." : error.message;
+    const isKnown = error.status !== 401 && Boolean(api.key.get()); // then only the gateway is away: no need to type the key again
+    if (isKnown) again = setTimeout(enter, ROUND_MS);
+    $("key-fault").textContent = isKnown ? error.message : "This key is not known here.";
     return open(false);
   }
   open(true);
@@ -54,6 +59,7 @@ function open(inside) {
 function leave() {
   api.key.forget();
   clearInterval(round);
+  warn();
   stage.clear();
   gallery.forget();
   open(false);
@@ -69,7 +75,7 @@ $("key-form").addEventListener("submit", (event) => {
   enter();
 });
 $("forget").addEventListener("click", leave);
-$("older").addEventListener("click", () => gallery.older(stage.current()));
+$("older").addEventListener("click", () => gallery.older(stage.current()).catch((error) => warn(error.message)));
 document.addEventListener("unauthorized", leave);
 document.addEventListener("look", look);
 erasing.listen(({ videos }) => {
@@ -80,11 +86,17 @@ document.addEventListener("job", ({ detail }) => {
   if (detail.name === "done" || detail.name === "deleted") gallery.refresh(stage.current()).catch(() => {});
 });
 document.addEventListener("open", async ({ detail }) => {
-  stage.put(await api.video(detail));
+  try {
+    stage.put(await api.video(detail));
+  } catch (error) {
+    if (error.status !== 404) return warn(error.message);
+    stage.clear("Gone", "This video was deleted, or its time was over.");
+    await gallery.refresh().catch(() => {});
+  }
   gallery.draw(stage.current());
   $("create").scrollIntoView();
 });
-document.addEventListener("reuse", async ({ detail }) => form.fill(await api.video(detail)));
+document.addEventListener("reuse", ({ detail }) => api.video(detail).then(form.fill).catch((error) => warn(error.message)));
 form.listen((video) => {
   stage.put(video, video.advice);
   gallery.refresh(stage.current()).catch(() => {});

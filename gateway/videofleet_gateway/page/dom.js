@@ -19,6 +19,12 @@ export function show(element, shown) {
   element.hidden = !shown;
 }
 
+/** What went wrong with something that has no place of its own to say so; nothing when it is over. */
+export function warn(words = "") {
+  $("away").textContent = words;
+  show($("away"), Boolean(words));
+}
+
 export function seconds(count) {
   if (count < 90) return `${Math.max(1, Math.round(count))} s`;
   if (count < 5400) return `${Math.round(count / 60)} min`;

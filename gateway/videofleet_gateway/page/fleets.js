@@ -1,7 +1,7 @@
 // The fleets this key may use: rollout, fallback, intake, what waits and runs, what each worker does, and what was decided.
 
 import * as api from "./api.js";
-import { $, ago, el } from "./dom.js";
+import { $, ago, el, warn } from "./dom.js";
 
 let isAdmin = false;
 
@@ -20,6 +20,7 @@ function fleet(model) {
     el("div", { class: "title" }, el("div", {}, el("h3", {}, model.id), el("p", { class: "arch" }, model.architecture)), ...(isAdmin ? [intake(model)] : [])),
     ...notices(model),
     el("dl", { class: "figures" }, figure("Waiting", model.waiting), figure("Running", model.running), figure("Ready", `${ready}/${model.workers.length}`)),
+    ...queue(model.waiting_by_priority),
     rollout(model.rollout),
     el("ul", { class: "tags", "aria-label": "Tiers" }, ...model.tiers.map((tier) => el("li", {}, `${tier.name} · ${tier.size} · ${tier.seconds} s`))),
     model.workers.length
@@ -30,7 +31,7 @@ function fleet(model) {
 
 function intake(model) {
   const verb = model.intake === "paused" ? "resume" : "pause";
-  const act = () => api.intake(model.id, verb).then(() => document.dispatchEvent(new Event("look"))).catch(() => {});
+  const act = () => api.intake(model.id, verb).then(() => document.dispatchEvent(new Event("look"))).catch((error) => warn(error.message));
   return el("button", { type: "button", "data-intake": model.id, "aria-label": `${verb} intake of ${model.id}`, on: { click: act } }, verb === "pause" ? "Pause intake" : "Resume intake");
 }
 
@@ -46,6 +47,12 @@ function rollout({ stable, canary }) {
   const words = canary ? `${100 - weight} % ${stable} · ${weight} % canary ${canary.revision}` : stable ? `revision ${stable}` : "no revision serves yet";
   const bar = canary ? [el("progress", { max: 100, value: weight, "aria-label": `Share of canary ${canary.revision}` })] : [];
   return el("div", { class: "rollout" }, el("p", {}, words), ...bar);
+}
+
+/** Who waits, in the order in which they are served; nothing while nobody does. */
+function queue(waiting) {
+  const rows = Object.entries(waiting).filter(([, jobs]) => jobs);
+  return rows.length ? [el("p", { class: "queue" }, "In the queue: ", rows.map(([priority, jobs]) => `${jobs} ${priority}`).join(" · "))] : [];
 }
 
 function figure(name, value) {

@@ -1,7 +1,7 @@
 // The stage: one job, followed live until its video plays.
 
 import * as api from "./api.js";
-import { $, el, seconds, show } from "./dom.js";
+import { $, el, seconds, show, warn } from "./dom.js";
 
 const STAGES = {
   starting: "Starting", loading: "Loading the model", encoding_prompt: "Reading the prompt", denoising: "Painting",
@@ -83,7 +83,11 @@ function rating(id) {
   const stars = [1, 2, 3, 4, 5].map((count) =>
     el("button", { type: "button", "aria-label": `${count} of 5`, "aria-pressed": "false", on: { click: () => give(count) } }, "☆"));
   const give = async (count) => {
-    await api.rate(id, count).catch(() => {});
+    try {
+      await api.rate(id, count);
+    } catch (error) {
+      return warn(error.message);
+    }
     stars.forEach((star, index) => {
       star.setAttribute("aria-pressed", String(index + 1 === count));
       star.classList.toggle("lit", index < count);
@@ -108,6 +112,7 @@ function say(title, detail, percent) {
   $("stage-detail").textContent = detail;
   show($("bar"), percent != null);
   $("bar").value = percent ?? 0;
+  document.title = percent ? `${percent} % · VideoFleet` : "VideoFleet";
 }
 
 function screen(mood = "", content = "") {

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from videofleet_operator.crd.comparison import Comparison
 from videofleet_operator.crd.values import SpecModel
 
 REJECTED_LIMIT: Final = 5
@@ -23,11 +24,12 @@ class Phase(StrEnum):
 
     SETTLED = "Settled"  # the revision that the spec asks for serves
     WARMING_UP = "WarmingUp"  # the canary has no warm worker yet, and no jobs
+    PROVING = "Proving"  # it renders the golden prompts, and no other jobs
     STEPPING = "Stepping"  # it has its share of the jobs
     PAUSED = "Paused"  # it keeps its share; a person or more evidence goes on
     PROMOTING = "Promoting"  # it is good; its workers replace stable's
     REJECTED = "Rejected"  # stable serves; the spec still names the rejected one
-    UNDONE = "Undone"  # a person went back to another revision; the spec still names the one before
+    UNDONE = "Undone"  # a person, or the rule of the standby, went back; the spec names another one
 
 
 class PauseCause(StrEnum):
@@ -88,10 +90,14 @@ class Rejection(SpecModel):
 
 
 class Undo(SpecModel):
-    """A person went back to a kept revision; void as soon as the spec names another one."""
+    """A person, or the standby's rule, went back to a kept revision; void as soon as the spec names another one."""
 
     revision: str = Field(max_length=_REVISION, description="The one that serves.")
     instead: str = Field(max_length=_REVISION, description="The one that the spec names.")
+    failed: str | None = Field(
+        default=None, max_length=_REVISION, description="The one that failed, when the standby took over by itself."
+    )
+    cause: str | None = Field(default=None, max_length=VERDICT_MAX, description="How it failed.")
 
 
 class LastCommand(SpecModel):
@@ -108,6 +114,9 @@ class RolloutStatus(SpecModel):
     phase: Phase = Field(description="Where it stands.")
     stable_revision: str | None = Field(default=None, max_length=_REVISION, description="The one that is proven.")
     canary_revision: str | None = Field(default=None, max_length=_REVISION, description="The one on trial.")
+    standby_revision: str | None = Field(
+        default=None, max_length=_REVISION, description="The one that was stable before, until it was used."
+    )
     step: int = Field(default=0, ge=0, le=10, description="Which step of spec.rollout.steps, from 1; 0 when none.")
     workers: int = Field(default=0, ge=0, le=100_000, description="Workers that both tracks are to have together.")
     is_in_place: bool = Field(
@@ -121,6 +130,7 @@ class RolloutStatus(SpecModel):
     samples: int = Field(default=0, ge=0, le=_COUNT, description="Attempts of the canary so far.")
     eta: str | None = Field(default=None, max_length=_TIME, description="When this step has its evidence, about.")
     evidence: Evidence | None = Field(default=None, description="The analysis so far.")
+    comparison: Comparison | None = Field(default=None, description="The A/B report of the latest trial.")
     rejected: list[Rejection] = Field(default=[], max_length=REJECTED_LIMIT, description="Latest last.")
-    undo: Undo | None = Field(default=None, description="Set by `undo`.")
+    undo: Undo | None = Field(default=None, description="Set by `undo`, or by a switch to the standby.")
     last_command: LastCommand | None = Field(default=None, description="The last command that was handled.")

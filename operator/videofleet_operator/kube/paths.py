@@ -43,9 +43,9 @@ RBAC_RULES: Final[list[dict[str, list[str]]]] = [
 
 
 def lease_rules(name: str) -> list[dict[str, list[str]]]:
-    """What it may do besides in its own namespace: look at one Lease, that the chart makes, and change it."""
-    group = "coordination.k8s.io"
-    return [{"apiGroups": [group], "resources": ["leases"], "resourceNames": [name], "verbs": ["get", "patch"]}]
+    """What else it may do in its own namespace: change one Lease, and make one, which RBAC cannot narrow by name."""
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    return [leases | {"resourceNames": [name], "verbs": ["get", "patch"]}, leases | {"verbs": ["create"]}]
 
 
 def collection(kind: str, namespace: str) -> str:

@@ -32,7 +32,7 @@ def seen_of(outcomes: Iterable[Outcomes], revision: str) -> Seen:
 def slow_above_s(
     outcomes: Iterable[Outcomes], stable: str, tolerated: float, known: dict[str, float]
 ) -> dict[str, float]:
-    """Seconds per step above which a job counts as slow, by tier: stable's mean and what is tolerated.
+    """Seconds per step above which a job that had its worker alone is slow, by tier: stable's mean and a tolerance.
 
     Args:
         outcomes: of all revisions.
@@ -40,8 +40,21 @@ def slow_above_s(
         tolerated: ratio above the mean, 0.25 = a quarter more.
         known: thresholds of this trial so far; they stay, so that both tracks are measured by the same ones.
     """
-    means = {row.tier: row.step_s / row.steps for row in outcomes if row.revision == stable and row.steps}
-    return {tier: round(mean * (1 + tolerated), 6) for tier, mean in means.items() if mean > 0} | known
+    rows = [row for row in outcomes if row.revision == stable]
+    return _limits(((row.tier, row.alone_s, row.alone) for row in rows), tolerated) | known
+
+
+def slow_together_above_s(
+    outcomes: Iterable[Outcomes], stable: str, tolerated: float, known: dict[str, float]
+) -> dict[str, float]:
+    """The same for jobs that shared a batch, and with it the time."""
+    rows = [row for row in outcomes if row.revision == stable]
+    return _limits(((row.tier, row.step_s - row.alone_s, row.steps - row.alone) for row in rows), tolerated) | known
+
+
+def _limits(sums: Iterable[tuple[str, float, int]], tolerated: float) -> dict[str, float]:
+    """By tier, from sums and counts; none where nothing was measured."""
+    return {tier: round(total / count * (1 + tolerated), 6) for tier, total, count in sums if count > 0 and total > 0}
 
 
 def memory_above_bytes(

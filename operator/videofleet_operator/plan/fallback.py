@@ -2,8 +2,9 @@
 
 The rungs, in this order: tier by tier downwards, batch jobs first, then standard, then interactive ones too, by tenths.
 The first rung that suffices is taken, however far it is. At most one move downwards every `step_every_s`; once lowered,
-a further one must be urgent, or waits six times as long, as does the way back, which also needs room to spare: nothing
-flaps. Jobs that refuse a fallback keep their tier: only DEGRADABLE of the work is counted on.
+a further one must be urgent, or waits six times as long, as does the way back, which also needs room to spare, and
+workers for what arrives then: nothing flaps. Jobs that refuse a fallback keep their tier: only DEGRADABLE of the work
+is counted on.
 
     wait = max(work, work + (arriving - workers) × cold start) / workers      all at the tiers of the rung
 """
@@ -102,9 +103,9 @@ def _next_rung(rules: FallbackRules, state: FallbackState, load: Load, now_s: fl
     if calm_s < PATIENCE * rules.step_every_s:
         return rungs[here]
     spare_s = TO_SPARE * rules.target_wait_s
-    return next(
-        (r for r in rungs[: max(1, here - WORTH_IT + 1)] if predicted_wait_s(rules, load, r) <= spare_s), rungs[here]
-    )
+    back = rungs[: max(1, here - WORTH_IT + 1)]
+    lasting = (r for r in back if _arriving_at(rules, load, r) <= load.workers)
+    return next((r for r in lasting if predicted_wait_s(rules, load, r) <= spare_s), rungs[here])
 
 
 def ladder(tiers: int) -> Iterator[Rung]:
@@ -117,11 +118,20 @@ def ladder(tiers: int) -> Iterator[Rung]:
 
 def predicted_wait_s(rules: FallbackRules, load: Load, rung: Rung) -> float:
     """How long who comes last would wait, the start of workers aside: nothing shortens that."""
-    whole_s = sum(load.waiting_s.values())
-    work_s = sum(seconds * _left(rules, rung, priority) for priority, seconds in load.waiting_s.items())
-    arriving = load.arriving * (work_s / whole_s if whole_s else _left(rules, rung, Priority.INTERACTIVE))
-    growth_s = (arriving - load.workers) * load.cold_start_s
+    work_s = _waiting_at(rules, load, rung)
+    growth_s = (_arriving_at(rules, load, rung) - load.workers) * load.cold_start_s
     return max(work_s, work_s + growth_s) / load.workers
+
+
+def _arriving_at(rules: FallbackRules, load: Load, rung: Rung) -> float:
+    """Service seconds a second that would arrive on a rung, shared by the priorities as what waits is."""
+    whole_s = sum(load.waiting_s.values())
+    left = _waiting_at(rules, load, rung) / whole_s if whole_s else _left(rules, rung, Priority.INTERACTIVE)
+    return load.arriving * left
+
+
+def _waiting_at(rules: FallbackRules, load: Load, rung: Rung) -> float:
+    return sum(seconds * _left(rules, rung, priority) for priority, seconds in load.waiting_s.items())
 
 
 def _left(rules: FallbackRules, rung: Rung, priority: Priority) -> float:

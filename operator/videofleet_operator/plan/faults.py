@@ -35,6 +35,19 @@ PASSING: Final = frozenset(
 """Faults that may pass by themselves; any other needs a person, and the fleet is Stalled."""
 
 
+HOPELESS: Final = frozenset(
+    {
+        WorkerFault.MODEL_UNSAFE,
+        WorkerFault.MODEL_CORRUPT,
+        WorkerFault.MODEL_MISMATCH,
+        WorkerFault.NOT_FINITE,
+        WorkerFault.OUT_OF_MEMORY,
+        WorkerFault.WARMUP_TIMEOUT,
+    }
+)
+"""What a worker finds wrong with the revision itself: waiting or mending the cluster cannot help."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why workers are not warm."""

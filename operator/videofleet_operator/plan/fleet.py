@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from videofleet.policy import FleetPolicy
+from videofleet_operator.crd.rollout_status import Phase
 from videofleet_operator.crd.spec import SpecError, VideoGeneratorSpec, parse_spec
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.revision import ResolvedRevision, resolve, resolved_from, revision_hash
@@ -14,6 +15,7 @@ from videofleet_operator.plan.children import cost_actions, plan_children
 from videofleet_operator.plan.conditions import Verdict, judge
 from videofleet_operator.plan.events import EventNote, action_events, transition_events
 from videofleet_operator.plan.faults import Fault
+from videofleet_operator.plan.golden import Golden, golden_prompts
 from videofleet_operator.plan.lowered import Lowered, lower_fleet
 from videofleet_operator.plan.measures import Question, questions
 from videofleet_operator.plan.memory import Memory
@@ -48,6 +50,7 @@ class Plan:
     status: dict[str, Any] | None  # None: it still tells the truth
     events: tuple[EventNote, ...]
     requeue_after_s: float | None
+    golden: Golden | None = None  # to be queued once the policy is published
     memory: Memory | None = None  # to be handed to the next plan
 
 
@@ -86,6 +89,7 @@ def plan_fleet(observed: Observed, installation: Installation, epoch: int, now: 
         requeue_after_s=_look_again_s(
             observed, scaled, is_settled=not (_is_unsettled(verdicts) or actions or drained.marks)
         ),
+        golden=_golden(observed, spec, rollout),
         memory=scaled.memory if scaled else observed.memory,
     )
 
@@ -141,6 +145,19 @@ def _unpublished(
     published = observed.queue.policy if observed.queue else None
     policy = with_validity(fleet_policy(observed.fleet, spec, serving, epoch, passing), published, now)
     return None if is_published(policy, published) else policy
+
+
+def _golden(observed: Observed, spec: VideoGeneratorSpec | None, rollout: Rollout | None) -> Golden | None:
+    """Golden prompts that nobody has queued yet."""
+    if spec is None or rollout is None or rollout.rising is None or rollout.status.phase != Phase.PROVING:
+        return None
+    if observed.queue is None:
+        return None
+    known = observed.queue.stats.golden
+    if known.asked and known.revision == rollout.rising:
+        return None
+    count = spec.rollout.analysis.golden_prompts
+    return golden_prompts(rollout.rising, count, spec.resolved_tiers(), spec.output.prefix)
 
 
 def _passing(

@@ -9,10 +9,17 @@ from typing import Final
 
 from videofleet.policy import CanaryRule, FallbackRule, FleetPolicy, Track
 from videofleet_operator.crd.quantities import duration_s, ratio
+from videofleet_operator.crd.rollout_status import Phase
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen, QueueSeen
-from videofleet_operator.plan.counters import failures_in_row, memory_above_bytes, recovery_above_s, slow_above_s
+from videofleet_operator.plan.counters import (
+    failures_in_row,
+    memory_above_bytes,
+    recovery_above_s,
+    slow_above_s,
+    slow_together_above_s,
+)
 from videofleet_operator.plan.rollout import Rollout
 
 VALID_MS: Final = 240_000  # a fleet is looked at every minute; after it a canary gets nothing new
@@ -58,7 +65,9 @@ def fleet_policy(
 
 def canary_rule(rollout: Rollout | None, spec: VideoGeneratorSpec, queue: QueueSeen | None) -> CanaryRule | None:
     """What the data plane is to know of the canary; None: it gets nothing."""
-    if rollout is None or rollout.rising is None or rollout.stable is None or not rollout.weight:
+    if rollout is None or rollout.rising is None or rollout.stable is None:
+        return None
+    if not rollout.weight and rollout.status.phase != Phase.PROVING:  # its golden prompts are not admitted by weight
         return None
     published = queue.policy.canary if queue and queue.policy else None
     known = published if published is not None and published.revision == rollout.rising else None
@@ -72,6 +81,9 @@ def canary_rule(rollout: Rollout | None, spec: VideoGeneratorSpec, queue: QueueS
         sticky_by=spec.rollout.sticky_by,
         max_failures_in_row=known.max_failures_in_row if known else in_row,
         slow_above_s=slow_above_s(outcomes, stable, slower, known.slow_above_s if known else {}),
+        slow_together_above_s=slow_together_above_s(
+            outcomes, stable, slower, known.slow_together_above_s if known else {}
+        ),
         memory_above_bytes=memory_above_bytes(outcomes, stable, bigger, known.memory_above_bytes if known else {}),
         recovery_above_s=recovery_above_s(outcomes, stable, longer_s, known.recovery_above_s if known else None),
     )

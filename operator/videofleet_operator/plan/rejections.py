@@ -21,6 +21,8 @@ def rejected(status: RolloutStatus, revision: str, message: str, now: datetime) 
     return RolloutStatus(
         phase=Phase.REJECTED,
         stable_revision=status.stable_revision,
+        standby_revision=status.standby_revision,
+        comparison=status.comparison,
         since=timestamp(now),
         verdict=message[:_TEXT_MAX],
         samples=status.samples,

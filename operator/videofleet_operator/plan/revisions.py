@@ -1,7 +1,7 @@
 """What becomes of every revision by the rollout: active, retiring or discarded.
 
 retiring  everything but stable and the rising one: no workers, kept for `undo`
-discarded kept ones beyond the limit, oldest first, once their last worker is gone
+discarded kept ones beyond the limit, oldest first but never the standby, once their last worker is gone
 """
 
 from dataclasses import dataclass
@@ -40,14 +40,14 @@ def assign_roles(observed: Observed, rollout: Rollout | None) -> Roles:
         return Roles(None, proven_revision(observed, None), None, (), ())
     active = {rollout.stable, rollout.rising}
     others = [seen.revision for seen in observed.deployments if seen.revision not in active]
-    discarded = _beyond_limit(observed, active | {rollout.target})
+    discarded = _beyond_limit(observed, active | {rollout.target}, rollout.status.standby_revision)
     return Roles(rollout.target, rollout.stable, rollout.rising, tuple(sorted(others)), discarded)
 
 
-def _beyond_limit(observed: Observed, active: set[str | None]) -> tuple[str, ...]:
+def _beyond_limit(observed: Observed, active: set[str | None], standby: str | None) -> tuple[str, ...]:
     kept = sorted(
         (seen for seen in observed.revisions if seen.revision not in active),
-        key=lambda seen: seen.number,
+        key=lambda seen: (seen.revision == standby, seen.number),
         reverse=True,
     )
     busy = {pod.revision for pod in observed.pods}

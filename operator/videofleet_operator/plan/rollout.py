@@ -10,18 +10,16 @@ faulty or that the data plane has given up is rejected; otherwise `trial` takes 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from pydantic import ValidationError
 
-from videofleet.beacons import WorkerFault
 from videofleet_operator.crd.quantities import share_text
 from videofleet_operator.crd.rollout_status import Phase, RolloutStatus
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import resolved_from
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan import verbs
-from videofleet_operator.plan.faults import revision_fault
+from videofleet_operator.plan.faults import HOPELESS, revision_fault
 from videofleet_operator.plan.rejections import is_rejected, of_this_spec, rejected
 from videofleet_operator.plan.shares import (
     WHOLE,
@@ -31,20 +29,9 @@ from videofleet_operator.plan.shares import (
     workers_taking_over,
 )
 from videofleet_operator.plan.spare import seats_of, with_spare
+from videofleet_operator.plan.standby import switched, with_standby
 from videofleet_operator.plan.times import timestamp
 from videofleet_operator.plan.trial import Trial, next_state
-
-HOPELESS: Final = frozenset(
-    {
-        WorkerFault.MODEL_UNSAFE,
-        WorkerFault.MODEL_CORRUPT,
-        WorkerFault.MODEL_MISMATCH,
-        WorkerFault.NOT_FINITE,
-        WorkerFault.OUT_OF_MEMORY,
-        WorkerFault.WARMUP_TIMEOUT,
-    }
-)
-"""What a worker finds wrong with the revision itself: waiting or mending the cluster cannot help."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +69,7 @@ def plan_rollout(observed: Observed, spec: VideoGeneratorSpec, asked: str, wante
     is_stepped = _is_stepped(observed, spec, proven)
     kept = frozenset(seen.revision for seen in observed.revisions if resolved_from(seen.data) is not None)
     status = verbs.obey(status, observed.fleet.command, verbs.Scene(asked, proven, kept, is_stepped), now)
+    status = switched(observed, status, spec.rollout.standby, asked, kept, now)
     target = status.undo.revision if status.undo else asked
     proven = proven_revision(observed, target)
     if proven is None:
@@ -143,6 +131,8 @@ def _begun(status: RolloutStatus, proven: str, target: str, now: datetime) -> Ro
         phase=Phase.WARMING_UP,
         stable_revision=proven,
         canary_revision=target,
+        standby_revision=status.standby_revision,
+        comparison=status.comparison,
         since=timestamp(now),
         rejected=status.rejected,
         undo=status.undo,
@@ -160,7 +150,7 @@ def _first(observed: Observed, target: str, wanted: int, status: RolloutStatus) 
 
 def _settled(target: str, wanted: int, status: RolloutStatus) -> Rollout:
     phase = Phase.UNDONE if status.undo else Phase.SETTLED
-    return Rollout(target, target, None, 0, {target: wanted}, _ended(status, phase, target))
+    return Rollout(target, target, None, 0, {target: wanted}, _ended(with_standby(status, target), phase, target))
 
 
 def _without_canary(target: str, proven: str, wanted: int, status: RolloutStatus) -> Rollout:
@@ -213,6 +203,8 @@ def _ended(status: RolloutStatus, phase: Phase, stable: str | None) -> RolloutSt
     return RolloutStatus(
         phase=phase,
         stable_revision=stable,
+        standby_revision=status.standby_revision,
+        comparison=status.comparison,
         rejected=status.rejected,
         undo=status.undo,
         last_command=status.last_command,

@@ -19,6 +19,9 @@ def rollout_progress(rollout: RolloutStatus) -> tuple[bool, Reason, str] | None:
     where = f"Canary {rollout.canary_revision} at step {rollout.step} has {rollout.weight} of the jobs"
     said = f" {rollout.verdict}." if rollout.verdict else ""
     match rollout.phase:
+        case Phase.PROVING:
+            words = f"Canary {rollout.canary_revision}: {rollout.verdict or 'golden prompts are queued'}."
+            return True, Reason.GOLDEN_PROMPTS, f"{words} {MEANINGS[Reason.GOLDEN_PROMPTS]}"
         case Phase.STEPPING:
             eta = f" Enough evidence about {rollout.eta}." if rollout.eta else ""
             return True, Reason.CANARY_AT_STEP, f"{where}.{said}{eta}"
@@ -37,8 +40,12 @@ def rollout_setback(rollout: RolloutStatus, target: str | None) -> tuple[Reason,
     if rollout.phase == Phase.REJECTED and target is not None and is_rejected(rollout, target):
         why = next(one.message for one in rollout.rejected if one.revision == target and one.stands)
         return Reason.CANARY_REJECTED, f"Revision {target}: {why.rstrip('.')}. {MEANINGS[Reason.CANARY_REJECTED]}"
-    if rollout.phase == Phase.UNDONE and rollout.undo is not None:
-        words = f"Revision {rollout.undo.instead} of the spec was undone. {MEANINGS[Reason.UNDONE]}"
+    undo = rollout.undo
+    if undo is not None and undo.cause is not None:
+        words = f"Revision {undo.failed} gives way to its standby {undo.revision}: {undo.cause.rstrip('.')}."
+        return Reason.STANDBY_ACTIVE, f"{words} {MEANINGS[Reason.STANDBY_ACTIVE]}"
+    if rollout.phase == Phase.UNDONE and undo is not None:
+        words = f"Revision {undo.instead} of the spec was undone. {MEANINGS[Reason.UNDONE]}"
         return Reason.UNDONE, words
     return None
 

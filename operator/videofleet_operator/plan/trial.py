@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from videofleet_operator.crd.comparison import TrackFigures
 from videofleet_operator.crd.quantities import duration_s
 from videofleet_operator.crd.rollout_status import VERDICT_MAX, Evidence, PauseCause, Phase, RolloutStatus
 from videofleet_operator.crd.sections.rollout import Rollout
 from videofleet_operator.observed import Measure, QueueSeen
+from videofleet_operator.plan.comparison import begun, figures_of, grown
 from videofleet_operator.plan.counters import seen_of
+from videofleet_operator.plan.golden import Rendered, rendered
 from videofleet_operator.plan.measures import opinion
 from videofleet_operator.plan.rejections import rejected
 from videofleet_operator.plan.times import moment, timestamp
@@ -39,6 +42,10 @@ def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
     """The state after this look."""
     if trial.queue is None or (status.evidence is None and not trial.ready):
         return status
+    if (count := trial.rules.analysis.golden_prompts) and status.phase in (Phase.WARMING_UP, Phase.PROVING):
+        status = _proving(status, rendered(trial.queue.stats.golden, trial.canary, count), trial)
+        if status.phase != Phase.WARMING_UP:
+            return status
     status = _looked(status, trial.queue, trial)
     evidence = status.evidence
     if evidence is None:
@@ -55,19 +62,38 @@ def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
     return _stepped(status, evidence, verdict, trial, is_held=said.held is not None)
 
 
+def _proving(status: RolloutStatus, golden: Rendered, trial: Trial) -> RolloutStatus:
+    """Begins with the golden prompts, goes on with them, or has done with them: then the first step may begin."""
+    if status.phase == Phase.WARMING_UP:
+        return status.model_copy(update={"phase": Phase.PROVING, "since": timestamp(trial.now)})
+    if golden.failed is not None:
+        return rejected(status, trial.canary, golden.failed, trial.now)
+    phase = Phase.WARMING_UP if golden.is_proven else Phase.PROVING
+    return status.model_copy(update={"phase": phase, "verdict": golden.words})
+
+
 def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutStatus:
     canary, stable = seen_of(queue.outcomes, trial.canary), seen_of(queue.outcomes, trial.stable)
+    beside = _figures(queue, trial)
     if status.evidence is None or not is_current(status.evidence):
         fields: dict[str, Any] = {"evidence": first_look(canary, stable, trial.now)}
+        fields["comparison"] = begun(trial.canary, trial.stable, *beside, timestamp(trial.now))
         if status.phase == Phase.WARMING_UP:
             fields |= {"phase": Phase.STEPPING, "step": 1, "since": timestamp(trial.now)}
         return status.model_copy(update=fields)
     is_due = trial.now - moment(status.evidence.looked, trial.now) >= timedelta(seconds=LOOK_EVERY_S)
     if not is_due or not is_worth_a_look(status.evidence, canary, stable):
         return status
-    return status.model_copy(
-        update={"evidence": look(status.evidence, canary, stable, trial.rules.analysis, trial.now)}
-    )
+    fields = {"evidence": look(status.evidence, canary, stable, trial.rules.analysis, trial.now)}
+    if status.comparison is not None:
+        fields["comparison"] = grown(status.comparison, *beside, timestamp(trial.now))
+    return status.model_copy(update=fields)
+
+
+def _figures(queue: QueueSeen, trial: Trial) -> tuple[TrackFigures, TrackFigures]:
+    """Of the canary and of stable."""
+    canary, stable = (figures_of(queue.outcomes, queue.opinions, each) for each in (trial.canary, trial.stable))
+    return canary, stable
 
 
 def _stepped(

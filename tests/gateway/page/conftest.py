@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import importlib.util
 import itertools
 import json
 import shutil
@@ -34,6 +35,8 @@ FLAGS = (
 )
 WIDTH, HEIGHT, FRAMES, FPS = 640, 360, 32, 16
 LOADED_S = 60.0
+AXE = """axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}).then((seen) =>
+  seen.violations.map((each) => `${each.id}: ${each.help}: ${each.nodes.map((node) => node.html).join(' | ')}`))"""
 
 
 class Browser:
@@ -108,6 +111,14 @@ class Browser:
         await self.js("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
         shot = await self.call("Page.captureScreenshot", captureBeyondViewport=True)
         return base64.b64decode(shot["data"])
+
+    async def axe(self) -> list[str]:
+        """What axe finds wrong with what is shown."""
+        package = importlib.util.find_spec("axe_playwright_python")
+        if package is None or package.origin is None:
+            pytest.skip("needs axe-core: pip install --no-deps -r requirements/axe.txt")
+        await self.js(Path(package.origin).with_name("axe.min.js").read_text() + ";0")
+        return list(await self.js(AXE))
 
     async def close(self) -> None:
         self._reading.cancel()

@@ -1,6 +1,7 @@
 """The real operator process against the devcluster's API server over TLS, with the rights of its Role and no more."""
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -49,7 +50,9 @@ class FakeNode:
 
     def __init__(self, api: ApiServer, kube: KubeClient) -> None:
         self._api, self._kube = api, kube
+        self._made = itertools.count(1)
         self.broken: dict[str, dict[str, Any]] = {}  # revision → how its container looks instead of ready
+        self.resting: set[str] = set()  # pods that have drained
 
     async def run(self) -> None:
         while True:
@@ -63,33 +66,48 @@ class FakeNode:
     async def _step(self, deployment: dict[str, Any]) -> None:
         meta, wanted = deployment["metadata"], deployment["spec"]["replicas"]
         owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": meta["name"], "uid": meta["uid"]}
-        names = [f"{meta['name']}-{index}" for index in range(wanted)]
-        pods = {pod["metadata"]["name"]: pod for pod in self._pods(meta["uid"])}
-        for name in set(pods) - set(names):
-            await self._kube.send("DELETE", item("Pod", meta["namespace"], name), {"gracePeriodSeconds": "0"})
-        for name in names:
-            if name not in pods:
-                template = deployment["spec"]["template"]
-                metadata = {"name": name, "labels": template["metadata"]["labels"], "ownerReferences": [owner]}
-                body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-                pods[name] = await self._kube.send("POST", collection("Pod", meta["namespace"]), body=body)
-            await self._show(pods[name])
-        ready = sum(self._is_ready(pods[name]) for name in names)
+        pods = sorted(self._pods(meta["uid"]), key=self._stays)
+        for pod in pods[: max(0, len(pods) - wanted)]:
+            path = item("Pod", meta["namespace"], pod["metadata"]["name"])
+            await self._kube.send("DELETE", path, {"gracePeriodSeconds": "0"})
+        pods = pods[max(0, len(pods) - wanted) :]
+        for _ in range(wanted - len(pods)):
+            template = deployment["spec"]["template"]
+            name = f"{meta['name']}-{next(self._made)}"
+            metadata = {"name": name, "labels": template["metadata"]["labels"], "ownerReferences": [owner]}
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+            pods.append(await self._kube.send("POST", collection("Pod", meta["namespace"]), body=body))
+        for pod in pods:
+            await self._show(pod)
+        ready = sum(map(self._is_ready, pods))
         await self._set_status("Deployment", deployment, {"replicas": wanted, "readyReplicas": ready})
+
+    def _stays(self, pod: dict[str, Any]) -> tuple[bool, int, int]:
+        """A ReplicaSet's order of those that go: NotReady, cheap, young."""
+        cost = int((pod["metadata"].get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", 0))
+        return self._is_ready(pod), cost, -int(pod["metadata"]["name"].rpartition("-")[2])
 
     def _pods(self, owner: str) -> list[dict[str, Any]]:
         pods = self._api.store.listed(("", "pods"))
         return [pod for pod in pods if pod["metadata"]["ownerReferences"][0]["uid"] == owner]
 
     def _is_ready(self, pod: dict[str, Any]) -> bool:
-        return pod["metadata"]["labels"]["videofleet.dev/revision"] not in self.broken
+        meta = pod["metadata"]
+        return meta["labels"]["videofleet.dev/revision"] not in self.broken and meta["name"] not in self.resting
 
     async def _show(self, pod: dict[str, Any]) -> None:
         look = self.broken.get(pod["metadata"]["labels"]["videofleet.dev/revision"])
-        ready = {"type": "Ready", "status": "True" if look is None else "False"}
+        ready = {"type": "Ready", "status": "True" if self._is_ready(pod) else "False"}
         status: dict[str, Any] = {"phase": "Running", "conditions": [ready]}
         status["containerStatuses"] = [
-            {"name": "worker", "image": "x", "imageID": "", "ready": look is None, "restartCount": 0, **(look or {})}
+            {
+                "name": "worker",
+                "image": "x",
+                "imageID": "",
+                "ready": self._is_ready(pod),
+                "restartCount": 0,
+                **(look or {}),
+            }
         ]
         await self._set_status("Pod", pod, status)
 

@@ -1,4 +1,7 @@
-"""SIGKILL before and after every write of a create, a rollout and a deletion: the end is the same and tidy."""
+"""SIGKILL before and after every write of a create, a rollout, an abort, a scale-up, a scale-down and a deletion.
+
+The end is the same and tidy each time. More than a hundred points in all.
+"""
 
 import asyncio
 import json
@@ -7,14 +10,24 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from videofleet import ids
+from videofleet.beacons import WorkerBeacon, WorkerState
+from videofleet.jobs import Claim, JobState, NewJob, Progress, VideoRequest, VideoResult
 from videofleet.queue import JobQueue
+from videofleet.tiers import Tier
+from videofleet_operator.manifests.names import COST_ANNOTATION
 
-LANES = 4  # crash points at a time, each in its own namespace
+LANES = 10  # crash points at a time, each in its own namespace
 HORIZON = 60  # writes that a whole life takes at most
+SPEC = yaml.safe_load((Path(__file__).parents[3] / "examples/tiny.yaml").read_text())["spec"]
+BURST = 3  # jobs, and workers for them
+TIER = Tier(name="small", width=128, height=128, num_frames=81, num_inference_steps=8, fps=16)
 
 
 class DoomedOperators:
@@ -80,6 +93,13 @@ async def test_a_canary_with_a_crash_at_any_write_ends_the_same(world, wait_unti
     assert await sweep(CanaryLife, world, wait_until, doomed, tmp_path, redis_url) >= 50
 
 
+@pytest.mark.timeout(400)
+async def test_a_burst_with_a_crash_at_any_write_costs_no_job_an_attempt(
+    world, wait_until, doomed, tmp_path, redis_url
+):
+    assert await sweep(BurstLife, world, wait_until, doomed, tmp_path, redis_url) >= 24
+
+
 async def sweep(kind, world, wait_until, doomed, tmp_path, redis_url) -> int:
     """Lives of this kind, each with a crash at another write, until one had so many that none was left. How many."""
     points = iter([(number, when) for number in range(1, HORIZON) for when in ("before", "after")])
@@ -122,6 +142,7 @@ class Life:
         finally:
             self.doomed.kill(self.child)
             await self.queue.close()
+        await self.world.kube.delete(f"/api/v1/namespaces/{self.namespace}")
         assert "Traceback" not in self.operator.log.read_text(), die_at
         return self.has_crashed
 
@@ -218,3 +239,108 @@ class CanaryLife(Life):
         policy, children = await self.policy(), await self.world.children()
         replicas = [children[f"Deployment/tiny-{revision}"]["spec"]["replicas"] for revision in (old, new)]
         return rollout["phase"] == "Rejected" and policy.tracks == {old: "stable"} and replicas == [1, 0]
+
+
+class BurstLife(Life):
+    """One worker, three for a burst, one again: the crash falls into the way up or the way down."""
+
+    async def whole_life(self, die_at: str, wait_until) -> None:
+        world = self.world
+        await world.kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
+        await world.make_lease()
+        self.child = self.doomed.start(self.operator, f"{die_at}:later")
+        scaling = {"minReplicas": 1, "maxReplicas": BURST, "targetWait": "1s", "scaleDownAfter": "1s"}
+        await world.apply(SPEC | {"scaling": scaling})
+        await wait_until(self.stepping(world.is_settled), 30)
+        crew = Crew(world, await world.uid())
+        working = asyncio.create_task(crew.work())
+        try:
+            os.kill(self.child, signal.SIGUSR1)
+            jobs = [(await world.queue.submit(new_job(crew.fleet))).job.id for _ in range(BURST)]
+            await wait_until(self.stepping(lambda: self.has_workers(crew, BURST)), 30)
+            crew.keep_only_the_youngest()  # whom a blind scale-down takes first
+            await wait_until(self.stepping(lambda: self.has_workers(crew, 1)), 60)
+            crew.kept = None
+            await wait_until(lambda: all_succeeded(world.queue, jobs), 30)
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        assert {(await world.queue.get(job)).attempt for job in jobs} == {1}
+
+    async def has_workers(self, crew, count: int) -> bool:
+        """So many pods, all of them at work, and nothing left of a scale-down."""
+        (deployment,) = (one for one in (await self.world.children()).values() if one["kind"] == "Deployment")
+        pods, policy = crew.pods(), await self.world.queue.policy(crew.fleet)
+        annotations = [pod["metadata"].get("annotations") or {} for pod in pods]
+        return (
+            deployment["spec"]["replicas"] == count
+            and {pod["metadata"]["name"] for pod in pods} == set(crew.held)
+            and len(pods) == count
+            and not policy.marks
+            and not any(COST_ANNOTATION in found for found in annotations)
+        )
+
+
+class Crew:
+    """The workers of a life as Redis sees them: once they are all there each claims a job and keeps it."""
+
+    def __init__(self, world, fleet: str) -> None:
+        self.world, self.fleet = world, fleet
+        self.held: dict[str, Claim] = {}
+        self.kept: set[str] | None = set()  # workers that go on with their job; none yet: all of them
+
+    def pods(self):
+        return self.world.api.store.listed(("", "pods"), self.world.namespace)
+
+    def keep_only_the_youngest(self) -> None:
+        self.kept = {max(self.held, key=lambda name: int(name.rpartition("-")[2]))}
+
+    async def work(self) -> None:
+        is_complete = False
+        while True:
+            pods = self.pods()
+            is_complete = is_complete or len(pods) == BURST
+            for pod in pods if is_complete else ():
+                meta = pod["metadata"]
+                await self._turn(meta["name"], meta["labels"]["videofleet.dev/revision"])
+            await asyncio.sleep(0.05)
+
+    async def _turn(self, worker: str, revision: str) -> None:
+        """One look of one worker: it claims, goes on, or delivers; a marked one that has nothing to do rests."""
+        queue = self.world.queue
+        claim, state = self.held.get(worker), WorkerState.READY
+        if claim is None:
+            claimed = await queue.claim(self.fleet, worker=worker, revision=revision)
+            (self.world.node.resting.add if claimed.is_marked else self.world.node.resting.discard)(worker)
+            state = WorkerState.DRAINING if claimed.is_marked else state
+            self.held.update((worker, one) for one in claimed.claims)
+        elif self.kept is None or (self.kept and worker not in self.kept):
+            await queue.succeed(self.held.pop(worker), result_of(claim))
+        else:
+            await queue.beat(claim, Progress(stage="denoising"))
+        job = self.held[worker].job.id if worker in self.held else None
+        await queue.put_beacon(self.fleet, WorkerBeacon(worker=worker, revision=revision, state=state, job=job))
+
+
+def new_job(fleet: str) -> NewJob:
+    job_id = ids.job_id(fleet, time.time_ns() // 1_000_000, os.urandom(10))
+    return NewJob(id=job_id, fleet_uid=fleet, tenant="t", request=VideoRequest(prompt="a fox", seed=1, tier=TIER))
+
+
+def result_of(claim: Claim) -> VideoResult:
+    return VideoResult(
+        store="videos",
+        video_key="v",
+        thumbnail_key="t",
+        video_bytes=1,
+        tier=TIER,
+        seed=1,
+        revision=claim.job.revision or "",
+        attempt=claim.attempt,
+        seconds_per_step=0.1,
+        worker_seconds=0.1,
+    )
+
+
+async def all_succeeded(queue: JobQueue, jobs: list[str]) -> bool:
+    return all([(await queue.get(job)).state == JobState.SUCCEEDED for job in jobs])

@@ -191,11 +191,33 @@ async def test_a_policy_of_an_earlier_epoch_is_refused(world):
     assert (await world.queue.policy("00000000-0000-0000-0000-000000000001")).max_depth == 20
 
 
-async def test_without_its_lease_nobody_leads_and_the_log_says_what_to_do(world, wait_until):
-    await world.kube.delete(item("Lease", world.namespace, "videofleet-operator"))
-    world.operator.start()
-    await wait_until(lambda: world.operator.log.exists() and "helm upgrade" in world.operator.log.read_text())
-    await world.make_lease()
+async def test_a_deleted_lease_is_made_anew_and_nobody_leads_before_an_earlier_leader_has_stopped(
+    world, pair, wait_until, http
+):
+    first, second = await started(world, pair, wait_until, http)
     await world.apply()
     await wait_until(world.is_settled)
-    assert world.operator.is_running
+    epoch = (await world.queue.policy(await world.uid())).epoch
+    await world.kube.delete(item("Lease", world.namespace, "videofleet-operator"))
+    at = time.monotonic()
+
+    await wait_until(lambda: is_held_by_nobody(world), 30)
+    await wait_until(lambda: has_stepped_down(http, first), 30)
+    await wait_until(lambda: somebody_leads(http, first, second), 60)
+    assert time.monotonic() - at > 9, "for so long the one before may have gone on writing"
+    await wait_until(lambda: policy_after(world, epoch), 60)
+    await world.apply(name="afterwards")
+    await wait_until(lambda: world.is_settled("afterwards"), 60)
+
+
+async def is_held_by_nobody(world):
+    leases = world.api.store.listed(("coordination.k8s.io", "leases"), world.namespace)
+    return [lease["spec"].get("holderIdentity") for lease in leases] == ["made-anew"]
+
+
+async def somebody_leads(http, *operators):
+    return any([await metric(http, one.port, "videofleet_operator_leading") == 1 for one in operators])
+
+
+async def policy_after(world, epoch):
+    return (await world.queue.policy(await world.uid())).epoch > epoch

@@ -1,7 +1,8 @@
 """Starts operators that kill themselves at a chosen write: imports once, then forks, so that a start takes 0.1 s.
 
 Reads lines of JSON on stdin: {"arguments", "environment", "log", "die_at"}; answers each with the child's pid.
-`die_at` is `k:before` or `k:after`, counted over writes to the API server and to Redis; null lets it live.
+`die_at` is `k:before` or `k:after`, counted over writes to the API server and to Redis; null lets it live. With
+`k:…:later` counting begins at SIGUSR1.
 """
 
 import json
@@ -19,13 +20,18 @@ class Doom:
     """Counts writes and dies at the chosen one, before or after it took effect."""
 
     def __init__(self, die_at: str | None) -> None:
-        number, _, self.when = (die_at or "0:never").partition(":")
+        number, self.when, *later = (die_at or "0:never").split(":")
         self.number = int(number)
         self.writes = 0
+        self.counts = not later
+        signal.signal(signal.SIGUSR1, self.begin)
+
+    def begin(self, *_: Any) -> None:
+        self.counts = True
 
     def deadly(self, call: Any, is_write: Any = lambda *_: True) -> Any:
         async def wrapped(client: Any, *args: Any, **kwargs: Any) -> Any:
-            if not is_write(*args):
+            if not self.counts or not is_write(*args):
                 return await call(client, *args, **kwargs)
             self.writes += 1
             is_last = self.writes == self.number

@@ -6,7 +6,8 @@ for i = 1, #all, 2 do
   if age_ms <= fresh_ms then fresh[#fresh + 1] = all[i + 1]
   elseif age_ms > forget_ms then redis.call('HDEL', P .. ':workers', all[i]) end
 end
-for _, worker in ipairs(redis.call('HKEYS', P .. ':broken')) do
-  if redis.call('HEXISTS', P .. ':workers', worker) == 0 then redis.call('HDEL', P .. ':broken', worker) end
+local broken = redis.call('HGETALL', P .. ':broken')
+for i = 1, #broken, 2 do
+  if redis.call('HEXISTS', P .. ':workers', broken[i]) == 0 then redis.call('HDEL', P .. ':broken', broken[i]) end
 end
 return fresh

@@ -2,6 +2,8 @@
 -- canary  revision, whose line it is; credit, ‰ of a job; failures, in a row; tripped, 1 once those were too many
 local CANARY = P .. ':canary'
 
+local GOLDEN = P .. ':golden' -- asked: golden prompts of the canary; of these: succeeded, failed …
+
 -- The policy's canary, if there is one whose workers may claim.
 local function canary_rule(rules)
   local rule = rules and rules.canary
@@ -41,9 +43,14 @@ local function dissolve_canary_line()
   for _, id in ipairs(lane_ids('canary', {})) do
     local job = read(id)
     leave(job)
-    put(job, 'line', 'stable')
-    enter(job)
-    save(job)
+    if job.golden then
+      move(job, 'cancelled')
+      forget(job)
+    else
+      put(job, 'line', 'stable')
+      enter(job)
+      save(job)
+    end
   end
 end
 
@@ -53,7 +60,7 @@ local function change_canary(rules)
   local revision = rule and rule.revision or false
   if redis.call('HGET', CANARY, 'revision') == revision then return end
   dissolve_canary_line()
-  redis.call('DEL', CANARY)
+  redis.call('DEL', CANARY, GOLDEN)
   if revision then redis.call('HSET', CANARY, 'revision', revision) end
 end
 

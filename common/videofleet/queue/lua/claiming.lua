@@ -59,6 +59,14 @@ local function next_alike(first, rules)
   return batch_key(job, (lowered_tier(job, rules))) == batch_key(first) and job or nil
 end
 
+-- How long a job has waited for its first attempt, of either track, while a canary is on trial.
+local function count_wait(job, revision)
+  if job.golden or job.attempt ~= '0' or redis.call('EXISTS', CANARY) == 0 then return end
+  local row = revision .. '|' .. made_in(job) .. '|'
+  redis.call('HINCRBY', P .. ':outcomes', row .. 'waited', 1)
+  redis.call('HINCRBY', P .. ':outcomes', row .. 'wait_ms', math.max(0, now_ms() - job.queued_at_ms))
+end
+
 -- queued → running. Its record is saved once the batch is complete.
 local function begin(job, rules, token, worker, revision, lease_ms)
   local tier, credit = lowered_tier(job, rules)
@@ -67,6 +75,7 @@ local function begin(job, rules, token, worker, revision, lease_ms)
     put(job, 'lowered', cjson.encode(tier))
     put(job, 'fallback', rules.fallback.cause)
   end
+  count_wait(job, revision)
   leave(job)
   move(job, 'running')
   charge_ahead(job, rules)

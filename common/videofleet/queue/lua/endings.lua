@@ -7,6 +7,10 @@ local REASONS = {
 -- outcomes: `<revision>|<tier>|<what>` → how often; what is a field of `Outcomes`, or worker_ms, step_us, recovery_ms for its seconds:
 -- sums of whole numbers are exact. The tier is the one the job is made in. A job that no worker had begun has no revision.
 local function count(job, what, by)
+  if job.golden then
+    redis.call('HINCRBY', GOLDEN, what, by or 1)
+    return
+  end
   job.row = job.row or (job.revision or '') .. '|' .. made_in(job) .. '|'
   redis.call('HINCRBY', P .. ':outcomes', job.row .. what, by or 1)
 end
@@ -21,10 +25,16 @@ local function compare(job, figure, limits, compared, above)
   if figure > limit then count(job, above) end
 end
 
+-- Jobs of one batch share its time, so they have a limit of their own: a canary with few jobs seldom has batches.
 local function count_pace(job, step_s)
+  local step_us, is_alone = math.floor(step_s * 1e6 + 0.5), tonumber(job.batch or 1) <= 1
   count(job, 'steps')
-  count(job, 'step_us', math.floor(step_s * 1e6 + 0.5))
-  compare(job, tonumber(step_s), 'slowAboveS', 'paced', 'slow')
+  count(job, 'step_us', step_us)
+  if is_alone then
+    count(job, 'alone')
+    count(job, 'alone_us', step_us)
+  end
+  compare(job, tonumber(step_s), is_alone and 'slowAboveS' or 'slowTogetherAboveS', 'paced', 'slow')
 end
 
 local function count_memory(job, bytes)
@@ -34,12 +44,26 @@ local function count_memory(job, bytes)
   compare(job, tonumber(bytes), 'memoryAboveBytes', 'weighed', 'hungry')
 end
 
+-- revision → `<n> <id>`: jobs in a row whose attempts failed, and the last of them. A job that fails again and again is one.
+local STREAKS = P .. ':streaks'
+
+local function count_streak(job, fault)
+  if not fault then
+    redis.call('HDEL', STREAKS, job.revision)
+    return
+  end
+  local failing, last = string.match(redis.call('HGET', STREAKS, job.revision) or '0 ', '^(%d+) (.*)$')
+  if last ~= job.id then redis.call('HSET', STREAKS, job.revision, int(failing + 1) .. ' ' .. job.id) end
+end
+
 -- An attempt ended in a video, or by a fault that may be the revision's: `rejected` when the output gate found it. Drains
 -- and cancellations tell nothing about a revision.
 local function count_attempt(job, fault)
   count(job, 'attempts')
   if fault then count(job, 'attempt_failures') end
   if fault == 'rejected' then count(job, 'rejected') end
+  if job.golden then return end
+  count_streak(job, fault)
   judge_canary(job.revision, fault)
 end
 
@@ -68,7 +92,7 @@ local function finish(job, state, code, message)
   if state == 'dead' then redis.call('ZADD', P .. ':dead:' .. job.tenant, now, job.id) end
   count(job, state)
   notify(job)
-  save(job)
+  if job.golden then forget(job) else save(job) end
   return state
 end
 
@@ -82,6 +106,7 @@ local function retry_or_bury(job, message, fault, delay_ms)
   if fault then count_attempt(job, fault) end
   local code = stop_code(job)
   if code then return finish_cancelled(job, code) end
+  if fault and job.golden then return finish(job, 'failed', 'generation_failed', message) end
   local rules, spent = policy(), tonumber(job.spent)
   if rules and spent >= rules.maxAttempts then
     return finish(job, 'dead', 'attempts_exhausted', spent .. ' attempts ended without a video; the last: ' .. message)

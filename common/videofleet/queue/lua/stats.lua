@@ -20,7 +20,13 @@ for _, id in ipairs(running) do
   local left = 1 - (now_ms() - job.started_at_ms) / 1000 / math.max(expected_s(tier, cost), 0.001)
   remaining_s = remaining_s + math.max(0, math.min(1, left)) * expected_s(job.tier, job.cost)
 end
+local streaks, failing = redis.call('HGETALL', STREAKS), {}
+for i = 1, #streaks, 2 do failing[streaks[i]] = tonumber(string.match(streaks[i + 1], '^%d+')) end
 local trial = redis.call('HMGET', CANARY, 'revision', 'tripped')
+local golden = { revision = trial[1] or nil }
+for _, what in ipairs({ 'asked', 'succeeded', 'failed', 'rejected' }) do
+  golden[what] = tonumber(redis.call('HGET', GOLDEN, what)) or 0
+end
 return cjson.encode({
   waiting = depth(),
   running = #running,
@@ -29,6 +35,8 @@ return cjson.encode({
   runningRemainingS = remaining_s,
   arrivedSTotal = (redis.call('HGET', TOTALS, 'arrived_ms') or 0) / 1000,
   byPriority = by_priority,
+  failing = failing,
+  golden = golden,
   canaryWaiting = canary_waiting,
   canaryGivenUp = trial[2] and trial[1] or nil,
 })

@@ -44,10 +44,11 @@ end
 
 local function is_unfinished(state) return state == 'queued' or state == 'running' end
 
--- Into the queue, or out of it.
+-- Into the queue, or out of it. Golden prompts wait like others, but nobody has to scale for them.
 local function count_queued(job, by)
   local kind = job.priority .. '|' .. job.tier .. '/' .. job.cost
   redis.call('HINCRBY', TOTALS, 'depth', by)
+  if job.golden then return end
   if redis.call('HINCRBY', WORK, kind, by) == 0 then redis.call('HDEL', WORK, kind) end
 end
 
@@ -62,7 +63,7 @@ local function move(job, to)
     local ahead_ms = in_ms(expected_s(job.tier, job.cost))
     put(job, 'ahead_ms', ahead_ms)
     redis.call('HINCRBY', usage, 'ahead_ms', ahead_ms)
-    redis.call('HINCRBY', TOTALS, 'arrived_ms', ahead_ms)
+    if not job.golden then redis.call('HINCRBY', TOTALS, 'arrived_ms', ahead_ms) end
   elseif is_unfinished(from) and not is_unfinished(to) then
     redis.call('HINCRBY', usage, 'ahead_ms', 0 - job.ahead_ms) -- and not the -0 of a quick tier
   end

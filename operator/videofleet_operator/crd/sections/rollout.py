@@ -57,6 +57,13 @@ class Analysis(SpecModel):
     """When the evidence is enough."""
 
     min_jobs: int = Field(default=20, ge=1, le=100_000, description="Attempts of the canary before a step is passed.")
+    golden_prompts: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="So many built-in prompts, each with its own seed, the canary renders at the first tier before it"
+        " gets any other job; one that fails or is refused by the output gate rejects it.",
+    )
     max_step_duration: Annotated[str, Field(max_length=7), duration("10s", "720h")] = Field(
         default="2h", description="A step without enough evidence by then pauses as `InsufficientEvidence`."
     )
@@ -73,6 +80,14 @@ class Analysis(SpecModel):
     )
     tolerate: Tolerate = Field(
         default=Tolerate(), description="How much worse a canary may be.", json_schema_extra={"default": {}}
+    )
+
+
+class Standby(SpecModel):
+    """When the revision that was stable before takes over again by itself."""
+
+    after_failures: int = Field(
+        default=3, ge=1, le=100, description="So many jobs in a row whose attempts failed, each counted once."
     )
 
 
@@ -96,6 +111,11 @@ class Rollout(SpecModel):
     )
     allow_outage: bool = Field(
         default=False, description="Whether in place the only worker may go before the canary is warm."
+    )
+    standby: Standby | None = Field(
+        default=None,
+        description="The revision that was stable before takes over when the one that serves fails again and again;"
+        " once a promotion. Never when not given.",
     )
     sticky_by: StickyBy = Field(
         default=StickyBy.NONE,

@@ -1,0 +1,63 @@
+"""Golden prompts before the first weight, on the simulated cluster."""
+
+import pytest
+
+MODEL = {"architecture": "wan2.2-t2v-a14b", "source": "pvc://models/new"}
+
+
+@pytest.fixture
+def cluster(new_cluster):
+    """A canary that is warm, with two golden prompts to render."""
+    cluster = new_cluster()
+    rules = {"steps": [{"weight": "5%"}], "analysis": {"goldenPrompts": 2}}
+    cluster.change(scaling={"minReplicas": 2}, rollout=rules)
+    cluster.settle()
+    cluster.old = cluster.stable
+    cluster.change(model=MODEL)
+    cluster.settle()
+    return cluster
+
+
+def rendered(cluster, revision=None, **counts):
+    cluster.demand = {"golden": {"revision": revision or cluster.target, "asked": 2} | counts}
+    cluster.settle()
+    return cluster.rollout
+
+
+def test_they_are_queued_for_a_canary_that_gets_nothing_else(cluster):
+    assert (cluster.rollout["phase"], cluster.rollout["weight"]) == ("Proving", "0%")
+    assert cluster.policy.tracks == {cluster.old: "stable", cluster.target: "canary"}
+    assert cluster.policy.canary.weight_permille == 0
+    golden = cluster.plan().golden
+    assert golden.revision == cluster.target
+    assert [(one.seed, one.tier.name, one.allow_fallback) for one in golden.requests] == [
+        (1, "small", False),
+        (2, "small", False),
+    ]
+    assert cluster.condition("Progressing")[:2] == ("True", "GoldenPrompts")
+
+
+def test_when_all_are_good_the_first_step_begins(cluster):
+    assert rendered(cluster, succeeded=1)["phase"] == "Proving"
+    assert "1 of 2 golden prompts rendered" in cluster.condition("Progressing")[2]
+    assert cluster.plan().golden is None, "they are queued once"
+    told = rendered(cluster, succeeded=2)
+    assert (told["phase"], told["step"], told["weight"]) == ("Stepping", 1, "5%")
+
+
+@pytest.mark.parametrize("bad", [{"succeeded": 1, "failed": 1}, {"succeeded": 2, "rejected": 1}])
+def test_one_bad_one_rejects(cluster, bad):
+    assert rendered(cluster, **bad)["phase"] == "Rejected"
+    assert "1 of 2 golden prompts failed or were refused" in cluster.condition("Degraded")[2]
+    assert cluster.policy.tracks == {cluster.old: "stable"}
+
+
+def test_those_of_an_earlier_canary_prove_nothing(cluster):
+    assert rendered(cluster, revision="0123456789", succeeded=2)["phase"] == "Proving"
+    assert cluster.plan().golden is not None
+
+
+def test_promote_does_not_wait_for_them(cluster):
+    cluster.command = f"promote:{cluster.target}"
+    cluster.settle()
+    assert cluster.stable == cluster.target != cluster.old
