@@ -152,15 +152,15 @@ class Life:
         await self.world.make_lease()
         self.child = self.doomed.start(self.operator, die_at)
         await world.apply()
-        await wait_until(self.stepping(world.is_settled), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
         spec = (await world.get())["spec"]
         old = (await world.get())["status"]["revisions"]["stable"]
         await world.apply({**spec, "warmup": {"maxRuns": 2}})
-        await wait_until(self.stepping(world.is_settled), 30)
-        await wait_until(self.stepping(lambda: self.is_tidy(old)), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
+        await wait_until(self.stepping(lambda: self.is_tidy(old)), 60)
         uid = await world.uid()
         await world.delete()
-        await wait_until(self.stepping(lambda: self.is_gone(uid)), 30)
+        await wait_until(self.stepping(lambda: self.is_gone(uid)), 60)
 
     def stepping(self, check):
         """The check, after starting the operator again if it has died."""
@@ -205,20 +205,20 @@ class CanaryLife(Life):
         await world.make_lease()
         self.child = self.doomed.start(self.operator, die_at)
         await world.apply()
-        await wait_until(self.stepping(world.is_settled), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
         spec = (await world.get())["spec"]
         old = (await world.get())["status"]["revisions"]["stable"]
         model = spec["model"] | {"source": "pvc://models/new"}
         await world.apply({**spec, "model": model, "rollout": {"steps": [{"weight": "5%"}]}})
-        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 30)
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 60)
         new = (await world.get())["status"]["rollout"]["canaryRevision"]
         await self.ask(f"abort:{new}")
-        await wait_until(self.stepping(lambda: self.is_turned_down(old, new)), 30)
+        await wait_until(self.stepping(lambda: self.is_turned_down(old, new)), 60)
         await self.ask(f"retry:{new}")
-        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 30)
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 60)
         await self.ask(f"promote:{new}")
-        await wait_until(self.stepping(world.is_settled), 30)
-        await wait_until(self.stepping(lambda: self.is_tidy(old)), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
+        await wait_until(self.stepping(lambda: self.is_tidy(old)), 60)
         assert (await self.policy()).tracks == {new: "stable"}
 
     async def ask(self, command: str) -> None:
@@ -251,17 +251,17 @@ class BurstLife(Life):
         self.child = self.doomed.start(self.operator, f"{die_at}:later")
         scaling = {"minReplicas": 1, "maxReplicas": BURST, "targetWait": "1s", "scaleDownAfter": "1s"}
         await world.apply(SPEC | {"scaling": scaling})
-        await wait_until(self.stepping(world.is_settled), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
         crew = Crew(world, await world.uid())
         working = asyncio.create_task(crew.work())
         try:
             os.kill(self.child, signal.SIGUSR1)
             jobs = [(await world.queue.submit(new_job(crew.fleet))).job.id for _ in range(BURST)]
-            await wait_until(self.stepping(lambda: self.has_workers(crew, BURST)), 30)
+            await wait_until(self.stepping(lambda: self.has_workers(crew, BURST)), 60)
             crew.keep_only_the_youngest()  # whom a blind scale-down takes first
             await wait_until(self.stepping(lambda: self.has_workers(crew, 1)), 60)
             crew.kept = None
-            await wait_until(lambda: all_succeeded(world.queue, jobs), 30)
+            await wait_until(lambda: all_succeeded(world.queue, jobs), 60)
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
