@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -257,43 +258,50 @@ class BurstLife(Life):
         try:
             os.kill(self.child, signal.SIGUSR1)
             jobs = [(await world.queue.submit(new_job(crew.fleet))).job.id for _ in range(BURST)]
-            await wait_until(self.stepping(lambda: self.has_workers(crew, BURST)), 60)
-            crew.keep_only_the_youngest()  # whom a blind scale-down takes first
-            await wait_until(self.stepping(lambda: self.has_workers(crew, 1)), 60)
-            crew.kept = None
+            await wait_until(self.stepping(crew.is_busy), 60)
+            crew.finishes = Finishes.IF_MARKED
+            await wait_until(self.stepping(lambda: self.is_small_again(crew)), 60)
+            crew.finishes = Finishes.ALWAYS
             await wait_until(lambda: all_succeeded(world.queue, jobs), 60)
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
         assert {(await world.queue.get(job)).attempt for job in jobs} == {1}
 
-    async def has_workers(self, crew, count: int) -> bool:
-        """So many pods, all of them at work, and nothing left of a scale-down."""
+    async def is_small_again(self, crew) -> bool:
+        """One pod, at work, and nothing left of the scale-down."""
         (deployment,) = (one for one in (await self.world.children()).values() if one["kind"] == "Deployment")
         pods, policy = crew.pods(), await self.world.queue.policy(crew.fleet)
         annotations = [pod["metadata"].get("annotations") or {} for pod in pods]
         return (
-            deployment["spec"]["replicas"] == count
+            deployment["spec"]["replicas"] == len(pods) == 1
             and {pod["metadata"]["name"] for pod in pods} == set(crew.held)
-            and len(pods) == count
             and not policy.marks
             and not any(COST_ANNOTATION in found for found in annotations)
         )
 
 
+class Finishes(Enum):
+    """When the workers of a crew come to the end of their jobs."""
+
+    NEVER = "never"
+    IF_MARKED = "if marked"
+    ALWAYS = "always"
+
+
 class Crew:
-    """The workers of a life as Redis sees them: once they are all there each claims a job and keeps it."""
+    """The workers of a life as Redis sees them: once they are all there each claims a job and works at it."""
 
     def __init__(self, world, fleet: str) -> None:
         self.world, self.fleet = world, fleet
         self.held: dict[str, Claim] = {}
-        self.kept: set[str] | None = set()  # workers that go on with their job; none yet: all of them
+        self.finishes = Finishes.NEVER
 
     def pods(self):
         return self.world.api.store.listed(("", "pods"), self.world.namespace)
 
-    def keep_only_the_youngest(self) -> None:
-        self.kept = {max(self.held, key=lambda name: int(name.rpartition("-")[2]))}
+    async def is_busy(self) -> bool:
+        return len(self.held) == BURST
 
     async def work(self) -> None:
         is_complete = False
@@ -314,12 +322,17 @@ class Crew:
             (self.world.node.resting.add if claimed.is_marked else self.world.node.resting.discard)(worker)
             state = WorkerState.DRAINING if claimed.is_marked else state
             self.held.update((worker, one) for one in claimed.claims)
-        elif self.kept is None or (self.kept and worker not in self.kept):
+        elif await self._is_done(worker):
             await queue.succeed(self.held.pop(worker), result_of(claim))
         else:
             await queue.beat(claim, Progress(stage="denoising"))
         job = self.held[worker].job.id if worker in self.held else None
         await queue.put_beacon(self.fleet, WorkerBeacon(worker=worker, revision=revision, state=state, job=job))
+
+    async def _is_done(self, worker: str) -> bool:
+        if self.finishes is Finishes.IF_MARKED:
+            return worker in (await self.world.queue.policy(self.fleet)).marks
+        return self.finishes is Finishes.ALWAYS
 
 
 def new_job(fleet: str) -> NewJob:
