@@ -59,6 +59,7 @@ async def test_a_key_is_not_asked_for_again_because_redis_is_away(
     await browser.until("document.getElementById('key-fault').textContent.includes('does not answer')")
     redis_server.start()
     await browser.until("!document.getElementById('rooms').hidden")
+    assert await browser.js("document.getElementById('key').value") == ""
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
