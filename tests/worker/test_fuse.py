@@ -97,6 +97,20 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(
     assert list(out.parent.iterdir()) == []
 
 
+def test_the_scheduler_gets_the_shift_that_the_weights_were_made_for(
+    lora: Callable[..., Path], model: Path, spec_with: Callable[..., WorkerSpec], tmp_path: Path, capsys: Any
+) -> None:
+    file = lora(dict(zip(SPELLINGS["diffusers"], pair(), strict=True)))
+    arguments = [str(model), str(tmp_path / "fused"), f"--high-noise={file}", "--flow-shift=5"]
+    before = load(model, spec_with()).scheduler.config.flow_shift
+    assert fuse.main(arguments) == 0
+    assert load(tmp_path / "fused", spec_with()).scheduler.config.flow_shift == 5.0 != before
+    (model / "scheduler/scheduler_config.json").write_text('{"_class_name": "DDIMScheduler"}')
+    arguments[1] += "-again"
+    assert fuse.main(arguments) == 1
+    assert "DDIMScheduler, has no flow shift" in capsys.readouterr().out
+
+
 def test_a_model_is_never_changed_in_place(
     lora: Callable[..., Path], models: dict[Architecture, Path], capsys: Any
 ) -> None:

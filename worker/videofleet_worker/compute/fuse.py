@@ -6,6 +6,7 @@ memory at a time.
 """
 
 import argparse
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -34,13 +35,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--high-noise", type=Path, help="LoRA of the first expert, or the only one: *.safetensors")
     parser.add_argument("--low-noise", type=Path, help="LoRA of the second expert")
     parser.add_argument("--strength", type=float, default=1.0, help="factor of what is added")
+    parser.add_argument("--flow-shift", type=float, help="of the scheduler, where the LoRA was made for another one")
     options = parser.parse_args(argv)
     files = {HIGH_NOISE: options.high_noise, LOW_NOISE: options.low_noise}
     loras = {expert: file for expert, file in files.items() if file is not None}
     if not loras:
         parser.error("nothing to fuse; give --high-noise, --low-noise or both")
     try:
-        fuse(options.model, options.out, loras, options.strength)
+        fuse(options.model, options.out, loras, options.strength, options.flow_shift)
     except UNUSABLE as error:
         print(f"{type(error).__name__}: {error}")  # noqa: T201 - a command's answer
         return 1
@@ -48,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def fuse(model: Path, out: Path, loras: dict[str, Path], strength: float) -> None:
+def fuse(model: Path, out: Path, loras: dict[str, Path], strength: float, flow_shift: float | None = None) -> None:
     """Writes `out`. Raises: what is in UNUSABLE."""
     if out.exists():
         raise ValueError(f"{out} exists; models are never changed in place, name another folder")
@@ -58,12 +60,22 @@ def fuse(model: Path, out: Path, loras: dict[str, Path], strength: float) -> Non
         shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(manifest.NAME))
         for expert, of_expert in deltas.items():
             _add(folder / expert, of_expert)
+        if flow_shift is not None:
+            _set_flow_shift(folder / "scheduler/scheduler_config.json", flow_shift)
         if (model / manifest.NAME).exists():
             manifest.write_manifest(folder)
         folder.chmod(0o755)
         folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _set_flow_shift(file: Path, shift: float) -> None:
+    config = json.loads(file.read_bytes())
+    names = {"flow_shift", "shift"} & set(config)  # UniPC's and DPM-Solver's; flow-match Euler's
+    if not names:
+        raise ValueError(f"the model's scheduler, {config.get('_class_name')}, has no flow shift")
+    file.write_text(json.dumps(config | dict.fromkeys(names, shift), indent=2))
 
 
 def _deltas(file: Path, strength: float) -> Deltas:
