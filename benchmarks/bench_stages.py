@@ -44,7 +44,7 @@ SPEC = WorkerSpec(
     warmup=Warmup(max_runs=2, stable_within=0.5, timeout_s=120),
     store="videos",
 )
-SETTLED = 100  # jobs, before memory counts as what it will be
+PORTION = 100  # jobs; after the first, memory counts as what it will be
 
 
 def free_port() -> int:
@@ -140,12 +140,14 @@ async def measure(folder: Path, redis_url: str, model: Path, jobs: int) -> dict[
             healthy_s = await program.answers("/healthz")
             before = program.memory_mb()
             ready_s = await program.answers("/readyz")
-            settling = min(SETTLED, jobs // 2)
-            await ended(queue, [await submit(queue, fleet_uid, n) for n in range(settling)])
-            settled = program.memory_mb()
-            sums, begun = program.sums(), time.perf_counter()
-            await ended(queue, [await submit(queue, fleet_uid, n) for n in range(settling, jobs)])
-            took_s, after = time.perf_counter() - begun, program.memory_mb()
+            portion = min(PORTION, jobs // 2)
+            await ended(queue, [await submit(queue, fleet_uid, n) for n in range(portion)])
+            memory, sums, begun = [program.memory_mb()], program.sums(), time.perf_counter()
+            for first in range(portion, jobs, portion):
+                numbers = range(first, min(first + portion, jobs))
+                await ended(queue, [await submit(queue, fleet_uid, n) for n in numbers])
+                memory.append(program.memory_mb())
+            took_s = time.perf_counter() - begun
             later = program.sums()
             at_work = {name: later[name] - earlier for name, earlier in sums.items()}
         finally:
@@ -154,9 +156,10 @@ async def measure(folder: Path, redis_url: str, model: Path, jobs: int) -> dict[
     return {
         "healthy_s": healthy_s,
         "ready_s": ready_s,
-        "memory_mb": {"before the first video": before, "settled": settled, "at the end": after},
-        "drift": {part: after[part] / settled[part] - 1 for part in after},
-        "jobs": jobs - settling,
+        "memory_before_mb": before,
+        "memory_mb": memory,  # after each portion of jobs
+        "drift": {part: memory[-1][part] / memory[0][part] - 1 for part in before},
+        "jobs": jobs - portion,
         "took_s": took_s,
         "computed_s": at_work["videofleet_worker_compute_seconds_total"],
         "delivered_s": at_work["videofleet_worker_delivery_seconds_sum"],
@@ -181,16 +184,16 @@ def main() -> None:
     out = Path("build/bench/stages.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"bench": "stages", "load": os.getloadavg()} | found, indent=2))
-    memory = found["memory_mb"]
+    supervisor = [f"{each['supervisor']:.0f}" for each in found["memory_mb"]]
     rows = [
         ("supervisor answers /healthz", f"{found['healthy_s']:.2f} s"),
-        ("its memory then", f"{memory['before the first video']['supervisor']:.0f} MiB"),
+        ("its memory then", f"{found['memory_before_mb']['supervisor']:.0f} MiB"),
         ("ready, two tiers warm", f"{found['ready_s']:.1f} s"),
         (f"{found['jobs']} jobs took", f"{found['took_s']:.1f} s"),
         ("jobs denoised together, on average", f"{found['in_a_batch']:.1f}"),
         ("compute was at work", f"{found['computed_s'] / found['took_s']:.1%}"),
         ("delivery (gate, encode, store, commit)", f"{found['delivered_s']:.1f} s"),
-        ("memory of the supervisor at the end", f"{memory['at the end']['supervisor']:.0f} MiB"),
+        (f"memory of the supervisor after each {PORTION}", f"{' '.join(supervisor)} MiB"),
         ("drift of supervisor and compute", " and ".join(f"{drift:+.2%}" for drift in found["drift"].values())),
     ]
     table = Table(title=f"one worker, tiny A14B, {os.cpu_count()} cores")

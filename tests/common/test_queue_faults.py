@@ -6,6 +6,7 @@ Promise: every accepted job succeeds once, and nothing that was acknowledged is 
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -325,3 +326,12 @@ async def test_no_clock_but_redis_decides(queue: JobQueue, monkeypatch: pytest.M
         assert await queue.succeed(claim, result(claim)) is JobState.SUCCEEDED
     (row,) = await queue.outcomes(FLEET)
     assert row.worker_s < 60
+
+
+async def test_a_redis_that_accepts_and_says_nothing_is_an_outage(installation: str) -> None:
+    """Half open, or stopped: nobody waits for it without end, however many calls there are."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        async with JobQueue.connect(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", installation) as queue:
+            async with asyncio.timeout(30):
+                replies = await asyncio.gather(*(queue.submit(new_job()) for _ in range(100)), return_exceptions=True)
+    assert {type(reply) for reply in replies} == {QueueUnavailable}

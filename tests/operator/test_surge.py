@@ -95,6 +95,16 @@ def test_the_only_worker_stays_until_a_gpu_comes_or_an_outage_is_allowed(new_clu
     assert cluster.stable == cluster.target
 
 
+def test_never_beside_the_only_worker_says_that_it_cannot_begin(new_cluster):
+    cluster = full_fleet(new_cluster, 1, ["5%"], surge="Never")
+    cluster.live(10, ticks=5)
+    assert cluster.condition("Degraded")[:2] == ("True", "NoSpareGPU")
+    cluster.change(rollout={"surge": "Never", "allowOutage": True})
+    live_until_promoted(cluster)
+    cluster.settle()
+    assert cluster.condition("Degraded")[0] == "False"
+
+
 def test_a_swapped_canary_that_fails_gives_its_gpu_back(new_cluster):
     cluster = full_fleet(new_cluster, 3, ["5%"], surge="Never")
     cluster.tick()

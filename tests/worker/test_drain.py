@@ -4,6 +4,8 @@ import pytest
 
 from videofleet.beacons import TierTiming
 from videofleet.jobs import Progress
+from videofleet.tiers import Tier
+from videofleet_worker.claims import waiting_s
 from videofleet_worker.drain import Drain, remaining_s
 
 TIMING = TierTiming(tier="720p", runs=2, seconds_per_step=6.0, decode_s=20.0, encode_s=3.0)
@@ -37,3 +39,11 @@ def test_a_tier_that_was_never_timed_is_tried() -> None:
     drain = Drain(30.0)
     drain.begin()
     assert drain.has_time_for(Progress(stage="denoising", step=0, steps=40), None)
+
+
+@pytest.mark.parametrize(("steps", "wait_s"), [(5, 0.029), (10, 0.03), (2000, 0.05)])
+def test_a_job_waits_for_others_a_small_part_of_what_it_takes(steps: int, wait_s: float) -> None:
+    timing = TierTiming(tier="t", runs=2, seconds_per_step=0.004, decode_s=0.5, encode_s=0.06)
+    tier = Tier(name="t", width=64, height=64, num_frames=9, num_inference_steps=steps, fps=16)
+    assert waiting_s(tier, timing) == pytest.approx(wait_s)
+    assert waiting_s(tier, None) == 0

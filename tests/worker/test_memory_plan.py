@@ -16,7 +16,7 @@ from videofleet.workerspec import Offload, Parallelism, WorkerSpec
 from videofleet_worker import plan
 from videofleet_worker.faults import Fault
 from videofleet_worker.memory import GIB, expert_bytes
-from videofleet_worker.memory_plan import ModelSizes, largest, plan_memory, refuse_what_cannot_fit
+from videofleet_worker.memory_plan import ModelSizes, largest, plan_memory, refuse_what_cannot_fit, tier_need
 
 A14B = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40}
 VAE_A14B = {"base_dim": 96, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2}
@@ -114,3 +114,11 @@ def test_the_command_says_what_is_wrong(
 ) -> None:
     assert plan.main([str(models[Architecture.WAN22_T2V_A14B]), *arguments]) == 1
     assert words in capsys.readouterr().out
+
+
+def test_jobs_that_denoise_together_need_their_activations_together(spec_with: SpecWith) -> None:
+    spec = spec_with(tiers=[TIERS[-1]])
+    alone, together = (tier_need(a14b(), spec, spec.tiers[0], jobs) for jobs in (1, 16))
+    assert together.stage == "denoising"
+    assert together.weights == alone.weights
+    assert together.activations > alone.activations

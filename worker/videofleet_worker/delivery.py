@@ -9,6 +9,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 STORE_PATIENCE_S: Final = 600.0  # how long a store may be away before the attempt fails
 RETRY_MOST_S: Final = 10.0
+FINISHERS: Final = 2  # clips looked at and encoded at a time; a batch ends in many, and each thread keeps its memory
 
 
 class Delivery:
@@ -47,6 +50,7 @@ class Delivery:
         self._finishing = finishing
         self._store_patience_s = store_patience_s
         self._peak_bytes = peak_bytes  # of GPU memory
+        self._finishers = ThreadPoolExecutor(FINISHERS, "finish")
 
     async def deliver(
         self, held: HeldJob, generated: Generated, request: VideoRequest, flaws: Sequence[Flaw]
@@ -60,7 +64,8 @@ class Delivery:
         may_be_committed = False  # while Redis owes us the answer
         try:
             held.report(held.progress.model_copy(update={"stage": "muxing"}))
-            await asyncio.to_thread(self._finishing.finish, generated.frames, files, held, request)
+            finish = partial(self._finishing.finish, generated.frames, files, held, request)
+            await asyncio.get_running_loop().run_in_executor(self._finishers, finish)
             held.report(held.progress.model_copy(update={"stage": "uploading"}))
             for file in files:
                 await self._upload(file)

@@ -101,7 +101,8 @@ def _situation(
     ready = observed.ready(roles.serving)
     deployment = observed.deployment(roles.serving)
     wanted = workers.get(roles.serving or "", deployment.wanted if deployment else 1)
-    fault = in_place_fault(revision_fault(observed, roles.rising), rollout, wanted)
+    canary = workers.get(roles.rising or "", 1)
+    fault = in_place_fault(revision_fault(observed, roles.rising), rollout, wanted, canary)
     if fault is None and ready < wanted:
         fault = revision_fault(observed, roles.stable)
     return _Situation(

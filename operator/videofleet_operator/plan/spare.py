@@ -56,8 +56,17 @@ def _surge(spec: VideoGeneratorSpec, wanted: int) -> int:
     return max(at_least, most - wanted)
 
 
-def in_place_fault(fault: Fault | None, rollout: RolloutStatus, wanted: int) -> Fault | None:
-    """The canary's fault as people should read it: in place a worker that waits for its room is no fault."""
+def in_place_fault(fault: Fault | None, rollout: RolloutStatus, wanted: int, canary: int) -> Fault | None:
+    """The canary's fault as people should read it: in place a worker that waits for its room is no fault.
+
+    Args:
+        fault: as its pods and beacons tell it.
+        rollout: the state.
+        wanted: workers of the revision that serves.
+        canary: workers wanted of the canary; 0 beside the only worker: it is never going to have one.
+    """
+    if fault is None and rollout.is_in_place and rollout.canary_revision and (wanted, canary) == (1, 0):
+        return Fault(Reason.NO_SPARE_GPU, MEANINGS[Reason.NO_SPARE_GPU])
     if fault is None or not rollout.is_in_place or fault.reason not in NO_ROOM:
         return fault
     if wanted > 1:

@@ -57,9 +57,10 @@ async def test_a_key_is_not_asked_for_again_because_redis_is_away(
     redis_server.kill()
     await browser.open(own_gateway.url + "/?again")
     await browser.until("document.getElementById('key-fault').textContent.includes('does not answer')")
+    assert await browser.js("document.getElementById('rooms').hidden")
     redis_server.start()
     await browser.until("!document.getElementById('rooms').hidden")
-    assert await browser.js("document.getElementById('key').value") == ""
+    assert await browser.js("document.getElementById('key').value") == "", "nobody had to type it"
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])

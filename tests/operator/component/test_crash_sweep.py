@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -152,15 +153,15 @@ class Life:
         await self.world.make_lease()
         self.child = self.doomed.start(self.operator, die_at)
         await world.apply()
-        await wait_until(self.stepping(world.is_settled), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
         spec = (await world.get())["spec"]
         old = (await world.get())["status"]["revisions"]["stable"]
         await world.apply({**spec, "warmup": {"maxRuns": 2}})
-        await wait_until(self.stepping(world.is_settled), 30)
-        await wait_until(self.stepping(lambda: self.is_tidy(old)), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
+        await wait_until(self.stepping(lambda: self.is_tidy(old)), 60)
         uid = await world.uid()
         await world.delete()
-        await wait_until(self.stepping(lambda: self.is_gone(uid)), 30)
+        await wait_until(self.stepping(lambda: self.is_gone(uid)), 60)
 
     def stepping(self, check):
         """The check, after starting the operator again if it has died."""
@@ -205,20 +206,20 @@ class CanaryLife(Life):
         await world.make_lease()
         self.child = self.doomed.start(self.operator, die_at)
         await world.apply()
-        await wait_until(self.stepping(world.is_settled), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
         spec = (await world.get())["spec"]
         old = (await world.get())["status"]["revisions"]["stable"]
         model = spec["model"] | {"source": "pvc://models/new"}
         await world.apply({**spec, "model": model, "rollout": {"steps": [{"weight": "5%"}]}})
-        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 30)
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 60)
         new = (await world.get())["status"]["rollout"]["canaryRevision"]
         await self.ask(f"abort:{new}")
-        await wait_until(self.stepping(lambda: self.is_turned_down(old, new)), 30)
+        await wait_until(self.stepping(lambda: self.is_turned_down(old, new)), 60)
         await self.ask(f"retry:{new}")
-        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 30)
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 60)
         await self.ask(f"promote:{new}")
-        await wait_until(self.stepping(world.is_settled), 30)
-        await wait_until(self.stepping(lambda: self.is_tidy(old)), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
+        await wait_until(self.stepping(lambda: self.is_tidy(old)), 60)
         assert (await self.policy()).tracks == {new: "stable"}
 
     async def ask(self, command: str) -> None:
@@ -251,49 +252,56 @@ class BurstLife(Life):
         self.child = self.doomed.start(self.operator, f"{die_at}:later")
         scaling = {"minReplicas": 1, "maxReplicas": BURST, "targetWait": "1s", "scaleDownAfter": "1s"}
         await world.apply(SPEC | {"scaling": scaling})
-        await wait_until(self.stepping(world.is_settled), 30)
+        await wait_until(self.stepping(world.is_settled), 60)
         crew = Crew(world, await world.uid())
         working = asyncio.create_task(crew.work())
         try:
             os.kill(self.child, signal.SIGUSR1)
             jobs = [(await world.queue.submit(new_job(crew.fleet))).job.id for _ in range(BURST)]
-            await wait_until(self.stepping(lambda: self.has_workers(crew, BURST)), 30)
-            crew.keep_only_the_youngest()  # whom a blind scale-down takes first
-            await wait_until(self.stepping(lambda: self.has_workers(crew, 1)), 60)
-            crew.kept = None
-            await wait_until(lambda: all_succeeded(world.queue, jobs), 30)
+            await wait_until(self.stepping(crew.is_busy), 60)
+            crew.finishes = Finishes.IF_MARKED
+            await wait_until(self.stepping(lambda: self.is_small_again(crew)), 60)
+            crew.finishes = Finishes.ALWAYS
+            await wait_until(lambda: all_succeeded(world.queue, jobs), 60)
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
         assert {(await world.queue.get(job)).attempt for job in jobs} == {1}
 
-    async def has_workers(self, crew, count: int) -> bool:
-        """So many pods, all of them at work, and nothing left of a scale-down."""
+    async def is_small_again(self, crew) -> bool:
+        """One pod, at work, and nothing left of the scale-down."""
         (deployment,) = (one for one in (await self.world.children()).values() if one["kind"] == "Deployment")
         pods, policy = crew.pods(), await self.world.queue.policy(crew.fleet)
         annotations = [pod["metadata"].get("annotations") or {} for pod in pods]
         return (
-            deployment["spec"]["replicas"] == count
+            deployment["spec"]["replicas"] == len(pods) == 1
             and {pod["metadata"]["name"] for pod in pods} == set(crew.held)
-            and len(pods) == count
             and not policy.marks
             and not any(COST_ANNOTATION in found for found in annotations)
         )
 
 
+class Finishes(Enum):
+    """When the workers of a crew come to the end of their jobs."""
+
+    NEVER = "never"
+    IF_MARKED = "if marked"
+    ALWAYS = "always"
+
+
 class Crew:
-    """The workers of a life as Redis sees them: once they are all there each claims a job and keeps it."""
+    """The workers of a life as Redis sees them: once they are all there each claims a job and works at it."""
 
     def __init__(self, world, fleet: str) -> None:
         self.world, self.fleet = world, fleet
         self.held: dict[str, Claim] = {}
-        self.kept: set[str] | None = set()  # workers that go on with their job; none yet: all of them
+        self.finishes = Finishes.NEVER
 
     def pods(self):
         return self.world.api.store.listed(("", "pods"), self.world.namespace)
 
-    def keep_only_the_youngest(self) -> None:
-        self.kept = {max(self.held, key=lambda name: int(name.rpartition("-")[2]))}
+    async def is_busy(self) -> bool:
+        return len(self.held) == BURST
 
     async def work(self) -> None:
         is_complete = False
@@ -314,12 +322,17 @@ class Crew:
             (self.world.node.resting.add if claimed.is_marked else self.world.node.resting.discard)(worker)
             state = WorkerState.DRAINING if claimed.is_marked else state
             self.held.update((worker, one) for one in claimed.claims)
-        elif self.kept is None or (self.kept and worker not in self.kept):
+        elif await self._is_done(worker):
             await queue.succeed(self.held.pop(worker), result_of(claim))
         else:
             await queue.beat(claim, Progress(stage="denoising"))
         job = self.held[worker].job.id if worker in self.held else None
         await queue.put_beacon(self.fleet, WorkerBeacon(worker=worker, revision=revision, state=state, job=job))
+
+    async def _is_done(self, worker: str) -> bool:
+        if self.finishes is Finishes.IF_MARKED:
+            return worker in (await self.world.queue.policy(self.fleet)).marks
+        return self.finishes is Finishes.ALWAYS
 
 
 def new_job(fleet: str) -> NewJob:
