@@ -1,6 +1,7 @@
 """The back end of attention: as exact as torch's own, and faster, or torch's own."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,14 @@ def test_what_is_rough_or_does_not_run_is_not_taken(
     assert attention_for(long_tier, spec, SOLO, torch.bfloat16, ("sage",)) == NATIVE
 
 
-def test_packages_that_are_not_installed_leave_native(
-    models: dict[Architecture, Path], spec_with: Callable[..., WorkerSpec]
+def test_packages_that_are_not_installed_leave_native_and_the_log_says_so(
+    models: dict[Architecture, Path], spec_with: Callable[..., WorkerSpec], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     spec = spec_with(attention=Attention.AUTO, tiers=[TIER])
     assert attention_for(models[A14B], spec, SOLO, torch.bfloat16) == NATIVE
+    assert "attention not usable" in caplog.messages
+    assert "attention tried" in caplog.messages
 
 
 def test_the_choice_computes_the_video(

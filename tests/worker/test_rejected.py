@@ -1,5 +1,6 @@
 """A clip that the gate refuses is never delivered: another seed, a lower tier, another worker; the result says so."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,8 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def counted(worker: Any, tier: str, flaw: Flaw) -> float:
-    return float(
-        worker.metrics.registry.get_sample_value("videofleet_worker_rejected_total", {"tier": tier, "flaw": flaw})
-    )
+    labels = {"tier": tier, "flaw": flaw}
+    return float(worker.metrics.registry.get_sample_value("videofleet_worker_rejected_total", labels) or 0)
 
 
 async def test_black_videos_are_never_delivered(fleet: Fleet, black: Path) -> None:
@@ -92,13 +92,20 @@ async def test_other_jobs_go_on_while_one_is_repaired(fleet: Fleet, refusing: Ca
     assert sum(len(job.result.rejected) for job in ended) == 2
 
 
-async def test_a_job_that_waits_for_its_repair_can_be_stopped(fleet: Fleet, refusing: Callable[[int], None]) -> None:
+async def test_a_job_that_waits_for_its_repair_can_be_stopped(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    other_computes = threading.Event()
+
+    def flaw(_: Gate) -> Flaw:
+        other_computes.wait(60)
+        return Flaw.FROZEN
+
+    monkeypatch.setattr(Gate, "flaw", flaw)
     async with fleet.worker() as worker:
-        refusing(1)
         job = await fleet.submit()
         slow = await fleet.submit(fleet.slow)
         await fleet.denoising(slow)
-        await fleet.until(lambda: len(worker.held) == 2, "the refused job waits behind the slow one")
+        other_computes.set()
+        await fleet.until(lambda: counted(worker, "preview", Flaw.FROZEN) == 1, "the clip is refused")
         next(held for held in worker.held if held.job == job).stop(StopReason.DRAINED)
         await fleet.in_state(job, JobState.QUEUED)
         assert worker.status.jobs == (slow,)

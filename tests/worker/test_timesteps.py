@@ -1,5 +1,6 @@
 """TI2V-5B's timesteps, one for every token and all equal, cost a few rows once proven to be the same bits."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,12 @@ def latents(pipe: WanPipeline) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", Dtype)
 def test_a_few_rows_are_computed_and_the_video_is_the_same(
-    dtype: Dtype, models: dict[Architecture, Path], spec_with: Callable[..., WorkerSpec]
+    dtype: Dtype,
+    models: dict[Architecture, Path],
+    spec_with: Callable[..., WorkerSpec],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     torch.set_num_threads(1)
     spec = spec_with(architecture=Architecture.WAN22_TI2V_5B, dtype=dtype)
     pipe = load(models[spec.architecture], spec)
@@ -41,6 +46,7 @@ def test_a_few_rows_are_computed_and_the_video_is_the_same(
     rows: list[int] = []
     embedder.time_proj.register_forward_hook(lambda *call: rows.append(call[2].shape[1]))
     by_few_rows = latents(pipe)
+    assert "equal timesteps" in caplog.messages
     assert rows[0] == TOKENS  # both ways at first
     assert set(rows[-2 * (TIER.num_inference_steps - PROOFS) :]) == {ROWS[0]}
     del embedder.forward  # diffusers' own is below

@@ -99,7 +99,9 @@ def _all_tried(names: tuple[str, ...], shape: tuple[int, ...], dtype: torch.dtyp
         except UNUSABLE as error:
             if name == NATIVE:
                 raise
-            log.info("attention not usable", extra={"name": name, "why": (str(error).splitlines() or [""])[0][:200]})
+            log.info(
+                "attention not usable", extra={"attention": name, "why": (str(error).splitlines() or [""])[0][:200]}
+            )
     figures = {name: f"{each.seconds:.4f} s, error {each.error:.1e}" for name, each in tried.items()}
     log.info("attention tried", extra={"tokens": shape[1], "heads": shape[2], "figures": figures})
     return tried
