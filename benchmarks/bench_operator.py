@@ -43,6 +43,7 @@ IDLE_S = 10
 BUSY_S = 60
 JOB_EVERY_S = 5
 CHILDREN = [("apps", "deployments"), ("apps", "controllerrevisions"), ("", "configmaps"), ("", "serviceaccounts")]
+CHILDREN += [("policy", "poddisruptionbudgets"), ("networking.k8s.io", "networkpolicies")]
 GOALS: dict[str, float] = {
     "all children, s": 100,
     "API calls per idle fleet a minute": 2,

@@ -13,7 +13,16 @@ from videofleet_operator.workqueue import Key
 Object = dict[str, Any]
 
 _GRAVES: Final = 4096  # deletions remembered until the next list: answers and lists are late by seconds
-CHILD_KINDS: Final = ("ControllerRevision", "Deployment", "ConfigMap", "Service", "ServiceAccount", "Pod")
+CHILD_KINDS: Final = (
+    "ControllerRevision",
+    "Deployment",
+    "ConfigMap",
+    "Service",
+    "ServiceAccount",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "Pod",
+)
 
 
 def fleet_by_label(child: Object) -> Key:

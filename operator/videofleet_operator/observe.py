@@ -8,7 +8,8 @@ from videofleet.queue import JobQueue, QueueError
 from videofleet_operator.cache import Caches
 from videofleet_operator.crd.manifest import PAUSED_ANNOTATION, ROLLOUT_ANNOTATION
 from videofleet_operator.kube.client import KubeClient
-from videofleet_operator.manifests.names import COST_ANNOTATION, REVISION_LABEL, TRACK_LABEL, service_account_name
+from videofleet_operator.manifests.children import fleet_children
+from videofleet_operator.manifests.names import COST_ANNOTATION, REVISION_LABEL, TRACK_LABEL
 from videofleet_operator.observed import (
     DeploymentSeen,
     FleetSeen,
@@ -34,9 +35,9 @@ async def observe_fleet(kube: KubeClient, caches: Caches, queue: JobQueue, key: 
         fleet=fleet,
         revisions=tuple(_revision_seen(found) for found in _owned(caches, fleet, "ControllerRevision")),
         deployments=tuple(_deployment_seen(found) for found in _owned(caches, fleet, "Deployment")),
-        config_maps=frozenset(found["metadata"]["name"] for found in _owned(caches, fleet, "ConfigMap")),
-        service=_named(_owned(caches, fleet, "Service"), fleet.name),
-        service_account=_named(_owned(caches, fleet, "ServiceAccount"), service_account_name(fleet.name)),
+        config_maps=_names(caches, fleet, "ConfigMap"),
+        disruption_budgets=_names(caches, fleet, "PodDisruptionBudget"),
+        fleet_children=_fleet_children(caches, fleet),
         pods=tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"])) for pod in _pods(caches, fleet)),
         queue=seen_queue,
     )
@@ -86,8 +87,19 @@ def _is_owned(child: dict[str, Any], uid: str) -> bool:
     return not is_going and any(owner["uid"] == uid for owner in meta.get("ownerReferences", []))
 
 
-def _named(items: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    return next((found for found in items if found["metadata"]["name"] == name), None)
+def _names(caches: Caches, fleet: FleetSeen, kind: str) -> frozenset[str]:
+    return frozenset(found["metadata"]["name"] for found in _owned(caches, fleet, kind))
+
+
+def _fleet_children(caches: Caches, fleet: FleetSeen) -> dict[str, dict[str, Any]]:
+    """Those that have the names we give; others with our labels are somebody's mistake."""
+    names = {desired["kind"]: desired["metadata"]["name"] for desired in fleet_children(fleet)}
+    return {
+        kind: found
+        for kind, name in names.items()
+        for found in _owned(caches, fleet, kind)
+        if found["metadata"]["name"] == name
+    }
 
 
 def _revision_seen(found: dict[str, Any]) -> RevisionSeen:

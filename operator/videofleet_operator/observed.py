@@ -4,7 +4,8 @@
 zero.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from videofleet.beacons import WorkerBeacon
@@ -107,8 +108,8 @@ class Observed:
     revisions: tuple[RevisionSeen, ...] = ()
     deployments: tuple[DeploymentSeen, ...] = ()
     config_maps: frozenset[str] = frozenset()  # names
-    service: dict[str, Any] | None = None
-    service_account: dict[str, Any] | None = None
+    disruption_budgets: frozenset[str] = frozenset()  # names
+    fleet_children: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # what it has once, by kind
     pods: tuple[PodSeen, ...] = ()
     queue: QueueSeen | None = None
     measures: tuple[Measure, ...] = ()

@@ -43,8 +43,8 @@ class SimulatedCluster:
     revisions: dict[str, RevisionSeen] = field(default_factory=dict)
     deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
     config_maps: set[str] = field(default_factory=set)
-    service: dict[str, Any] | None = None
-    service_account: dict[str, Any] | None = None
+    disruption_budgets: set[str] = field(default_factory=set)
+    fleet_children: dict[str, Any] = field(default_factory=dict)  # by kind
     pods: dict[str, PodSeen] = field(default_factory=dict)
     beacons: list[WorkerBeacon] = field(default_factory=list)
     policy: FleetPolicy | None = None
@@ -88,8 +88,8 @@ class SimulatedCluster:
                 for name, seen in self.deployments.items()
             ),
             config_maps=frozenset(self.config_maps),
-            service=self.service,
-            service_account=self.service_account,
+            disruption_budgets=frozenset(self.disruption_budgets),
+            fleet_children=dict(self.fleet_children),
             pods=tuple(self.pods.values()),
             queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()), tuple(self.opinions))
             if self.redis_is_up
@@ -144,6 +144,8 @@ class SimulatedCluster:
                 del self.deployments[name.split("-")[-1]]
             case Delete(kind="ConfigMap", name=name):
                 self.config_maps.remove(name)
+            case Delete(kind="PodDisruptionBudget", name=name):
+                self.disruption_budgets.remove(name)
             case Delete(name=name):
                 del self.revisions[name.split("-")[-1]]
 
@@ -158,10 +160,10 @@ class SimulatedCluster:
             case "ConfigMap":
                 assert manifest["metadata"]["name"] not in self.config_maps, "it is immutable"
                 self.config_maps.add(manifest["metadata"]["name"])
-            case "Service":
-                self.service = manifest
-            case "ServiceAccount":
-                self.service_account = manifest
+            case "PodDisruptionBudget":
+                self.disruption_budgets.add(manifest["metadata"]["name"])
+            case kind:
+                self.fleet_children[kind] = manifest
 
     def serve(self, jobs: int, bad: dict[str, float] | None = None, slow: dict[str, float] | None = None) -> None:
         """Jobs as the policy divides them; shares of a revision's jobs that fail or are slow, spread evenly."""

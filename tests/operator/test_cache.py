@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videofleet_operator.cache import Caches, ObjectCache, fleet_by_label, fleet_by_name
+from videofleet_operator.cache import CHILD_KINDS, Caches, ObjectCache, fleet_by_label, fleet_by_name
 from videofleet_operator.manifests.names import FLEET_LABEL
 
 FLEET = ("studio", "tiny")
@@ -67,7 +67,7 @@ def test_an_object_that_loses_our_labels_and_gets_them_back_is_there_again():
 
 def listed():
     caches = Caches()
-    for kind in ("VideoGenerator", "ControllerRevision", "Deployment", "ConfigMap", "Service", "ServiceAccount", "Pod"):
+    for kind in ("VideoGenerator", *CHILD_KINDS):
         assert not caches.is_current(FLEET)
         caches[kind].replace("studio", [], "1")
     return caches

@@ -12,7 +12,7 @@ from videofleet.queue import Durability
 from videofleet.workerspec import Guidance, Offload, Parallelism, WorkerSpec
 from videofleet_operator.crd.spec import parse_spec
 from videofleet_operator.installation import ConfigError, Installation, read_installation
-from videofleet_operator.manifests.children import contains, deployment, service, service_account
+from videofleet_operator.manifests.children import contains, deployment, disruption_budget, fleet_children
 from videofleet_operator.manifests.revision import (
     config_map,
     controller_revision,
@@ -237,11 +237,22 @@ CACHES = [{}, {"weightCache": {"persistentVolumeClaim": "cache", "maxSize": "200
 def test_every_pod_is_restricted_and_stays_in_its_namespace(worker, model, cache, store):
     revision = resolved(worker=worker | cache, output={"store": store}, model=SPEC["model"] | model)
     children = [deployment(FLEET, revision, 1), config_map(FLEET, revision), controller_revision(FLEET, revision, 1)]
-    children += [service(FLEET), service_account(FLEET)]
+    children += [disruption_budget(FLEET, revision.revision), *fleet_children(FLEET)]
     assert list(restricted_violations(children[0]["spec"]["template"])) == []
     assert {child["metadata"]["namespace"] for child in children} == {"studio"}
     assert json.dumps(children).count('"namespace"') == len(children)
     assert all(child["metadata"]["ownerReferences"][0]["uid"] == FLEET.uid for child in children)
+
+
+def test_a_canary_in_trouble_does_not_keep_stable_workers_on_their_nodes():
+    """Each revision has a budget of its own, and a worker that is not warm never counts against a drain."""
+    stable, canary = resolved(), resolved(worker={"nodeSelector": {"a": "b"}})
+    budgets = [disruption_budget(FLEET, revision.revision)["spec"] for revision in (stable, canary)]
+    for budget, revision, other in zip(budgets, (stable, canary), (canary, stable), strict=True):
+        pods = {each.revision: pod_template(FLEET, each)["metadata"]["labels"] for each in (revision, other)}
+        assert contains(pods[revision.revision], budget["selector"]["matchLabels"])
+        assert not contains(pods[other.revision], budget["selector"]["matchLabels"])
+        assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
 
 
 def test_contains_ignores_what_others_added():

@@ -24,7 +24,8 @@ def cluster(new_cluster):
 def test_a_new_fleet_gets_its_children_in_an_order_that_never_dangles(cluster):
     plan = cluster.tick()
     kinds = [action.manifest["kind"] for action in plan.actions if isinstance(action, Apply)]
-    assert kinds == ["ServiceAccount", "Service", "ControllerRevision", "ConfigMap", "Deployment"]
+    once = ["ServiceAccount", "Service", "NetworkPolicy"]
+    assert kinds == [*once, "ControllerRevision", "ConfigMap", "PodDisruptionBudget", "Deployment"]
     assert cluster.condition("Ready")[:2] == ("False", "WarmingUp")
     assert cluster.condition("Progressing")[:2] == ("True", "WarmingUp")
     assert cluster.condition("Degraded")[0] == "False"
@@ -201,11 +202,12 @@ def test_limits_reach_the_policy_without_touching_workers(cluster, limits):
 
 def test_children_that_somebody_changed_or_deleted_come_back(cluster):
     cluster.settle()
-    cluster.service = None
-    cluster.service_account = {**cluster.service_account, "automountServiceAccountToken": True}
+    del cluster.fleet_children["Service"]
+    cluster.fleet_children["ServiceAccount"] |= {"automountServiceAccountToken": True}
     cluster.config_maps.clear()
+    cluster.disruption_budgets.clear()
     whys = [action.why for action in cluster.plan().actions]
-    assert len(whys) == 3
+    assert len(whys) == 4
     assert any("changed by somebody" in why for why in whys)
     cluster.settle()
     assert cluster.plan().actions == ()
@@ -295,5 +297,5 @@ def test_a_paused_fleet_is_left_alone_and_goes_on_afterwards(cluster):
 def test_a_fleet_that_is_paused_from_its_birth_gets_no_child(cluster):
     cluster.is_paused = True
     cluster.settle()
-    assert (cluster.deployments, cluster.service, cluster.policy) == ({}, None, None)
+    assert (cluster.deployments, cluster.fleet_children, cluster.policy) == ({}, {}, None)
     assert cluster.condition("Ready")[:2] == ("False", "Paused")

@@ -1,4 +1,4 @@
-"""Deployment, Service and ServiceAccount of a fleet."""
+"""What a fleet has besides ConfigMaps and ControllerRevisions: Deployments, budgets, Service, identity, policy."""
 
 from typing import Any, Final
 
@@ -37,6 +37,39 @@ def deployment(fleet: FleetSeen, revision: ResolvedRevision, replicas: int) -> d
     }
 
 
+def disruption_budget(fleet: FleetSeen, revision: str) -> dict[str, Any]:
+    """Evictions take one warm worker of a revision at a time; those that are not warm never hold up a drain.
+
+    One a revision: a canary in trouble does not keep stable workers on their nodes.
+    """
+    labels = revision_labels(fleet.name, revision)
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(fleet, revision_name(fleet.name, revision), labels),
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": labels},
+        },
+    }
+
+
+def network_policy(fleet: FleetSeen) -> dict[str, Any]:
+    """Nobody reaches a worker but for health and metrics. Where it may go is not known here: Secrets say it."""
+    labels = fleet_labels(fleet.name)
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(fleet, fleet.name, labels),
+        "spec": {
+            "podSelector": {"matchLabels": labels},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"protocol": "TCP", "port": "http"}]}],
+        },
+    }
+
+
 def service(fleet: FleetSeen) -> dict[str, Any]:
     """Headless: it only tells where the workers' metrics are."""
     labels = fleet_labels(fleet.name)
@@ -60,6 +93,11 @@ def service_account(fleet: FleetSeen) -> dict[str, Any]:
         "metadata": metadata(fleet, service_account_name(fleet.name), fleet_labels(fleet.name)),
         "automountServiceAccountToken": False,
     }
+
+
+def fleet_children(fleet: FleetSeen) -> list[dict[str, Any]]:
+    """What every fleet has once, one of a kind."""
+    return [service_account(fleet), service(fleet), network_policy(fleet)]
 
 
 def contains(actual: Any, desired: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from videofleet_operator.manifests.children import contains, deployment, service, service_account
+from videofleet_operator.manifests.children import contains, deployment, disruption_budget, fleet_children
 from videofleet_operator.manifests.names import revision_name
 from videofleet_operator.manifests.revision import ResolvedRevision, config_map, controller_revision
 from videofleet_operator.observed import Observed
@@ -38,11 +38,8 @@ def cost_actions(drained: Drained) -> list[Action]:
 
 
 def _fleet_children(observed: Observed) -> Iterator[Action]:
-    fleet = observed.fleet
-    for desired, actual in (
-        (service_account(fleet), observed.service_account),
-        (service(fleet), observed.service),
-    ):
+    for desired in fleet_children(observed.fleet):
+        actual = observed.fleet_children.get(desired["kind"])
         if not contains(actual, desired):
             why = "is missing" if actual is None else "was changed by somebody"
             yield Apply(desired, f"{desired['kind']} {desired['metadata']['name']} {why}")
@@ -56,6 +53,8 @@ def _revision_children(observed: Observed, revision: ResolvedRevision, wanted: i
         yield Apply(controller_revision(fleet, revision, number), f"the spec asks for a new revision {key}")
     if name not in observed.config_maps:
         yield Apply(config_map(fleet, revision), f"workers of revision {key} read ConfigMap {name}")
+    if name not in observed.disruption_budgets:
+        yield Apply(disruption_budget(fleet, key), f"evictions are to take one worker of revision {key} at a time")
     seen = observed.deployment(key)
     if seen is None:
         workers = "1 worker" if wanted == 1 else f"{wanted} workers"
@@ -88,4 +87,6 @@ def _retirements(observed: Observed, roles: Roles) -> Iterator[Action]:
             yield Delete("Deployment", name, why)
         if name in observed.config_maps:
             yield Delete("ConfigMap", name, why)
+        if name in observed.disruption_budgets:
+            yield Delete("PodDisruptionBudget", name, why)
         yield Delete("ControllerRevision", name, why)  # last: while it exists, the rest is found again

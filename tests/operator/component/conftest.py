@@ -20,6 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from videofleet.queue import JobQueue
 from videofleet_devcluster.apiserver.server import ApiServer
+from videofleet_operator.cache import CHILD_KINDS
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import KubeError
 from videofleet_operator.kube.paths import RBAC_RULES, collection, item, lease_rules
@@ -239,7 +240,7 @@ class World:
 
     async def children(self) -> dict[str, dict[str, Any]]:
         """`Kind/name` → object, of everything the operator makes."""
-        kinds = ("ControllerRevision", "ConfigMap", "Deployment", "Service", "ServiceAccount")
+        kinds = (kind for kind in CHILD_KINDS if kind != "Pod")
         lists = [(kind, await self.kube.list(kind, self.namespace)) for kind in kinds]
         return {
             f"{kind}/{found['metadata']['name']}": found

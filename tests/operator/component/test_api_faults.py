@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from videofleet_devcluster.apiserver.faults import FaultAction, FaultRule
+from videofleet_operator.cache import CHILD_KINDS
 
-CHILDREN = ["ConfigMap", "ControllerRevision", "Deployment", "Service", "ServiceAccount"]
+CHILDREN = sorted(kind for kind in CHILD_KINDS if kind != "Pod")
 
 CHILDREN_AND_FLEETS = "[!l]*"  # leases apart: what befalls the election is tested with it
 

@@ -176,15 +176,15 @@ class Life:
         return step
 
     async def is_tidy(self, old: str) -> bool:
-        """Two revisions, each with its three children; the old one without workers, the new one with the label."""
+        """Two revisions, each with its four children; the old one without workers, the new one with the label."""
         new = (await self.world.get())["status"]["revisions"]["stable"]
         children = await self.world.children()
-        kinds = ("ControllerRevision", "ConfigMap", "Deployment")
+        kinds = ("ControllerRevision", "ConfigMap", "PodDisruptionBudget", "Deployment")
         names = {f"{kind}/tiny-{revision}" for kind in kinds for revision in (old, new)}
         deployments = {rev: children[f"Deployment/tiny-{rev}"] for rev in (old, new)}
         tracks = [found["metadata"]["labels"].get("videofleet.dev/track") for found in deployments.values()]
         pods = (await self.world.kube.list("Pod", self.namespace))["items"]
-        assert set(children) == {*names, "Service/tiny", "ServiceAccount/tiny-worker"}
+        assert set(children) == {*names, "Service/tiny", "NetworkPolicy/tiny", "ServiceAccount/tiny-worker"}
         return (
             [found["spec"]["replicas"] for found in deployments.values()] == [0, 1]
             and tracks == [None, "stable"]

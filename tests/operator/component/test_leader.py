@@ -152,6 +152,7 @@ async def has_stepped_down(http, operator):
 
 def versions(world):
     resources = [("apps", "deployments"), ("apps", "controllerrevisions"), ("videofleet.dev", "videogenerators")]
+    resources += [("policy", "poddisruptionbudgets"), ("networking.k8s.io", "networkpolicies")]
     resources += [("", plural) for plural in ("configmaps", "services", "serviceaccounts", "events")]
     found = [one["metadata"] for resource in resources for one in world.api.store.listed(resource)]
     return {meta["uid"]: meta["resourceVersion"] for meta in found}

@@ -35,7 +35,11 @@ async def test_a_fleet_comes_and_goes(world, wait_until):
     assert set(await world.children()) == {
         "Service/tiny",
         "ServiceAccount/tiny-worker",
-        *(f"{kind}/tiny-{revision}" for kind in ("ControllerRevision", "ConfigMap", "Deployment")),
+        "NetworkPolicy/tiny",
+        *(
+            f"{kind}/tiny-{revision}"
+            for kind in ("ControllerRevision", "ConfigMap", "PodDisruptionBudget", "Deployment")
+        ),
     }
     assert (status["replicas"], status["readyReplicas"], status["observedGeneration"]) == (1, 1, 1)
     events = (await world.kube.list("Event", "studio"))["items"]
@@ -98,6 +102,7 @@ async def test_nothing_is_written_while_nothing_changes(world, wait_until, http)
 
 def versions(world):
     resources = [("apps", "deployments"), ("apps", "controllerrevisions"), ("videofleet.dev", "videogenerators")]
+    resources += [("policy", "poddisruptionbudgets"), ("networking.k8s.io", "networkpolicies")]
     resources += [("", plural) for plural in ("configmaps", "services", "serviceaccounts", "events", "pods")]
     found = [one["metadata"] for resource in resources for one in world.api.store.listed(resource)]
     return {meta["uid"]: meta["resourceVersion"] for meta in found}
