@@ -13,6 +13,7 @@ from videofleet.workerspec import Guidance, Offload, Parallelism, WorkerSpec
 from videofleet_operator.crd.spec import parse_spec
 from videofleet_operator.installation import ConfigError, Installation, read_installation
 from videofleet_operator.manifests.children import contains, deployment, disruption_budget, fleet_children
+from videofleet_operator.manifests.pod import pod_template
 from videofleet_operator.manifests.revision import (
     config_map,
     controller_revision,
