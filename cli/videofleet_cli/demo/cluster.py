@@ -34,7 +34,7 @@ class Running:
         return sorted((self.state / "logs").glob("*.log"))
 
 
-def start(state: Path, models: Path, nodes: int) -> Running:
+def start(state: Path, models: Path, nodes: int = 1) -> Running:
     """Starts the cluster and returns when it is ready. Raises: CommandError; KeyboardInterrupt, nothing running."""
     with _uninterrupted() as was_interrupted:
         try:
