@@ -81,10 +81,10 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProc
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of one's own, to kill and to start again."""
+    """A Redis of one's own, to kill and to start again; on a busy disk `everysec` answers before it writes."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    server = RedisProcess(folder)
+    server = RedisProcess(folder, "--appendfsync", "always")
     server.start()
     yield server
     server.stop()

@@ -65,7 +65,9 @@ class RedisServer:
     def _config(self) -> str:
         """A file, because a password on the command line is everybody's to read."""
         own = ("bind 127.0.0.1", f"port {self._port}", f"requirepass {self._password}", f"dir {self._folder}")
-        return "\n".join((*own, "appendonly yes", 'save ""', "maxmemory-policy noeviction", "daemonize no"))
+        return "\n".join(
+            (*own, "appendonly yes", "appendfsync always", 'save ""', "maxmemory-policy noeviction", "daemonize no")
+        )
 
     async def _start(self) -> None:
         logs = self._folder.parent / "logs"
