@@ -1,5 +1,7 @@
 """Golden prompts before the first weight, on the simulated cluster."""
 
+from datetime import timedelta
+
 import pytest
 
 MODEL = {"architecture": "wan2.2-t2v-a14b", "source": "pvc://models/new"}
@@ -61,3 +63,58 @@ def test_promote_does_not_wait_for_them(cluster):
     cluster.command = f"promote:{cluster.target}"
     cluster.settle()
     assert cluster.stable == cluster.target != cluster.old
+
+
+def test_stuck_ones_end_as_insufficient_evidence_and_get_no_other_job(cluster):
+    rendered(cluster, succeeded=1)
+    cluster.now += timedelta(hours=2)
+    cluster.settle()
+    assert (cluster.rollout["phase"], cluster.rollout["paused"]) == ("Paused", "InsufficientEvidence")
+    status, reason, words = cluster.condition("Progressing")
+    assert (status, reason) == ("False", "InsufficientEvidence")
+    assert "1 of 2 golden prompts rendered" in words
+    assert (cluster.rollout["weight"], cluster.policy.canary.weight_permille) == ("0%", 0)
+
+
+def test_a_canary_that_lost_its_workers_does_not_prove_itself_for_ever(cluster):
+    cluster.broken.add(cluster.target)
+    cluster.now += timedelta(hours=2, minutes=1)
+    cluster.settle()
+    assert cluster.rollout["paused"] == "InsufficientEvidence"
+
+
+@pytest.fixture
+def stuck(cluster):
+    """Its golden prompts have had all their time."""
+    rendered(cluster, succeeded=1)
+    cluster.now += timedelta(hours=2)
+    cluster.settle()
+    return cluster
+
+
+def test_stuck_ones_that_end_after_all_go_on_by_themselves(stuck):
+    told = rendered(stuck, succeeded=2)
+    assert (told["phase"], told["step"], told.get("paused")) == ("Stepping", 1, None)
+
+
+def test_stuck_ones_that_fail_after_all_reject(stuck):
+    assert rendered(stuck, succeeded=1, failed=1)["phase"] == "Rejected"
+
+
+def test_resume_gives_stuck_ones_their_time_again(stuck):
+    stuck.command = f"resume:{stuck.target}"
+    stuck.settle()
+    assert stuck.rollout["phase"] == "Proving"
+    stuck.now += timedelta(hours=1)
+    stuck.settle()
+    assert stuck.rollout["phase"] == "Proving"
+    stuck.now += timedelta(hours=1)
+    stuck.settle()
+    assert stuck.rollout["phase"] == "Paused"
+
+
+def test_a_spec_that_asks_for_fewer_or_none_any_more_is_obeyed(cluster):
+    rendered(cluster, succeeded=1)
+    cluster.change(rollout=cluster.spec["rollout"] | {"analysis": {"goldenPrompts": 0}})
+    cluster.settle()
+    assert (cluster.rollout["phase"], cluster.rollout["step"]) == ("Stepping", 1)

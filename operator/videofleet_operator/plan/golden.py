@@ -51,9 +51,11 @@ def golden_prompts(revision: str, count: int, tiers: Sequence[Tier], output_pref
 
 def rendered(figures: GoldenFigures, revision: str, count: int) -> Rendered:
     """What has become of them so far; one that failed or that the output gate refused turns the canary down."""
+    if not count:  # the spec asks for none any more
+        return Rendered(True, None, "no golden prompts are asked for")
     if figures.revision != revision:  # the policy with this canary is not in force yet
         return Rendered(False, None, "golden prompts are about to be queued")
-    bad = figures.failed + figures.rejected
+    bad, count = figures.failed + figures.rejected, min(count, figures.asked or count)
     words = f"{figures.succeeded} of {count} golden prompts rendered"
     failed = f"{bad} of {count} golden prompts failed or were refused by the output gate" if bad else None
     return Rendered(not bad and figures.succeeded >= count, failed, words)

@@ -65,7 +65,9 @@ class Analysis(SpecModel):
         " gets any other job; one that fails or is refused by the output gate rejects it.",
     )
     max_step_duration: Annotated[str, Field(max_length=7), duration("10s", "720h")] = Field(
-        default="2h", description="A step without enough evidence by then pauses as `InsufficientEvidence`."
+        default="2h",
+        description="A step without enough evidence by then, and golden prompts that have not ended, pause as"
+        " `InsufficientEvidence`.",
     )
     false_alarm_rate: _Share = Field(
         default="1%",
