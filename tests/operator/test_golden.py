@@ -118,3 +118,38 @@ def test_a_spec_that_asks_for_fewer_or_none_any_more_is_obeyed(cluster):
     cluster.change(rollout=cluster.spec["rollout"] | {"analysis": {"goldenPrompts": 0}})
     cluster.settle()
     assert (cluster.rollout["phase"], cluster.rollout["step"]) == ("Stepping", 1)
+
+
+LOOK = {"brightness": 110, "contrast": 50, "detail": 9, "motion": 4, "colour": 30}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, None),
+        ({"brightness": 60, "contrast": 20, "detail": 20, "motion": 12, "colour": 100}, None),
+        ({"detail": 60, "motion": 60}, "detail is 60.0 of 255 in the mean, that of stable's 9.0"),
+        ({"detail": 0.5}, "detail"),
+        ({"motion": 60}, "motion"),
+        ({"colour": 130}, "colour"),
+        ({"contrast": 8}, "contrast"),
+        ({"brightness": 210}, "brightness"),
+    ],
+)
+def test_clips_that_are_of_another_kind_than_stables_reject(cluster, other, said):
+    looks = {cluster.old: {"1": LOOK, "2": LOOK}, cluster.target: {"1": LOOK | other, "2": LOOK | other}}
+    told = rendered(cluster, succeeded=2, looks=looks)
+    assert told["phase"] == ("Rejected" if said else "Stepping")
+    if said:
+        assert said in cluster.condition("Degraded")[2]
+        assert f"unlike those of revision {cluster.old}" in cluster.condition("Degraded")[2]
+
+
+def test_one_odd_clip_among_many_is_no_other_kind(cluster):
+    looks = {cluster.old: {"1": LOOK, "2": LOOK}, cluster.target: {"1": LOOK | {"motion": 20}, "2": LOOK}}
+    assert rendered(cluster, succeeded=2, looks=looks)["phase"] == "Stepping"
+
+
+def test_a_stable_that_never_made_them_is_not_compared(cluster):
+    looks = {cluster.target: {"1": LOOK | {"detail": 99}, "2": LOOK}}
+    assert rendered(cluster, succeeded=2, looks=looks)["phase"] == "Stepping"

@@ -44,7 +44,7 @@ def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
         return status
     count = trial.rules.analysis.golden_prompts
     if status.is_proving or (count and status.phase == Phase.WARMING_UP):
-        status = _proving(status, rendered(trial.queue.stats.golden, trial.canary, count), trial)
+        status = _proving(status, rendered(trial.queue.stats.golden, trial.canary, trial.stable, count), trial)
         if status.phase != Phase.WARMING_UP:
             return status
     status = _looked(status, trial.queue, trial)
