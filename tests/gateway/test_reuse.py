@@ -143,11 +143,12 @@ async def test_an_idempotency_key_names_the_first_job(thrifty: Any, work: Any) -
         assert (again["id"], again["status"], again["cached"]) == (first["id"], "completed", False)
 
 
-async def test_a_copy_that_no_job_takes_over_goes_by_itself(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_copy_that_no_job_takes_over_goes_by_itself(own_gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a crash between copying and the job's end."""
     monkeypatch.setattr("videofleet.queue.cache.AGAIN_MS", 0)
-    owed = await queue.cache.owe(FLEET, "videos", "out/video_x/0")
-    assert await queue.leaving.owed(FLEET) == [owed]
+    async with JobQueue.connect(own_gateway.redis_url, own_gateway.installation) as queue:
+        owed = await queue.cache.owe(FLEET, "videos", "out/video_x/0")
+        assert await queue.leaving.owed(FLEET) == [owed]
 
 
 def test_the_digest_holds_everything_that_changes_pixels() -> None:

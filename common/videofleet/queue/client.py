@@ -38,7 +38,7 @@ from videofleet.queue.golden import Golden
 from videofleet.queue.idempotency import KEPT_MS as IDEMPOTENCY_MS
 from videofleet.queue.idempotency import IdempotencyKeys
 from videofleet.queue.intake import Intake
-from videofleet.queue.leaving import Leaving
+from videofleet.queue.leaving import TOMBSTONE_MS, Leaving
 from videofleet.queue.limits import Reservation, TenantLimits
 from videofleet.queue.opinions import Opinions
 from videofleet.queue.outbox import Outbox
@@ -95,9 +95,14 @@ class JobQueue:
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
-        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim. Raises: StaleEpoch."""
+        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim.
+
+        Raises: StaleEpoch, FleetClosed.
+        """
         await _answer(self._redis.hset(keys.fleet_index(self._installation), policy.fleet_uid, policy.fleet))
         in_force = await self._run("publish", policy.fleet_uid, policy.to_json(), policy.epoch)
+        if in_force == -1:
+            raise FleetClosed("the VideoGenerator was deleted, and all of its fleet is gone")
         if in_force != policy.epoch:
             raise StaleEpoch(in_force)
 
@@ -106,10 +111,10 @@ class JobQueue:
 
         Returns: ids of the jobs cancelled at once. Calling it again changes nothing.
         """
-        return cast(list[str], await self._run_durably("close", fleet_uid, code))
+        return cast(list[str], await self._run_durably("close", fleet_uid, code, TOMBSTONE_MS))
 
     async def fleets(self) -> dict[str, str]:
-        """Every fleet ever published: UID → namespace/name; closed ones too."""
+        """Every fleet published: UID → namespace/name; closed ones too, until the last of them has left."""
         return cast(dict[str, str], await _answer(self._redis.hgetall(keys.fleet_index(self._installation))))
 
     async def policy(self, fleet_uid: str) -> FleetPolicy | None:
