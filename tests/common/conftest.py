@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from specimens import FLEET, policy, result
 
 from videofleet import ids
-from videofleet.architectures import Architecture
-from videofleet.jobs import Claim, JobState, NewJob, Priority, VideoRequest, VideoResult
-from videofleet.policy import CanaryRule, FallbackRule, FleetPolicy, StickyBy, Track
+from videofleet.jobs import Claim, JobState, NewJob, Priority, VideoRequest
+from videofleet.policy import CanaryRule, FallbackRule, StickyBy, Track
 from videofleet.queue import Claimed, JobQueue, TenantLimits
 from videofleet.tiers import Tier
 
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
 FULL = Tier(name="720p", width=1280, height=720, num_frames=81, num_inference_steps=40, fps=16)
 PREVIEW = Tier(name="preview", width=512, height=256, num_frames=33, num_inference_steps=20, fps=16)
 
@@ -31,17 +30,7 @@ class Ruled:
 
     async def publish(self, **changes: object) -> None:
         """A policy of two tiers and a stable revision, with changes."""
-        fields = {
-            "fleet": "studio/ruled",
-            "fleet_uid": FLEET,
-            "architecture": Architecture.WAN22_T2V_A14B,
-            "tiers": [FULL, PREVIEW],
-            "tracks": {"r1": Track.STABLE},
-            "max_depth": 10_000,
-            "max_attempts": 3,
-            "store": "videos",
-        }
-        await self.queue.publish_policy(FleetPolicy.model_validate(fields | changes))
+        await self.queue.publish_policy(policy(**{"fleet": "studio/ruled", "tiers": [FULL, PREVIEW]} | changes))
 
     async def publish_canary(
         self, permille: int, sticky_by: StickyBy = StickyBy.NONE, *, revision: str = "r2", **changes: object
@@ -85,7 +74,14 @@ class Ruled:
 
     async def succeed(self, claim: Claim, seconds_per_step: float = 0.5, **told: Any) -> JobState:
         """The worker delivers, and tells."""
-        made = result(claim).model_copy(update={"seconds_per_step": seconds_per_step, **told})
+        made = result(
+            claim.attempt,
+            tier=claim.tier,
+            fallback=claim.fallback,
+            revision=claim.job.revision or "",
+            seconds_per_step=seconds_per_step,
+            **told,
+        )
         return await self.queue.succeed(claim, made)
 
     async def passes(self, claim: Claim, seconds: float) -> None:
@@ -101,23 +97,6 @@ class Ruled:
     async def ids_in(self, name: str) -> set[str]:
         """Members of one of the fleet's sorted sets."""
         return set(await self.redis.zrange(f"{self.prefix}:{name}", 0, -1))
-
-
-def result(claim: Claim) -> VideoResult:
-    """What a worker would tell."""
-    return VideoResult(
-        store="videos",
-        video_key="v",
-        thumbnail_key="t",
-        video_bytes=1,
-        tier=claim.tier,
-        fallback=claim.fallback,
-        seed=1,
-        revision=claim.job.revision or "",
-        attempt=claim.attempt,
-        seconds_per_step=0.5,
-        worker_seconds=1,
-    )
 
 
 @pytest.fixture
