@@ -21,7 +21,7 @@ from videofleet.queue.batches import Batches
 from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
-from videofleet.queue.durability import Durability
+from videofleet.queue.durability import Durability, Persistence
 from videofleet.queue.errors import (
     ErasedMeanwhile,
     FleetClosed,
@@ -89,9 +89,11 @@ class JobQueue:
         """Closes the pool."""
         await self._redis.aclose()
 
-    async def check_durability(self) -> None:
+    async def check_durability(self) -> Persistence:
         """Raises `QueueError` unless Redis keeps what it acknowledges, as far as the durability mode asks for it."""
-        durability.check(await _answer(self._redis.info()), self._connection.durability)
+        info = await _answer(self._redis.info())
+        durability.check(info, self._connection.durability)
+        return Persistence.parse(info)
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
