@@ -18,7 +18,6 @@ from videofleet_gateway.routes import (
     deletion,
     events,
     feedback,
-    health,
     intake,
     links,
     models,
@@ -59,9 +58,6 @@ def build_app(services: Services) -> web.Application:
             web.get("/openapi.json", openapi.openapi),
             web.get("/", page.page),
             web.get("/page/{name}", page.page),
-            web.get("/healthz", health.healthz),
-            web.get("/readyz", health.readyz),
-            web.get("/metrics", health.metrics),
         ]
     )
     app.on_response_prepare.append(stamp)

@@ -235,6 +235,20 @@ def test_network_is_closed_but_for_what_is_needed(render: Render) -> None:
     assert not names(render({"networkPolicy": {"enabled": False}}), "NetworkPolicy")
 
 
+def test_probes_and_metrics_of_the_gateway_have_their_own_port_and_callers(render: Render) -> None:
+    callers, scrapers = ([{"podSelector": {"matchLabels": {"app": name}}}] for name in ("shop", "prometheus"))
+    objects = render({"networkPolicy": {"gatewayFrom": callers, "metricsFrom": scrapers}})
+    (container,) = one(objects, "Deployment", "videofleet-gateway")["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": 8080, "health": 8083}
+    assert {container[f"{probe}Probe"]["httpGet"]["port"] for probe in ("startup", "liveness", "readiness")} == {
+        "health"
+    }
+    assert [port["targetPort"] for port in one(objects, "Service", "videofleet-gateway")["spec"]["ports"]] == ["http"]
+    ingress = one(objects, "NetworkPolicy", "videofleet-gateway")["spec"]["ingress"]
+    assert {rule["ports"][0]["port"]: rule["from"] for rule in ingress} == {8080: callers, 8083: scrapers}
+
+
 def test_webhooks_have_a_process_of_their_own_that_alone_reaches_out(render: Render) -> None:
     assert "videofleet-deliver" not in names(render(), "Deployment")
     objects = render(VARIANTS["webhooks"])

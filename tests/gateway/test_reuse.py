@@ -70,7 +70,7 @@ async def test_a_repeated_request_is_answered_at_once_and_says_so(thrifty: Any, 
             arrived_s = (await queue.stats(FLEET)).arrived_s_total
             assert (await create(http))["cached"], "the copy answers too"
             assert (await queue.stats(FLEET)).arrived_s_total == pytest.approx(arrived_s), "it is no work to scale for"
-        async with aiohttp.ClientSession(thrifty.url) as anybody, anybody.get("/metrics") as response:
+        async with aiohttp.ClientSession(thrifty.health_url) as anybody, anybody.get("/metrics") as response:
             assert 'videofleet_gateway_cache_total{outcome="hit"} 2.0' in await response.text()
 
 
