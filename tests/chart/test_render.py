@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,16 @@ def test_rules_for_tenants_are_those_that_the_gateway_knows(render: Render, tmp_
         "workerSecondsPerDay": 86400,
         "moderation": "open",
     }
-    values = {"gateway": {"keys": [{**KEY, "role": "admin"}], "tenants": {"studio": rules}}}
+    values = {
+        "gateway": {"keys": [{**KEY, "role": "admin", "expires": "2100-01-31T00:00:00Z"}], "tenants": {"studio": rules}}
+    }
     secret = one(render(values), "Secret", "videofleet-gateway-keys")
     file = tmp_path / "keys.json"
     file.write_text(secret["stringData"]["keys.json"])
     caller = Keyring(file).caller_of("me")
     assert caller is not None
     assert caller.is_admin
+    assert caller.key_expires == datetime(2100, 1, 31, tzinfo=UTC)
     assert caller.rules.model_dump(mode="json", by_alias=True) == rules
     schema = json.loads((CHART / "values.schema.json").read_text())
     known = schema["properties"]["gateway"]["properties"]["tenants"]["additionalProperties"]["properties"]

@@ -79,6 +79,7 @@ class Gateway:
     keys: dict[str, str] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)  # tenant → when its key expires
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +106,7 @@ class Gateway:
         entries = [
             {"id": key.split("_")[1], "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
             | ({"role": self.roles[tenant]} if tenant in self.roles else {})
+            | ({"expires": self.ends[tenant]} if tenant in self.ends else {})
             for tenant, key in self.keys.items()
         ]
         fresh = self.folder / "keys.new"
