@@ -6,7 +6,7 @@ What cannot be parsed, and fields that Kubernetes does not select by, are 400. `
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from videofleet_devcluster.apiserver.errors import ApiError, bad_request
@@ -17,6 +17,7 @@ from videofleet_devcluster.objects import Object, labels_of
 Selector = Callable[[Object], bool]
 
 _KEPT_LISTS: Final = 256
+_PIECE_BYTES: Final = 1 << 16
 _SET: Final = re.compile(r"^(\S+)\s+(in|notin)\s+\(([^)]*)\)$")
 _EQUALITY: Final = re.compile(r"^([^=!\s]+)\s*(==|=|!=)\s*([^=]*)$")
 _NAME: Final = re.compile(r"^(!?)\s*([A-Za-z0-9][-A-Za-z0-9_./]*)$")
@@ -74,6 +75,19 @@ def _text_at(obj: Any, steps: list[str]) -> str:
     for step in steps:
         obj = obj.get(step) if isinstance(obj, dict) else None
     return str(obj).lower() if isinstance(obj, bool) else "" if obj is None else str(obj)
+
+
+def pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Joins lines, so that an answer of any length is sent in few pieces and never held as a whole."""
+    held, size = list[bytes](), 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size > _PIECE_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if rest := b"".join(held):
+        yield rest
 
 
 class Pages:

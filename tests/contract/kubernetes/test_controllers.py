@@ -115,7 +115,7 @@ async def test_a_deployment_counts_its_pods_and_tells_its_condition(given, when,
     ids=("surge", "unavailable", "both", "rounded"),
 )
 async def test_a_rolling_update_stays_within_its_limits(
-    given, when, roll, replicas, surge, unavailable, most, least
+    given, when, then, roll, replicas, surge, unavailable, most, least
 ):  # fmt: skip
     rolling = {"maxSurge": surge, "maxUnavailable": unavailable}
     await given.deployment("d", replicas=replicas, strategy={"type": "RollingUpdate", "rollingUpdate": rolling})
@@ -123,9 +123,18 @@ async def test_a_rolling_update_stays_within_its_limits(
     (before,) = await when.items("replicasets")
     await when.patches("deployments/d", with_env("2"), how="strategic")
     seen = []
-    await roll(replicas, watch=lambda pods: seen.append((len(pods), sum(map(ready, pods)))))
+
+    def watch(pods):
+        seen.append((len(pods), sum(map(ready, pods))))
+
+    async def as_far_as_it_may_go():  # while no new pod is ready
+        watch(await when.items("pods", labelSelector="app=d"))
+        return seen[-1] == (most, least)
+
+    await then.eventually(as_far_as_it_may_go)
+    await roll(replicas, watch=watch)
     assert max(total for total, _ in seen) == most
-    assert min(available for _, available in seen) >= least
+    assert min(available for _, available in seen) == least
     old = await when.reads(f"replicasets/{before['metadata']['name']}")
     assert old.spec["replicas"] == 0, "kept for a rollback"
 
