@@ -148,7 +148,7 @@ def is_available(deployment: dict[str, Any]) -> bool:
 
 async def writes(client: ApiClient, count: int, concurrency: int) -> dict[str, float]:
     """Creates, status patches and deletes in the full cluster."""
-    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default", limit="500"))["items"]]
+    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default"))["items"][:500]]
 
     async def create(number: int) -> None:
         metadata = {"name": f"bench-{number}", "namespace": "default"}
@@ -194,7 +194,7 @@ async def delivery(client: ApiClient, count: int, every_s: float) -> list[float]
 
 async def churn(client: ApiClient, stop: asyncio.Event) -> int:
     """Writes to pods without pause until told to stop, as controllers do; how many."""
-    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default", limit="500"))["items"]]
+    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default"))["items"][:500]]
     count = 0
     while not stop.is_set():
         patch = {"metadata": {"annotations": {"bench": str(count)}}}

@@ -19,8 +19,8 @@ from typing import IO, Final, TypeVar
 
 from videofleet_devcluster.node.paths import forget_below
 
-_START_S: Final = 30.0
-_STOP_S: Final = 30.0
+_START_S: Final = 90.0  # a machine may be busy, and a disk slow
+_STOP_S: Final = 90.0
 _KEPT: Final = "logs"
 _Answer = TypeVar("_Answer")
 

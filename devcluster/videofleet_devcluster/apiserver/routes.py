@@ -13,7 +13,7 @@ from videofleet_devcluster.apiserver import errors, subresources
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
 from videofleet_devcluster.apiserver.discovery import encoded, subresources_of
 from videofleet_devcluster.apiserver.faults import Faults
-from videofleet_devcluster.apiserver.lists import Pages, Selector, pieces, selector
+from videofleet_devcluster.apiserver.lists import Selector, pieces, selector
 from videofleet_devcluster.apiserver.patches import change_of
 from videofleet_devcluster.apiserver.removal import DeleteOptions, returns_object
 from videofleet_devcluster.apiserver.requests import (
@@ -100,7 +100,6 @@ class Routes:
     ) -> None:
         self._store, self._registry, self._writes = store, registry, writes
         self._tokens, self._authorizer, self._faults = tokens, authorizer, faults
-        self._pages = Pages(store)
 
     async def answer(
         self, request: web.Request, info: RequestInfo, user: User, client: aiohttp.ClientSession
@@ -129,15 +128,12 @@ class Routes:
         return self._write(call, await read_body(request))
 
     def _list(self, call: Call) -> web.Response:
-        limit, version = number(call.query, "limit"), number(call.query, "resourceVersion")
-        as_table, chosen = call.wants_table(), call.selector()
+        as_table, version = call.wants_table(), number(call.query, "resourceVersion")
         if version > self._store.version:
             raise errors.too_large_version(version, self._store.version)
-        if token := call.query.get("continue", ""):
-            metadata, objects = self._pages.following(token, limit, counted=chosen is None)
-        else:
-            found = self._chosen(call, chosen)
-            metadata, objects = self._pages.first(call.resource.id, found, limit, counted=chosen is None)
+        if call.query.get("continue"):  # `limit` asks for no more than a server may do; lists are always whole here
+            raise errors.bad_request("continue key is not valid: this server never gave one")
+        objects, metadata = self._chosen(call, call.selector()), {"resourceVersion": str(self._store.version)}
         if not as_table:
             return call.list_of(metadata, objects)
         table = call.table()

@@ -94,7 +94,7 @@ class Store:
     def listed(self, resource: ResourceId, namespace: str = "") -> list[Object]:
         """Objects of a resource, of one namespace or of all, sorted by namespace and name."""
         found = self._objects.get(resource, {})
-        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+        return [found[key] for key in sorted(key for key in found if not namespace or key[0] == namespace)]
 
     def log(self, resource: ResourceId) -> Log:
         return self._logs.setdefault(resource, Log())

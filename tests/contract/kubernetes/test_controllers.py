@@ -219,14 +219,13 @@ async def test_victims_go_in_kubernetes_order(given, when, then, kubelet):
     unassigned, pending, not_ready, cheap, young, old = names
     for name in names[1:]:
         await kubelet.takes(name, node)
+    for name, cost in ((cheap, "-5"), (not_ready, "100")):  # readiness comes before cost
+        annotations = {"controller.kubernetes.io/pod-deletion-cost": cost}
+        await when.patches(f"pods/{name}", {"metadata": {"annotations": annotations}})
     await kubelet.reports(pending, ready=False, phase="Pending")
     await kubelet.reports(not_ready, ready=False)
-    for name, since_s in ((cheap, 9000), (young, 10), (old, 9000)):
+    for name, since_s in ((cheap, 9000), (young, 10), (old, 9000)):  # who counts three as ready has seen the rest, too
         await kubelet.reports(name, since_s=since_s)
-    cost = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}}
-    await when.patches(f"pods/{cheap}", cost)
-    dear = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "100"}}}
-    await when.patches(f"pods/{not_ready}", dear)  # readiness comes before cost
     await then.eventually_is("deployments/d", lambda found: found.state.get("readyReplicas") == 3)
     gone = []
     for left in range(5, 0, -1):
