@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ SPEC: dict[str, Any] = EXAMPLE | {"scaling": {"maxReplicas": 2}, "fallback": {"e
 TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
 AT_A_TIME = 8
 CHANGES = 50
-IDLE_S = 10
+IDLE_S = 65  # longer than a resync
+QUIET_S = 3  # without an API call, and everything has settled
 BUSY_S = 60
 JOB_EVERY_S = 5
 CHILDREN = [("apps", "deployments"), ("apps", "controllerrevisions"), ("", "configmaps"), ("", "serviceaccounts")]
@@ -173,7 +175,7 @@ async def at_a_time(calls: list[Callable[[], Awaitable[Any]]]) -> None:
     await asyncio.gather(*(one_by_one() for _ in range(AT_A_TIME)))
 
 
-async def until(check: Callable[[], Any], within_s: float = 300) -> float:
+async def until(check: Callable[[], Any], within_s: float = 300, every_s: float = 0.02) -> float:
     """Waits until it holds. Returns: seconds."""
     began = time.monotonic()
     while True:
@@ -184,7 +186,7 @@ async def until(check: Callable[[], Any], within_s: float = 300) -> float:
             return time.monotonic() - began
         if time.monotonic() - began > within_s:
             raise TimeoutError(f"not within {within_s} s")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every_s)
 
 
 def calls(samples: list[tuple[str, float]], *, writes_only: bool = False) -> float:
@@ -194,6 +196,27 @@ def calls(samples: list[tuple[str, float]], *, writes_only: bool = False) -> flo
     counted = [value for name, value in samples if name.startswith("videofleet_operator_api_calls_total")]
     names = [name for name, _ in samples if name.startswith("videofleet_operator_api_calls_total")]
     return sum(value for name, value in zip(names, counted, strict=True) if not any(word in name for word in ignored))
+
+
+def writes_by_resource(samples: list[tuple[str, float]]) -> Counter[str]:
+    """The writes among them, by what was written."""
+    found: Counter[str] = Counter()
+    for name, value in samples:
+        if calls([(name, value)], writes_only=True):
+            found[name.partition('resource="')[2].partition('"')[0]] += round(value)
+    return found
+
+
+async def quiet(cluster: Cluster, within_s: float = 300) -> list[tuple[str, float]]:
+    """The samples once no call was made for a while: the last reconciles' Events are written by then."""
+    began = time.monotonic()
+    samples = await cluster.metrics()
+    while time.monotonic() - began < within_s:
+        await asyncio.sleep(QUIET_S)
+        before, samples = samples, await cluster.metrics()
+        if calls(samples) == calls(before):
+            return samples
+    raise TimeoutError(f"still calling after {within_s} s")
 
 
 def quantile_ms(samples: list[tuple[str, float]], share: float) -> float:
@@ -275,10 +298,12 @@ async def measure(cluster: Cluster, fleets: int) -> dict[str, float]:
     children_s = time.monotonic() - began
     await until(lambda: cluster.count_ready() == fleets)
     ready_s = time.monotonic() - began
-    await until(lambda: caught_up(cluster, fleets))
-    busy = await cluster.metrics()
+    await until(lambda: caught_up(cluster, fleets), every_s=0.25)
+    busy = await quiet(cluster)
     await asyncio.sleep(IDLE_S)
     idle = await cluster.metrics()
+    if written_idle := writes_by_resource(idle) - writes_by_resource(busy):
+        print("written while idle:", dict(written_idle), file=sys.stderr)
     reactions = await reactions_ms(cluster, fleets)
     after = await cluster.metrics()
     written = await busy_status_writes(cluster, fleets)
@@ -299,7 +324,7 @@ async def measure(cluster: Cluster, fleets: int) -> dict[str, float]:
         "reconcile p99, ms": quantile_ms(after, 0.99),
         "reaction p50, ms": reactions[len(reactions) // 2],
         "reaction p99, ms": reactions[-1],
-        "restart to caught up, s": await until(lambda: caught_up(cluster, fleets)),
+        "restart to caught up, s": await until(lambda: caught_up(cluster, fleets), every_s=0.25),
         "resident memory, MiB": max(resident_mib, cluster.resident_mib()),
     }
 
