@@ -8,7 +8,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-from videofleet_devcluster.client import PODS, ApiClient, ApiError
+from videofleet_devcluster.client import PODS, ApiClient, ignoring
 from videofleet_devcluster.controllers.loop import Loop
 from videofleet_devcluster.informer import Informer, run_synced
 from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration, pod_addresses
@@ -56,11 +56,8 @@ class FakeNode:
         if pod is None:
             return None
         if is_deleting(pod):
-            try:
+            with ignoring(404, 409):
                 await self._client.delete(PODS, *key, uid=uid_of(pod), grace_s=0)
-            except ApiError as error:
-                if error.code not in (404, 409):
-                    raise
             return None
         clock = asyncio.get_running_loop()
         arrived, since = self._since.setdefault(uid_of(pod), (clock.time(), datetime.now(UTC)))
