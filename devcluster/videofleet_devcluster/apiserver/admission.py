@@ -34,10 +34,8 @@ def decode(resource: Resource, obj: Object, field_validation: str, live: Object 
     """
     if not isinstance(obj.get("metadata") or {}, dict):
         raise bad_request("metadata must be an object")
-    for field, label, expected in (
-        ("apiVersion", "API version", resource.group_version),
-        ("kind", "kind", resource.kind),
-    ):
+    version = "apiVersion", "API version", resource.group_version
+    for field, label, expected in (version, ("kind", "kind", resource.kind)):
         if obj.get(field, expected) != expected:
             what = f"the {label} in the data ({obj[field]}) does not match the expected {label} ({expected})"
             raise bad_request(what)
