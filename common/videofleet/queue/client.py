@@ -317,8 +317,8 @@ class JobQueue:
             claims = []
             for row in rows:
                 fields = records.fields(row)
-                if (fault := records.fault(fields)) is None:
-                    job = records.job(fields)
+                job = records.job(fields)
+                if (fault := records.fault(job)) is None:
                     claims.append(Claim(job=job, token=fields["token"], attempt=job.attempt, lease_ms=LEASE_MS))
                 else:
                     await self._run_durably("park", fleet_uid, fields["id"], fields["token"], fault)
