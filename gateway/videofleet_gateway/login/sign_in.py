@@ -117,8 +117,8 @@ class SignIn:
         grant = rules.grant(claims)
         if grant is None:
             raise Forbidden(
-                f"you are signed in, but your claim {rules.tenant_claim} names no tenant of this installation; "
-                "ask whoever runs it",
+                f"the identity provider knows you, but your claim “{rules.tenant_claim}” names no tenant here; "
+                "ask whoever runs this installation",
                 code="no_tenant",
             )
         who = digest(rules.issuer, claims["sub"])

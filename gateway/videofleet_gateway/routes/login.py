@@ -38,7 +38,7 @@ _PAGE: Final = """<!doctype html>
   <section class="card door">
     <h1>{title}</h1>
     <p>{detail}</p>
-    <p><a class="button" href="/">Back to the door</a></p>
+    <p><a class="button primary" href="/">Back to the door</a></p>
   </section>
 </main>
 </body>
