@@ -19,7 +19,6 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from yarl import URL
@@ -82,6 +81,12 @@ def _life_s(text: str) -> str:
     return text
 
 
+def _scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    if "openid" not in scopes:
+        raise ValueError('must hold "openid", or the provider does not say who it is')
+    return scopes
+
+
 def _seconds(match: re.Match[str]) -> int:
     return int(match[1]) * (60 if match[2] == "m" else 3600)
 
@@ -104,17 +109,11 @@ class Rules(BaseModel):
     client_secret: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = None  # none: a public client
     redirect_url: Annotated[_Address, AfterValidator(_callback)]
     name: Annotated[str, StringConstraints(min_length=1, max_length=40)] = "single sign-on"  # on the page's button
-    scopes: Annotated[tuple[_Scope, ...], Field(max_length=20)] = ("openid",)
+    scopes: Annotated[tuple[_Scope, ...], Field(max_length=20), AfterValidator(_scopes)] = ("openid",)
     tenant_claim: _Name
     tenants: Annotated[dict[_Name, _Tenant], Field(min_length=1, max_length=1000)]
     admins: Annotated[tuple[_Name, ...], Field(max_length=1000)] = ()
     session_life: Annotated[str, AfterValidator(_life_s)] = "8h"
-
-    @model_validator(mode="after")
-    def _asks_for_an_identity(self) -> "Rules":
-        if "openid" not in self.scopes:
-            raise ValueError('scopes: must hold "openid", or the provider says nothing of who it is')
-        return self
 
     @property
     def session_life_s(self) -> int:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class Liar:
     key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
     kid: str = "k1"
     published: dict[str, rsa.RSAPrivateKey] | None = None  # by kid; None: the key that signs
-    token: str | None = None  # said instead of an honest one
+    forge: Callable[[str], str] | None = None  # makes the token from the nonce, instead of an honest one
     asked: dict[str, int] = field(default_factory=dict)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +60,7 @@ class Liar:
             web.get("/authorize", self.authorize),
             web.post("/token", self.exchange),
             web.get("/jwks", self.jwks),
+            web.get("/moved/.well-known/openid-configuration", self.moved),
         ]
 
     def _count(self, what: str) -> None:
@@ -70,6 +71,10 @@ class Liar:
         endpoints = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "jwks"}
         told = {"issuer": self.issuer} | {name: f"{self.issuer}/{path}" for name, path in endpoints.items()}
         return web.json_response(told | self.description)
+
+    async def moved(self, _: web.Request) -> web.Response:
+        self._count("moved")
+        return web.Response(status=302, headers={"Location": f"{self.issuer}/.well-known/openid-configuration"})
 
     async def authorize(self, request: web.Request) -> web.Response:
         asked = dict(request.query)
@@ -88,14 +93,17 @@ class Liar:
         right_client = request.headers.get("Authorization") == aiohttp.encode_basic_auth(CLIENT, "not-in-any-log")
         if asked is None or asked["code_challenge"] != challenge or not right_client:
             return web.json_response({"error": "invalid_grant"}, status=400)
-        return web.json_response({"id_token": self.token or self.signed(asked["nonce"]), "token_type": "Bearer"})
+        return web.json_response({"id_token": (self.forge or self.signed)(asked["nonce"]), "token_type": "Bearer"})
 
-    def signed(self, nonce: str) -> str:
+    def claims_for(self, nonce: str) -> dict[str, Any]:
+        """What an honest token would say, and what this one does."""
         now = int(time.time())
         honest = {"iss": self.issuer, "sub": "ada", "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": nonce}
         claims = honest | {"groups": ["painters"], "email": "ada@example.com"} | self.claims
-        told = {name: value for name, value in claims.items() if value is not None}
-        return jwt.encode(told, self.key, "RS256", {"kid": self.kid})
+        return {name: value for name, value in claims.items() if value is not None}
+
+    def signed(self, nonce: str) -> str:
+        return jwt.encode(self.claims_for(nonce), self.key, "RS256", {"kid": self.kid})
 
     async def jwks(self, _: web.Request) -> web.Response:
         self._count("jwks")
@@ -117,3 +125,20 @@ async def liar() -> AsyncIterator[Liar]:
     told.issuer = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield told
     await runner.cleanup()
+
+
+Arrival = tuple[int, str]
+
+
+@pytest.fixture
+def arrive(door: Any, visitor: aiohttp.ClientSession) -> Callable[[], Awaitable[Arrival]]:
+    """Follows the page's link as far as it leads: status and error code; (200, "") at the page."""
+
+    async def follow() -> Arrival:
+        async with visitor.get(f"{door.url}/login") as response:
+            if response.content_type == "application/problem+json":
+                return response.status, (await response.json())["error"]["code"]
+            assert str(response.url) == f"{door.url}/"
+            return response.status, ""
+
+    return follow
