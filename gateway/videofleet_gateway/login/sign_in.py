@@ -184,7 +184,11 @@ class SignIn:
 
     async def _provider(self, rules: Rules) -> Provider:
         """The provider that this version of the file describes."""
-        if self._asked is None or self._asked[0] is not rules:
-            await self.close()
-            self._asked = rules, Provider(rules)
-        return self._asked[1]
+        before = self._asked
+        if before is not None and before[0] is rules:
+            return before[1]
+        fresh = Provider(rules)
+        self._asked = rules, fresh
+        if before is not None:
+            await before[1].close()
+        return fresh

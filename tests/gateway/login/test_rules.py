@@ -88,3 +88,12 @@ def test_of_several_tenants_the_first_in_the_file_counts(tmp_path: Path) -> None
     assert rules.honours(warden)
     assert not read_rules(written(tmp_path)).honours(warden)
     assert not read_rules(written(tmp_path, tenants={"/painters": "ads"})).honours(painter)
+
+
+def test_the_examples_of_the_how_to_are_files_that_work(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/page.md").read_text()
+    examples = [block.partition("```")[0] for block in page.split("```json\n")[1:]]
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "oidc.json").write_text(example)
+        assert read_rules(tmp_path / "oidc.json").origin == "https://video.example.com"
