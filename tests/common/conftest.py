@@ -12,7 +12,7 @@ from specimens import FLEET, policy, result
 from videofleet import ids
 from videofleet.jobs import Claim, JobState, NewJob, Priority, VideoRequest
 from videofleet.policy import CanaryRule, FallbackRule, StickyBy, Track
-from videofleet.queue import Claimed, JobQueue
+from videofleet.queue import Claimed, JobQueue, TenantLimits
 from videofleet.tiers import Tier
 
 FULL = Tier(name="720p", width=1280, height=720, num_frames=81, num_inference_steps=40, fps=16)
@@ -25,7 +25,7 @@ class Ruled:
     uid, full, preview = FLEET, FULL, PREVIEW
 
     def __init__(self, queue: JobQueue, redis: Redis, installation: str) -> None:
-        self.queue, self.redis = queue, redis
+        self.queue, self.redis, self.installation = queue, redis, installation
         self.prefix = f"vf:{{{installation}/{FLEET}}}"
 
     async def publish(self, **changes: object) -> None:
@@ -45,13 +45,13 @@ class Ruled:
         rule = FallbackRule(tier="preview", share_permille=permille, priorities=chosen, cause="long_wait")
         await self.publish(fallback=rule, **changes)
 
-    async def submit(self, tenant: str = "studio", **changes: Any) -> str:
+    async def submit(self, tenant: str = "studio", limits: TenantLimits | None = None, **changes: Any) -> str:
         """Queues a job; `tier`, `guidance_scale` and `allow_fallback` are the request's. Returns: its id."""
         wishes = {name: changes.pop(name) for name in ("tier", "guidance_scale", "allow_fallback") if name in changes}
         request = VideoRequest.model_validate({"prompt": "a red car", "seed": 1, "tier": FULL} | wishes)
         job_id = ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10))
         new = NewJob(id=job_id, fleet_uid=FLEET, tenant=tenant, request=request, **changes)
-        return (await self.queue.submit(new)).job.id
+        return (await self.queue.submit(new, limits)).job.id
 
     async def ask(
         self, revision: str = "r1", *, worker: str = "w1", most: int = 1, beside: Sequence[Claim] = ()

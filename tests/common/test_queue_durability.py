@@ -175,6 +175,7 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.remove(jobs[0])
         await queue.leaving.purge(jobs[1])
         await queue.leaving.expire(FLEET)
+        await queue.leaving.begin_erasure([FLEET])
         await queue.leaving.forget_tenant("studio", [FLEET])
         again = (await queue.submit(new_job())).job
         await queue.cache.remember(again, "studio", "digest")
@@ -204,4 +205,9 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)
         await queue.close_fleet(FLEET, ErrorCode.FLEET_DELETED)
+        prefix = f"vf:{{{installation}/{FLEET}}}"
+        with Redis.from_url(url) as redis:  # all has left, long ago
+            redis.delete(*(f"{prefix}:{name}" for name in ("requests", "finished", "running", "leaving")))
+            redis.hset(f"{prefix}:totals", "closed_at_ms", 1)
+        assert await queue.leaving.sweep(FLEET)
     return ran

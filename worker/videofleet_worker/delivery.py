@@ -65,11 +65,11 @@ class Delivery:
         try:
             held.report(held.progress.model_copy(update={"stage": "muxing"}))
             finish = partial(self._finishing.finish, generated.frames, files, held, request)
-            await asyncio.get_running_loop().run_in_executor(self._finishers, finish)
+            look = await asyncio.get_running_loop().run_in_executor(self._finishers, finish)
             held.report(held.progress.model_copy(update={"stage": "uploading"}))
             for file in files:
                 await self._upload(file)
-            result = self._result(held, generated, files, request, flaws)
+            result = self._result(held, generated, files, request, flaws).model_copy(update={"look": look})
             may_be_committed = True
             state = await held.settle(lambda: self._queue.succeed(held.claim, result))
             may_be_committed = state is JobState.SUCCEEDED
