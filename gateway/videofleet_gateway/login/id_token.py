@@ -12,7 +12,7 @@ import jwt
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")  # never none, never a shared secret
 _LEEWAY_S: Final = 60  # clocks differ
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat")
-_SUBJECT_CHARACTERS: Final = 255  # as the standard allows
+_SUBJECT_CHARACTERS: Final = 255  # of ASCII, as the standard has it
 
 
 class TokenRefused(Exception):
@@ -43,9 +43,9 @@ def verified(
     if party != client_id and (party is not None or (isinstance(audiences, list) and len(audiences) > 1)):
         raise TokenRefused("it was made for another client")
     said = claims.get("nonce")
-    if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
+    if not isinstance(said, str) or not hmac.compare_digest(said.encode(errors="replace"), nonce.encode()):
         raise TokenRefused("it belongs to another attempt")
-    if not 0 < len(claims["sub"]) <= _SUBJECT_CHARACTERS:
+    if not (0 < len(claims["sub"]) <= _SUBJECT_CHARACTERS and claims["sub"].isascii()):
         raise TokenRefused("it names nobody")
     return claims
 

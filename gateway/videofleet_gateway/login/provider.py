@@ -10,11 +10,11 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote_plus
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from yarl import URL
 
 from videofleet_gateway.login.id_token import KeyUnknown, verified
@@ -36,15 +36,24 @@ class CodeRefused(Exception):
     """The provider does not know the code: used before, or too old."""
 
 
+def _endpoint(text: str) -> str:
+    if not is_secure(URL(text)):
+        raise ValueError("must be https")
+    return text
+
+
+_Endpoint = Annotated[str, AfterValidator(_endpoint)]
+
+
 class _Discovery(BaseModel):
     """What we read of the provider's own description."""
 
     model_config = ConfigDict(hide_input_in_errors=True, frozen=True)
 
     issuer: str
-    authorization_endpoint: str
-    token_endpoint: str
-    jwks_uri: str
+    authorization_endpoint: _Endpoint
+    token_endpoint: _Endpoint
+    jwks_uri: _Endpoint
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
 
 
@@ -110,13 +119,9 @@ class Provider:
         try:
             found = _Discovery.model_validate(answer)
         except ValidationError:
-            raise ProviderAway(f"its description cannot be read (status {status})") from None
+            raise ProviderAway(f"its description lacks an endpoint, or its https (status {status})") from None
         if found.issuer != self._rules.issuer:
             raise ProviderAway("its description names another issuer; write it into the file exactly like that")
-        if not all(
-            is_secure(URL(each)) for each in (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
-        ):
-            raise ProviderAway("its description names an endpoint without https")
         self._discovery = time.monotonic(), found
         return found
 
@@ -154,6 +159,6 @@ async def _json_object(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
             raise ProviderAway(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}

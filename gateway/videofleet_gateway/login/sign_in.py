@@ -165,7 +165,7 @@ class SignIn:
         return Caller(tenant=tenant, key_id=key_id, rules=self._keys.rules(tenant), is_admin=is_admin)
 
     def _code(self, query: Mapping[str, str], state: str) -> str:
-        if not hmac.compare_digest(query.get("state", "").encode(), state.encode()):
+        if not hmac.compare_digest(query.get("state", "").encode(errors="replace"), state.encode()):
             raise self._failed("it belongs to another attempt")
         if query.get("iss", self.rules.issuer) != self.rules.issuer:
             raise self._failed("another identity provider answered")

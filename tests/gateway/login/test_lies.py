@@ -55,6 +55,8 @@ async def test_the_honest_one_gets_through(door: Any, visitor: Any, liar: Any, a
         {"sub": None},
         {"sub": ""},
         {"sub": "x" * 256},
+        {"sub": "\ud800"},
+        {"nonce": "\ud800"},
     ],
     ids=str,
 )
@@ -124,6 +126,8 @@ async def test_an_unknown_key_is_looked_for_once_more(door: Any, liar: Any, arri
         {"issuer": "https://login.example.org"},
         {"token_endpoint": "http://login.example.org/token"},
         {"jwks_uri": None},
+        {"authorization_endpoint": "https://[::1"},
+        {"authorization_endpoint": "javascript:alert(1)"},
         {"padding": "x" * 300_000},
         {"jwks_uri": "http://127.0.0.1:9/jwks"},
     ],

@@ -148,6 +148,16 @@ async def test_links_of_a_session_open_and_die_with_the_tenant(
         assert (await answer(anybody, "GET", links["video"]))[0] == 200
 
 
+async def test_erasing_is_for_ones_own_tenant(door: Any, visitor: Any, liar: Any, arrive: Any) -> None:
+    door.let_in(liar.issuer, tenants={"painters": "loner8"})
+    await arrive()
+    erase = f"{door.url}/v1/erase"
+    assert (await answer(visitor, "POST", f"{door.url}/v1/videos", json=JOB, headers=SAME))[0] == 202
+    assert await answer(visitor, "POST", erase, json={"tenant": "rich"}, headers=SAME) == (403, "forbidden")
+    async with visitor.post(erase, json={"tenant": "loner8"}, headers=SAME) as response:
+        assert (response.status, (await response.json())["videos"]) == (200, 1)
+
+
 async def test_the_tenants_rules_are_those_of_the_keys_file(door: Any, visitor: Any, liar: Any, arrive: Any) -> None:
     door.let_in(liar.issuer, tenants={"painters": "loner7"})
     door.rules["loner7"] = {"requestsPerMinute": 2}

@@ -57,6 +57,7 @@ async def test_an_attempt_cannot_be_repeated_or_swapped(
     jar = {cookie.key: cookie.value for cookie in visitor.cookie_jar}
     for wrong in (
         right.update_query(state="another"),
+        URL(f"{right.without_query_params('state')}&state=%ff%ed%a0%80", encoded=True),
         right.without_query_params("state"),
         right.without_query_params("code"),
         right.update_query(iss="https://login.example.org"),
