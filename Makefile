@@ -10,11 +10,11 @@ help: ## Show this help
 venv: $(VENV)/installed ## Make .venv with everything pinned
 
 # torch comes first and by its exact version: a plain `torch` would pull gigabytes of CUDA.
-$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt requirements/axe.txt pyproject.toml
+$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt requirements/oidc-test-server.txt requirements/axe.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt -r requirements/axe.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt -r requirements/oidc-test-server.txt -r requirements/axe.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
