@@ -21,6 +21,7 @@ from videofleet.queue.batches import Batches
 from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
+from videofleet.queue.decodes import Decodes
 from videofleet.queue.durability import Durability
 from videofleet.queue.errors import (
     ErasedMeanwhile,
@@ -67,6 +68,7 @@ class JobQueue:
         self.batches = Batches(connection, installation)
         self.idempotency = IdempotencyKeys(connection, installation)
         self.cache = ResultCache(connection, installation)
+        self.decodes = Decodes(connection, installation)
         self.golden = Golden(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
