@@ -97,7 +97,7 @@ class Gateway:
 
     async def waiting_job(self) -> Job:
         """The tenant's only unfinished job, once it is there."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 page = await self.queue.page([FLEET_UID], "studio", after=None, limit=10, newest_first=True)
                 if found := [job for job in page if not job.state.is_terminal]:
@@ -165,7 +165,7 @@ async def gateway(redis_url: str, installation: str, queue: JobQueue, tmp_path: 
         stderr=asyncio.subprocess.DEVNULL,
         env=os.environ | {"BIND_ADDRESS": "127.0.0.1"},
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -21,7 +21,7 @@ from videofleet import ids
 from videofleet.architectures import Architecture
 from videofleet.jobs import Claim, JobState, NewJob, Progress, VideoRequest, VideoResult
 from videofleet.policy import FleetPolicy, Track
-from videofleet.queue import Durability, JobQueue, LeaseLost, QueueUnavailable
+from videofleet.queue import Durability, JobQueue, LeaseLost, QueueUnavailable, connection
 from videofleet.tiers import Tier
 
 T = TypeVar("T")
@@ -328,10 +328,13 @@ async def test_no_clock_but_redis_decides(queue: JobQueue, monkeypatch: pytest.M
     assert row.worker_s < 60
 
 
-async def test_a_redis_that_accepts_and_says_nothing_is_an_outage(installation: str) -> None:
+async def test_a_redis_that_accepts_and_says_nothing_is_an_outage(
+    installation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half open, or stopped: nobody waits for it without end, however many calls there are."""
+    monkeypatch.setattr(connection, "_REPLY_S", 1.5)
     with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
         async with JobQueue.connect(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", installation) as queue:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 replies = await asyncio.gather(*(queue.submit(new_job()) for _ in range(100)), return_exceptions=True)
     assert {type(reply) for reply in replies} == {QueueUnavailable}

@@ -125,7 +125,7 @@ class Gateway:
         with (self.folder / "stderr").open("ab") as stderr:
             environment = os.environ | {"BIND_ADDRESS": "127.0.0.1"}
             self.process = subprocess.Popen(command, stderr=stderr, env=environment)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

@@ -69,7 +69,7 @@ async def test_models_are_the_fleets(sdk: Any) -> None:
 
 
 async def _first_id(sdk: Any) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             page = await sdk.videos.list()
             if page.data:

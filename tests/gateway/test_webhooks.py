@@ -269,6 +269,6 @@ def test_a_broken_file_is_told_without_its_secrets(own_gateway: Any) -> None:
     own_gateway.extra_arguments += (f"--webhooks-file={own_gateway.folder}/webhooks.json",)
     with contextlib.suppress(AssertionError):
         own_gateway.start()
-    assert own_gateway.process.wait(10) == 1
+    assert own_gateway.process.wait(60) == 1
     assert "24 to 64 random bytes" in own_gateway.log()
     assert weak not in own_gateway.log()

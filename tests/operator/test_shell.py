@@ -32,7 +32,7 @@ async def running(queue):
     return task
 
 
-async def until(check, within_s=5):
+async def until(check, within_s=60):
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     while not check():

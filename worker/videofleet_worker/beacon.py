@@ -1,14 +1,17 @@
 """Tells Redis every two seconds, and at each change of state, how the worker is.
 
-Redis may be away; nothing waits for it.
+Redis may be away; nothing waits for it. The last word is spoken after every other has arrived, so none overtakes it.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 
+from videofleet.beacons import WorkerState
 from videofleet.queue import JobQueue, QueueError
 from videofleet_worker.status import Status
+from videofleet_worker.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -16,9 +19,28 @@ INTERVAL_S = 2.0
 FAREWELL_S = 3.0  # what the last word may take
 
 
-async def shine(queue: JobQueue, fleet_uid: str, status: Status) -> None:
-    """Runs for ever."""
-    while True:
+@contextlib.asynccontextmanager
+async def shining(queue: JobQueue, fleet_uid: str, status: Status) -> AsyncIterator[None]:
+    """Tells while the body runs. A fault's last beacon stays, for the operator to read; a drained worker's goes."""
+    over = asyncio.Event()
+    telling = asyncio.create_task(_tell(queue, fleet_uid, status, over))
+    try:
+        yield
+    finally:
+        over.set()
+        status.changed.set()
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await telling
+                await _say_farewell(queue, fleet_uid, status)
+        except (QueueError, TimeoutError):
+            log.warning("last beacon not stored; it lapses by itself")
+        finally:
+            await end(telling)
+
+
+async def _tell(queue: JobQueue, fleet_uid: str, status: Status, over: asyncio.Event) -> None:
+    while not over.is_set():
         status.changed.clear()
         with contextlib.suppress(QueueError):
             await queue.put_beacon(fleet_uid, status.beacon())
@@ -27,14 +49,9 @@ async def shine(queue: JobQueue, fleet_uid: str, status: Status) -> None:
                 await status.changed.wait()
 
 
-async def say_farewell(queue: JobQueue, fleet_uid: str, status: Status) -> None:
-    """After a fault the beacon stays, so that the operator sees the reason; after a drain it goes."""
+async def _say_farewell(queue: JobQueue, fleet_uid: str, status: Status) -> None:
     beacon = status.beacon()
-    try:
-        async with asyncio.timeout(FAREWELL_S):
-            if status.fault is not None:
-                await queue.put_beacon(fleet_uid, beacon)
-            else:
-                await queue.drop_beacon(fleet_uid, beacon.worker)
-    except (QueueError, TimeoutError):
-        log.warning("last beacon not stored; it lapses by itself")
+    if status.fault is not None:
+        await queue.put_beacon(fleet_uid, beacon)
+    elif status.state is WorkerState.DRAINING:
+        await queue.drop_beacon(fleet_uid, beacon.worker)

@@ -21,7 +21,7 @@ from videofleet.queue import JobQueue, QueueError
 from videofleet.store import ObjectStore, StoreError
 from videofleet_worker import health, protocol
 from videofleet_worker.attempts import Attempts
-from videofleet_worker.beacon import say_farewell, shine
+from videofleet_worker.beacon import shining
 from videofleet_worker.claims import next_claims, waiting_s
 from videofleet_worker.delivery import Delivery
 from videofleet_worker.drain import Drain
@@ -89,8 +89,7 @@ class Worker:
             address=self._settings.bind_address,
             port=self._settings.port,
         )
-        async with address as self.port:
-            beacon = asyncio.create_task(shine(self._queue, self._settings.fleet_uid, self.status))
+        async with address as self.port, shining(self._queue, self._settings.fleet_uid, self.status):
             try:
                 with in_use(self._settings.model):
                     await self._live()
@@ -98,8 +97,6 @@ class Worker:
                 self._record(fault)
             finally:
                 await self.engine.stop()
-                await end(beacon)
-                await say_farewell(self._queue, self._settings.fleet_uid, self.status)
         return 1 if self.status.fault else 0
 
     @property

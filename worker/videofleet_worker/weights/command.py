@@ -22,10 +22,9 @@ from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerState
 from videofleet.queue import JobQueue
 from videofleet.weights import folder_name
-from videofleet_worker.beacon import say_farewell, shine
+from videofleet_worker.beacon import shining
 from videofleet_worker.faults import Fault, write_termination_message
 from videofleet_worker.status import Status
-from videofleet_worker.tasks import end
 from videofleet_worker.weights.bucket import BucketSource
 from videofleet_worker.weights.cache import Entry
 from videofleet_worker.weights.fetch import Fetch
@@ -77,7 +76,8 @@ async def _run(settings: FetchSettings) -> int:
     status = Status(settings.worker, settings.worker_revision)
     async with contextlib.AsyncExitStack() as stack:
         queue = await _queue(settings, stack)
-        shining = asyncio.create_task(shine(queue, settings.fleet_uid, status)) if queue else None
+        if queue:
+            await stack.enter_async_context(shining(queue, settings.fleet_uid, status))
         try:
             await Fetch(
                 Entry(settings.cache / settings.name),
@@ -90,11 +90,6 @@ async def _run(settings: FetchSettings) -> int:
             status.fail(fault)
             log.error("fault", extra={"reason": fault.reason, "fault": fault.message})
             write_termination_message(settings.termination_log, fault)
-        finally:
-            if shining is not None:
-                await end(shining)
-        if queue and status.fault:
-            await say_farewell(queue, settings.fleet_uid, status)
     return 1 if status.fault else 0
 
 
