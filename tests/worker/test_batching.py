@@ -29,10 +29,10 @@ def steps(fleet: Fleet) -> Callable[[int], Any]:
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """What warm-up finds of the previews, whatever this machine's would: how many of them gain."""
-    true_timing = supervisor._encode_warmup
+    true_timing = supervisor.encode_warmup
 
     def find(**changes: Any) -> None:
-        monkeypatch.setattr(supervisor, "_encode_warmup", lambda clip: true_timing(clip).model_copy(update=changes))
+        monkeypatch.setattr(supervisor, "encode_warmup", lambda clip: true_timing(clip).model_copy(update=changes))
 
     find(batch=4)
     return find

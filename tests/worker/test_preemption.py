@@ -51,8 +51,8 @@ async def test_a_batch_job_gives_way_and_goes_on_bit_for_bit(ranks: int, fleet: 
 
 
 async def test_a_whole_batch_gives_way(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = supervisor._encode_warmup
-    monkeypatch.setattr(supervisor, "_encode_warmup", lambda clip: timing(clip).model_copy(update={"batch": 2}))
+    timing = supervisor.encode_warmup
+    monkeypatch.setattr(supervisor, "encode_warmup", lambda clip: timing(clip).model_copy(update={"batch": 2}))
     long = fleet.preview.model_copy(update={"num_inference_steps": 2000})
     first = await fleet.submit(long, priority=Priority.BATCH)
     second = await fleet.submit(long, priority=Priority.BATCH)

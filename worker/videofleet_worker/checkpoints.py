@@ -34,8 +34,8 @@ class Checkpoints:
         self.advanced = False  # a state of this attempt is in the store
 
     async def found(self) -> Path | None:
-        """The state that an earlier attempt of this revision left, as a file."""
-        if self._held.claim.attempt == 1:
+        """The state that an earlier attempt of this revision left, or this one for a decoder, as a file."""
+        if self._held.claim.attempt == 1 and not self.advanced:
             return None
         path = self.path.with_name(f"{self.path.name}.found")
         try:

@@ -53,6 +53,18 @@ class Metrics:
         self.upload_retries = Counter(
             "videofleet_worker_upload_retries", "Uploads that the store refused.", registry=self.registry
         )
+        self.decodes = Counter(
+            "videofleet_worker_decodes",
+            "Clips given to decoders: made, refused by the output gate, or returned to be decoded here.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.orders = Counter(
+            "videofleet_worker_orders",
+            "Of a decoder, clips by outcome: answered, lost or given_back.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.checkpoints = Counter(
             "videofleet_worker_checkpoints",
             "States of running jobs: stored or refused by the store, resumed or ignored by a later attempt.",

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from videofleet.jobs import VideoRequest
 from videofleet.queue import keys
-from videofleet.queue.connection import Connection
+from videofleet.queue.connection import Connection, answer
 from videofleet.queue.errors import LeaseLost
 from videofleet.wire import Wire
 
@@ -64,13 +64,16 @@ class Decodes:
         self._connection = connection
         self._installation = installation
 
-    async def offer(self, fleet_uid: str, revision: str, order_id: str, order: DecodeOrder) -> None:
-        """Puts it into the line; offering it again changes nothing."""
-        await self._connection.run("decode_offer", self._prefix(fleet_uid), order_id, revision, order.to_json())
+    async def is_anyone_there(self, fleet_uid: str, revision: str) -> bool:
+        """Whether a decoder of the revision was heard of in the last 15 s."""
+        key = keys.decoders(self._prefix(fleet_uid), revision)
+        return bool(await answer(self._connection.redis.exists(key)))
 
-    async def watch(self, fleet_uid: str, revision: str, order_id: str) -> OrderState:
-        """How it stands. The owner asks at least once a minute, or it is forgotten."""
-        raw, tries, decoders = await self._connection.run("decode_watch", self._prefix(fleet_uid), order_id, revision)
+    async def ask(self, fleet_uid: str, revision: str, order_id: str, order: DecodeOrder) -> OrderState:
+        """Puts it into the line, once, and tells how it stands. The owner asks every minute, or it is forgotten."""
+        raw, tries, decoders = await self._connection.run(
+            "decode_ask", self._prefix(fleet_uid), order_id, revision, order.to_json()
+        )
         return OrderState(Decoded.model_validate_json(raw) if raw else None, int(tries), bool(decoders))
 
     async def withdraw(self, fleet_uid: str, revision: str, order_id: str) -> None:
@@ -91,7 +94,7 @@ class Decodes:
         """To the next decoder, at once. Raises: LeaseLost."""
         await self._owned("decode_beat", fleet_uid, taken, 0)
 
-    async def answer(self, fleet_uid: str, taken: TakenOrder, decoded: Decoded) -> None:
+    async def settle(self, fleet_uid: str, taken: TakenOrder, decoded: Decoded) -> None:
         """Hands the outcome to the owner. Raises: LeaseLost; what was stored is of no use then."""
         await self._owned("decode_answer", fleet_uid, taken, decoded.to_json())
 

@@ -8,5 +8,3 @@ local function decodes(revision) return P .. ':decodes:' .. revision end
 local function order_key(id) return P .. ':decode:' .. id end
 
 local function decoder_is_there(revision) redis.call('SET', P .. ':decoders:' .. revision, 1, 'PX', DECODER_MS) end
-
-local function any_decoder(revision) return redis.call('EXISTS', P .. ':decoders:' .. revision) end
