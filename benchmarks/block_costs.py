@@ -1,4 +1,4 @@
-"""What compiling repeated blocks would take, and what few rows of equal timesteps save: figures of ADR 22 and worker.md.
+"""What compiling repeated blocks takes, and what few rows of equal timesteps save: figures of ADR 22 and worker.md.
 
 Real diffusers classes with random weights, one thread, on the CPU.
 """

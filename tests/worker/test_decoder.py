@@ -15,6 +15,7 @@ from videofleet.jobs import ErrorCode, Job, JobState
 from videofleet.queue.keys import decoders, fleet_prefix
 from videofleet.workerspec import Decode, WorkerSpec
 from videofleet_worker.decoder import Decoder
+from videofleet_worker.lease import StopReason
 from videofleet_worker.supervisor import Worker
 
 Fleet = Any  # the fixture's class lives in conftest.py
@@ -47,8 +48,8 @@ def frames(fleet: Fleet, job: Job) -> np.ndarray:
         return np.array([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def count(program: Worker | Decoder, metric: str, outcome: str) -> float:
-    name = f"videofleet_worker_{metric}_total"
+def decodes(program: Worker | Decoder, outcome: str) -> float:
+    name = "videofleet_worker_decodes_total"
     return program.metrics.registry.get_sample_value(name, {"outcome": outcome}) or 0.0
 
 
@@ -70,10 +71,10 @@ async def taken(fleet: Fleet, job: str) -> None:
 async def test_a_decoder_makes_the_video_that_the_worker_would_have_made(fleet: Fleet, split: WorkerSpec) -> None:
     async with fleet.worker(split) as worker:
         alone = await fleet.ended(await fleet.submit(seed=5, output_prefix="films"))
-        assert count(worker, "decodes", "made") == 0, "no decoder is there yet"
+        assert decodes(worker, "made") == 0, "no decoder is there yet"
         async with decoder(fleet, split):
             job = await fleet.ended(await fleet.submit(seed=5, output_prefix="films"))
-        assert count(worker, "decodes", "made") == 1
+        assert decodes(worker, "made") == 1
     assert np.array_equal(frames(fleet, job), frames(fleet, alone))
     assert job.result.video_key.startswith(f"films/{job.id}/1/")
     for key in (job.result.thumbnail_key, job.result.spritesheet_key):
@@ -100,8 +101,8 @@ async def test_the_worker_is_free_while_a_clip_is_decoded_and_kill_9_of_the_deco
         ended = await fleet.ended(first)
         await fleet.queue.cancel(second, ErrorCode.CANCELLED_BY_USER)
         await fleet.ended(second)
-        assert count(helper, "orders", "given_back") == 1
-        assert count(worker, "decodes", "made") == 1
+        assert decodes(helper, "given_back") == 1
+        assert decodes(worker, "made") == 1
     assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
 
 
@@ -114,7 +115,7 @@ async def test_where_no_decoder_is_left_the_worker_decodes(fleet: Fleet, split: 
         await fleet.queue._redis.delete(decoders(fleet_prefix(fleet.installation, fleet.uid), split.revision))
         ended = await fleet.ended(job)
         alone = await fleet.ended(await fleet.submit(seed=9))
-        assert count(worker, "decodes", "returned") == 1
+        assert decodes(worker, "returned") == 1
     assert ended.attempt == 1
     assert np.array_equal(frames(fleet, ended), frames(fleet, alone))
 
@@ -125,10 +126,10 @@ async def test_a_worker_that_goes_while_its_clip_is_decoded_leaves_the_latents_t
     caplog.set_level("INFO")
     async with decoder(fleet, split) as helper:
         os.kill(helper.engine.pids[0], signal.SIGSTOP)
-        async with fleet.worker(split, grace_period_s=5.0) as worker:
+        async with fleet.worker(split) as worker:
             job = await fleet.submit()
             await taken(fleet, job)
-            worker.begin_drain()
+            worker.held[0].stop(StopReason.DRAINED)
             await fleet.in_state(job, JobState.QUEUED)
         os.kill(helper.engine.pids[0], signal.SIGCONT)
         async with fleet.worker(split, worker="worker-1"):
@@ -147,6 +148,6 @@ async def test_cancel_reaches_a_clip_at_its_decoder(fleet: Fleet, split: WorkerS
         await fleet.queue.cancel(job, ErrorCode.CANCELLED_BY_USER)
         assert (await fleet.ended(job)).state is JobState.CANCELLED
         os.kill(helper.engine.pids[0], signal.SIGCONT)
-        await fleet.until(lambda: count(helper, "orders", "lost") == 1, "the decoder has learnt it")
+        await fleet.until(lambda: decodes(helper, "lost") == 1, "the decoder has learnt it")
         assert (await fleet.ended(await fleet.submit())).state is JobState.SUCCEEDED
     assert len(fleet.videos) == 1

@@ -55,13 +55,7 @@ class Metrics:
         )
         self.decodes = Counter(
             "videofleet_worker_decodes",
-            "Clips given to decoders: made, refused by the output gate, or returned to be decoded here.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.orders = Counter(
-            "videofleet_worker_orders",
-            "Of a decoder, clips by outcome: answered, lost or given_back.",
+            "Clips for decoders: made, refused or returned by them; of a decoder answered, lost or given_back.",
             ["outcome"],
             registry=self.registry,
         )

@@ -71,7 +71,7 @@ class Order:
             await end(beating)
             for file in (self._frames, self._latents):
                 file.unlink(missing_ok=True)
-            self._metrics.orders.labels(word).inc()
+            self._metrics.decodes.labels(word).inc()
             log.info("order ended", extra={"job": self._order.job, "outcome": word})
 
     async def _made(self, store: ObjectStore, publishing: Publishing) -> Decoded:
