@@ -65,6 +65,9 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self._add_those_of_the_process()
+
+    def _add_those_of_the_process(self) -> None:
         self.device_memory = Gauge(
             "videofleet_worker_device_memory_bytes",
             "Peak use of device memory: predicted before loading, and measured by warm-up on a GPU.",
