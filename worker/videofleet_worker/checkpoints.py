@@ -80,8 +80,9 @@ class Checkpoints:
     async def close(self) -> None:
         """Nothing is left in scratch."""
         await self._stop_uploading()
-        for file in self.path.parent.glob(f"{self.path.name}.*"):
-            file.unlink(missing_ok=True)
+        for file in self.path.parent.iterdir():  # a glob of the job's would stay, compiled, among the last 512 of `re`
+            if file.name.startswith(f"{self.path.name}."):
+                file.unlink(missing_ok=True)
 
     async def _upload(self) -> None:
         while (path := self._newest) is not None:
