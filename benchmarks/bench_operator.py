@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ SPEC: dict[str, Any] = EXAMPLE | {"scaling": {"maxReplicas": 2}, "fallback": {"e
 TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
 AT_A_TIME = 8
 CHANGES = 50
-IDLE_S = 10
+IDLE_S = 65  # longer than a resync
+QUIET_S = 3  # without an API call, and everything has settled
 BUSY_S = 60
 JOB_EVERY_S = 5
 CHILDREN = [("apps", "deployments"), ("apps", "controllerrevisions"), ("", "configmaps"), ("", "serviceaccounts")]
@@ -196,6 +198,27 @@ def calls(samples: list[tuple[str, float]], *, writes_only: bool = False) -> flo
     return sum(value for name, value in zip(names, counted, strict=True) if not any(word in name for word in ignored))
 
 
+def writes_by_resource(samples: list[tuple[str, float]]) -> Counter[str]:
+    """The writes among them, by what was written."""
+    found: Counter[str] = Counter()
+    for name, value in samples:
+        if calls([(name, value)], writes_only=True):
+            found[name.partition('resource="')[2].partition('"')[0]] += round(value)
+    return found
+
+
+async def quiet(cluster: Cluster, within_s: float = 300) -> list[tuple[str, float]]:
+    """The samples once no call was made for a while: the last reconciles' Events are written by then."""
+    began = time.monotonic()
+    samples = await cluster.metrics()
+    while time.monotonic() - began < within_s:
+        await asyncio.sleep(QUIET_S)
+        before, samples = samples, await cluster.metrics()
+        if calls(samples) == calls(before):
+            return samples
+    raise TimeoutError(f"still calling after {within_s} s")
+
+
 def quantile_ms(samples: list[tuple[str, float]], share: float) -> float:
     """Upper bound of the bucket in which this share of the successful reconciles ended."""
     buckets = [
@@ -276,9 +299,11 @@ async def measure(cluster: Cluster, fleets: int) -> dict[str, float]:
     await until(lambda: cluster.count_ready() == fleets)
     ready_s = time.monotonic() - began
     await until(lambda: caught_up(cluster, fleets))
-    busy = await cluster.metrics()
+    busy = await quiet(cluster)
     await asyncio.sleep(IDLE_S)
     idle = await cluster.metrics()
+    if written_idle := writes_by_resource(idle) - writes_by_resource(busy):
+        print("written while idle:", dict(written_idle), file=sys.stderr)
     reactions = await reactions_ms(cluster, fleets)
     after = await cluster.metrics()
     written = await busy_status_writes(cluster, fleets)

@@ -94,6 +94,16 @@ class Progress(Wire):
         return {"decoding": 90, "muxing": 95, "uploading": 97}.get(self.stage, 0)
 
 
+class ClipLook(Wire):
+    """What a clip looks like in five figures, each a mean over its frames, of 255."""
+
+    brightness: float  # of the luma
+    contrast: float  # standard deviation of the luma over a frame
+    detail: float  # from a point to the next, about a ninetieth of the height away
+    motion: float  # from a frame to the next
+    colour: float  # between the channels: a grey clip has none
+
+
 class VideoResult(Wire):
     """Where the video lies and what it is. Keys are relative to the store."""
 
@@ -112,6 +122,7 @@ class VideoResult(Wire):
     provenance_key: str = ""  # where a fleet signs
     peak_bytes: int | None = None  # of GPU memory, as the worker's warm-up measured them; None on a CPU
     rejected: tuple[str, ...] = ()  # flaws of clips that were made before this one and not delivered
+    look: ClipLook | None = None  # of a golden prompt
 
 
 class NoticeState(StrEnum):
@@ -218,6 +229,7 @@ class GoldenFigures(Wire):
     succeeded: int = 0
     failed: int = 0
     rejected: int = 0  # of any: the output gate refused the first clip
+    looks: dict[str, dict[int, ClipLook]] = Field(default_factory=dict)  # revision → seed → what it made; stable's too
 
 
 class QueueStats(Wire):

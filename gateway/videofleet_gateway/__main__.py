@@ -21,6 +21,7 @@ from videofleet.store import StoreError
 from videofleet_gateway.app import build_app
 from videofleet_gateway.auth import Keyring, KeysFileError
 from videofleet_gateway.directory import FleetDirectory
+from videofleet_gateway.health import health_app
 from videofleet_gateway.prompts import distribution
 from videofleet_gateway.server import Runner
 from videofleet_gateway.services import Services
@@ -86,14 +87,21 @@ async def serve(settings: Settings, services: Services) -> None:
         shutdown_timeout=_IN_FLIGHT_S,
     )
     await runner.setup()
+    probes = Runner(health_app(services), access_log=None, logger=_http_logger())
+    await probes.setup()
     gc.freeze()  # what is there now stays: looking through it would hold up requests for tens of milliseconds
+    await web.TCPSite(probes, settings.bind_address, settings.health_port).start()
     await web.TCPSite(runner, settings.bind_address, settings.port).start()
-    log.info("listening", extra={"address": settings.bind_address, "port": settings.port})
+    log.info(
+        "listening",
+        extra={"address": settings.bind_address, "port": settings.port, "health_port": settings.health_port},
+    )
     await stop.wait()
     services.draining = True
     log.info("draining")
     await asyncio.sleep(settings.drain_delay_s)
     await runner.cleanup()
+    await probes.cleanup()  # last: a liveness probe that failed would kill what still runs
     log.info("stopped")
 
 

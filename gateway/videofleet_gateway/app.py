@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Coroutine
 
 from aiohttp import web
 
-from videofleet_gateway import files, reaper
+from videofleet_gateway import files, reaper, redis_watch
 from videofleet_gateway.batches import feeder
 from videofleet_gateway.body import MAX_BODY_BYTES
 from videofleet_gateway.middleware import MIDDLEWARES, stamp
+from videofleet_gateway.redis_watch import RedisWatch
 from videofleet_gateway.rounds import go_round
 from videofleet_gateway.routes import (
     batches,
@@ -17,7 +18,6 @@ from videofleet_gateway.routes import (
     deletion,
     events,
     feedback,
-    health,
     intake,
     links,
     models,
@@ -58,9 +58,6 @@ def build_app(services: Services) -> web.Application:
             web.get("/openapi.json", openapi.openapi),
             web.get("/", page.page),
             web.get("/page/{name}", page.page),
-            web.get("/healthz", health.healthz),
-            web.get("/readyz", health.readyz),
-            web.get("/metrics", health.metrics),
         ]
     )
     app.on_response_prepare.append(stamp)
@@ -87,6 +84,12 @@ def _rounds(services: Services) -> list[Coroutine[None, None, None]]:
             lambda: reaper.reap_once(services.queue, services.metrics),
             pause_s=reaper.PAUSE_S,
             limit_s=reaper.ROUND_S,
+        ),
+        go_round(
+            "watching Redis",
+            RedisWatch(services.queue, services.metrics).look,
+            pause_s=redis_watch.PAUSE_S,
+            limit_s=redis_watch.ROUND_S,
         ),
         go_round("feeding batches", lambda: feeder.feed_once(services), pause_s=feeder.PAUSE_S, limit_s=feeder.ROUND_S),
         go_round("deleting files", services.files.delete_due, pause_s=files.PAUSE_S, limit_s=files.ROUND_S),

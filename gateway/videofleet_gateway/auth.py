@@ -1,9 +1,10 @@
 """API keys from a mounted file: who is asking. The tenant comes from the key and from nowhere else.
 
-The file holds `{"keys": [{"id", "sha256", "tenant", "role"}], "tenants": {tenant: rules}}`; a key reads
+The file holds `{"keys": [{"id", "sha256", "tenant", "role", "expires"}], "tenants": {tenant: rules}}`; a key reads
 `vf_<id>_<secret>` and the digest is of the whole text. The role `admin` may act on every fleet and tenant; `user`, the
-default, on its own. A tenant may have several keys, so that one can be replaced without a gap. The file is read
-again when it changes; a broken new version is logged and the last good keys and rules stay.
+default, on its own. A tenant may have several keys, so that one can be replaced without a gap; one whose `expires` has
+come opens nothing. The file is read again when it changes; a broken new version is logged and the last good keys and
+rules stay.
 """
 
 import hashlib
@@ -12,11 +13,13 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from videofleet_gateway.problems import Problem
 from videofleet_gateway.tenants import TenantRules
 
 log: Final = logging.getLogger(__name__)
@@ -31,6 +34,19 @@ class KeysFileError(Exception):
     """The keys file cannot be used; the message never quotes its contents."""
 
 
+class KeyExpired(Problem):
+    """A key that was good. Told to nobody but who holds all of it."""
+
+    status, kind, default_code = 401, "authentication_error", "api_key_expired"
+
+    def __init__(self, expires: datetime) -> None:
+        when = expires.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        super().__init__(
+            f"this API key expired at {when} UTC; use the tenant's newer one, or ask your administrator for it",
+            headers={"WWW-Authenticate": 'Bearer realm="videofleet", error="invalid_token"'},
+        )
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who is asking."""
@@ -39,6 +55,7 @@ class Caller:
     key_id: str
     rules: TenantRules = field(default_factory=TenantRules)
     is_admin: bool = False
+    key_expires: datetime | None = None
 
 
 TENANT_NAME: Final = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -52,6 +69,14 @@ class _Key(BaseModel):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     tenant: _TenantName
     role: Literal["user", "admin"] = "user"
+    expires: Annotated[AwareDatetime, Field(strict=True)] | None = (
+        None  # with its zone; a bare number may mean anything
+    )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it opens nothing any more."""
+        return self.expires is not None and self.expires <= datetime.now(UTC)
 
 
 class _KeysFile(BaseModel):
@@ -70,7 +95,7 @@ class Keyring:
         self._keys, self._rules = _read(path)
 
     def caller(self, authorization: str | None) -> Caller | None:
-        """Whose key the Authorization header holds; None when it is not one of ours."""
+        """Whose key the Authorization header holds; None when it is not one of ours. Raises: KeyExpired."""
         self._reload_if_changed()
         match = _BEARER.fullmatch(authorization.strip()) if authorization else None
         if match is None:
@@ -80,17 +105,20 @@ class Keyring:
         digest = hashlib.sha256(f"vf_{key_id}_{secret}".encode()).hexdigest()
         if not hmac.compare_digest(digest, known.sha256 if known else _NO_DIGEST) or known is None:
             return None
+        if known.expires is not None and known.is_over:
+            raise KeyExpired(known.expires)
         return self._caller(known)
 
     def caller_of(self, key_id: str) -> Caller | None:
-        """Whose key this is, for what the key has signed; None when it was taken away."""
+        """Whose key this is, for what the key has signed; None when it was taken away or has expired."""
         self._reload_if_changed()
         known = self._keys.get(key_id)
-        return None if known is None else self._caller(known)
+        return None if known is None or known.is_over else self._caller(known)
 
     def _caller(self, key: _Key) -> Caller:
         rules = self._rules.get(key.tenant, _NO_RULES)
-        return Caller(tenant=key.tenant, key_id=key.id, rules=rules, is_admin=key.role == "admin")
+        is_admin = key.role == "admin"
+        return Caller(tenant=key.tenant, key_id=key.id, rules=rules, is_admin=is_admin, key_expires=key.expires)
 
     def rules(self, tenant: str) -> TenantRules:
         """What a tenant may, by its name."""

@@ -77,6 +77,16 @@ class Metrics:
             "Jobs whose lease had expired and that the reaper moved on.",
             registry=self.registry,
         )
+        self.redis_late_fsyncs = Counter(
+            "videofleet_gateway_redis_late_fsyncs",
+            "Times that Redis acknowledged jobs for 2 s before they were on disk, as this replica saw it.",
+            registry=self.registry,
+        )
+        self.redis_write_failing = Gauge(
+            "videofleet_gateway_redis_write_failing",
+            "1 while Redis cannot write its append-only file.",
+            registry=self.registry,
+        )
         self.expired = Counter(
             "videofleet_gateway_expired",
             "Jobs removed because their retention was over.",

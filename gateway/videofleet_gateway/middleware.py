@@ -21,7 +21,6 @@ from videofleet_gateway.trouble import describe
 log: Final = logging.getLogger("videofleet.gateway.access")
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
-_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # probes would drown everything else
 
 
 @web.middleware
@@ -58,7 +57,7 @@ def _record(request: web.Request, status: int, seconds: float) -> None:
         "key": caller.key_id if caller else None,
         "job": request.get(JOB_ID),
     }
-    log.log(logging.DEBUG if route in _QUIET else logging.INFO, "request", extra=fields)
+    log.info("request", extra=fields)
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:

@@ -5,7 +5,7 @@ read. Codes are a closed vocabulary that clients may rely on; texts may change.
 
 Problem
 ├── MalformedBody      400  not JSON, not multipart, a field twice
-├── Unauthorized       401  no key, or one we do not know
+├── Unauthorized       401  no key, or one we do not know; one that expired
 ├── Forbidden          403  this key may not do that
 ├── NotFound           404  also what belongs to somebody else
 ├── Conflict           409  the job is in another state

@@ -1,4 +1,5 @@
-"""The reaper: every few seconds, jobs of silent workers return to their queue, and those past their retention go.
+"""The reaper: every few seconds, jobs of silent workers return to their queue, those past their retention go, and
+fleets that were deleted follow the last of theirs.
 
 Runs in every gateway replica. Reaping twice changes nothing.
 """
@@ -24,3 +25,5 @@ async def reap_once(queue: JobQueue, metrics: Metrics) -> None:
         while gone := await queue.leaving.expire(fleet_uid):
             metrics.expired.inc(len(gone))
             log.info("jobs past their retention removed", extra={"fleet_uid": fleet_uid, "jobs": gone[:20]})
+        if await queue.leaving.sweep(fleet_uid):
+            log.info("a deleted fleet has left", extra={"fleet_uid": fleet_uid})

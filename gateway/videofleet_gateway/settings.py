@@ -30,6 +30,7 @@ class Settings:
     webhooks_file: Path | None  # None: nobody has webhooks
     durability: Durability
     port: int
+    health_port: int
     bind_address: str
     drain_delay_s: float  # how long a terminating gateway still takes requests, so that balancers notice first
 
@@ -51,6 +52,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         webhooks_file=given.webhooks_file,
         durability=given.durability,
         port=given.port,
+        health_port=given.health_port,
         bind_address=os.environ.get("BIND_ADDRESS", "0.0.0.0"),  # noqa: S104 - a pod listens on its own address
         drain_delay_s=given.drain_delay,
     )
@@ -80,7 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--moderation-url", metavar="URL", help="a service that judges prompts and videos")
     parser.add_argument("--moderation-key-file", type=Path, help="file with the key that it is called with")
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=int, default=8080, help="of the API and the page (default 8080)")
+    parser.add_argument(
+        "--health-port", type=int, default=8083, help="of /healthz, /readyz and /metrics (default 8083)"
+    )
     parser.add_argument(
         "--drain-delay",
         type=float,

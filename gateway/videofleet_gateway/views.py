@@ -101,6 +101,7 @@ def usage(jobs: Mapping[str, int], worker_seconds: float, caller: Caller) -> dic
         "object": "usage",
         "tenant": caller.tenant,
         "role": "admin" if caller.is_admin else "user",
+        "key_expires_at": None if caller.key_expires is None else int(caller.key_expires.timestamp()),
         "jobs": {spelled: jobs.get(state, 0) for state, spelled in _USAGE.items()},
         "worker_seconds": round(worker_seconds, 3),
         "limits": {

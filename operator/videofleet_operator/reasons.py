@@ -62,7 +62,7 @@ MEANINGS: Final[dict[Reason, str]] = {
     Reason.CANARY_PAUSED: "A person paused the canary; it keeps its share. Go on: videofleet rollout resume.",
     Reason.AWAITING_APPROVAL: "The step is passed and has `hold: Manual`. Go on: videofleet rollout resume.",
     Reason.INSUFFICIENT_EVIDENCE: (
-        "The step has lasted maxStepDuration without enough jobs to judge by; it goes on by itself when they come."
+        "It has lasted maxStepDuration without enough jobs to judge by; it goes on by itself when they come."
         " Otherwise: videofleet rollout promote, resume or abort; or a larger weight or tolerance in spec.rollout."
     ),
     Reason.NO_SPARE_GPU: (

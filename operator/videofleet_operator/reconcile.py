@@ -141,8 +141,8 @@ class Reconciler:
         except StaleEpoch as error:
             self._leadership.outbid(error.epoch)
             return False
-        except QueueError:
-            _log.warning("policy not published: Redis does not answer", extra={"fleet": policy.fleet})
+        except QueueError as error:
+            _log.warning("policy not published", extra={"fleet": policy.fleet, "error": str(error)})
             return False
         _log.info("policy published", extra={"fleet": policy.fleet, "tracks": dict(policy.tracks)})
         return True

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,16 @@ def test_rules_for_tenants_are_those_that_the_gateway_knows(render: Render, tmp_
         "workerSecondsPerDay": 86400,
         "moderation": "open",
     }
-    values = {"gateway": {"keys": [{**KEY, "role": "admin"}], "tenants": {"studio": rules}}}
+    values = {
+        "gateway": {"keys": [{**KEY, "role": "admin", "expires": "2100-01-31T00:00:00Z"}], "tenants": {"studio": rules}}
+    }
     secret = one(render(values), "Secret", "videofleet-gateway-keys")
     file = tmp_path / "keys.json"
     file.write_text(secret["stringData"]["keys.json"])
     caller = Keyring(file).caller_of("me")
     assert caller is not None
     assert caller.is_admin
+    assert caller.key_expires == datetime(2100, 1, 31, tzinfo=UTC)
     assert caller.rules.model_dump(mode="json", by_alias=True) == rules
     schema = json.loads((CHART / "values.schema.json").read_text())
     known = schema["properties"]["gateway"]["properties"]["tenants"]["additionalProperties"]["properties"]
@@ -233,6 +237,20 @@ def test_network_is_closed_but_for_what_is_needed(render: Render) -> None:
               if "ipBlock" in peer]  # fmt: skip
     assert all(block["except"] for block in blocks), "cloud metadata must stay unreachable"
     assert not names(render({"networkPolicy": {"enabled": False}}), "NetworkPolicy")
+
+
+def test_probes_and_metrics_of_the_gateway_have_their_own_port_and_callers(render: Render) -> None:
+    callers, scrapers = ([{"podSelector": {"matchLabels": {"app": name}}}] for name in ("shop", "prometheus"))
+    objects = render({"networkPolicy": {"gatewayFrom": callers, "metricsFrom": scrapers}})
+    (container,) = one(objects, "Deployment", "videofleet-gateway")["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": 8080, "health": 8083}
+    assert {container[f"{probe}Probe"]["httpGet"]["port"] for probe in ("startup", "liveness", "readiness")} == {
+        "health"
+    }
+    assert [port["targetPort"] for port in one(objects, "Service", "videofleet-gateway")["spec"]["ports"]] == ["http"]
+    ingress = one(objects, "NetworkPolicy", "videofleet-gateway")["spec"]["ingress"]
+    assert {rule["ports"][0]["port"]: rule["from"] for rule in ingress} == {8080: callers, 8083: scrapers}
 
 
 def test_webhooks_have_a_process_of_their_own_that_alone_reaches_out(render: Render) -> None:

@@ -160,6 +160,7 @@ async def gateway(redis_url: str, installation: str, queue: JobQueue, tmp_path: 
         port = free.getsockname()[1]
     command = [f"--installation={installation}", f"--redis-url-file={tmp_path}/redis-url", "--drain-delay=0"]
     command += [f"--keys-file={tmp_path}/keys.json", f"--store=videos=file://{tmp_path}/store", f"--port={port}"]
+    command += ["--health-port=0"]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "videofleet_gateway", *command),
         stderr=asyncio.subprocess.DEVNULL,

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from specimens import FLEET, policy, result
 
 from videofleet import ids
-from videofleet.architectures import Architecture
-from videofleet.jobs import Claim, JobState, NewJob, Priority, VideoRequest, VideoResult
-from videofleet.policy import CanaryRule, FallbackRule, FleetPolicy, StickyBy, Track
-from videofleet.queue import Claimed, JobQueue
+from videofleet.jobs import Claim, JobState, NewJob, Priority, VideoRequest
+from videofleet.policy import CanaryRule, FallbackRule, StickyBy, Track
+from videofleet.queue import Claimed, JobQueue, TenantLimits
 from videofleet.tiers import Tier
 
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
 FULL = Tier(name="720p", width=1280, height=720, num_frames=81, num_inference_steps=40, fps=16)
 PREVIEW = Tier(name="preview", width=512, height=256, num_frames=33, num_inference_steps=20, fps=16)
 
@@ -26,22 +25,12 @@ class Ruled:
     uid, full, preview = FLEET, FULL, PREVIEW
 
     def __init__(self, queue: JobQueue, redis: Redis, installation: str) -> None:
-        self.queue, self.redis = queue, redis
+        self.queue, self.redis, self.installation = queue, redis, installation
         self.prefix = f"vf:{{{installation}/{FLEET}}}"
 
     async def publish(self, **changes: object) -> None:
         """A policy of two tiers and a stable revision, with changes."""
-        fields = {
-            "fleet": "studio/ruled",
-            "fleet_uid": FLEET,
-            "architecture": Architecture.WAN22_T2V_A14B,
-            "tiers": [FULL, PREVIEW],
-            "tracks": {"r1": Track.STABLE},
-            "max_depth": 10_000,
-            "max_attempts": 3,
-            "store": "videos",
-        }
-        await self.queue.publish_policy(FleetPolicy.model_validate(fields | changes))
+        await self.queue.publish_policy(policy(**{"fleet": "studio/ruled", "tiers": [FULL, PREVIEW]} | changes))
 
     async def publish_canary(
         self, permille: int, sticky_by: StickyBy = StickyBy.NONE, *, revision: str = "r2", **changes: object
@@ -56,13 +45,13 @@ class Ruled:
         rule = FallbackRule(tier="preview", share_permille=permille, priorities=chosen, cause="long_wait")
         await self.publish(fallback=rule, **changes)
 
-    async def submit(self, tenant: str = "studio", **changes: Any) -> str:
+    async def submit(self, tenant: str = "studio", limits: TenantLimits | None = None, **changes: Any) -> str:
         """Queues a job; `tier`, `guidance_scale` and `allow_fallback` are the request's. Returns: its id."""
         wishes = {name: changes.pop(name) for name in ("tier", "guidance_scale", "allow_fallback") if name in changes}
         request = VideoRequest.model_validate({"prompt": "a red car", "seed": 1, "tier": FULL} | wishes)
         job_id = ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10))
         new = NewJob(id=job_id, fleet_uid=FLEET, tenant=tenant, request=request, **changes)
-        return (await self.queue.submit(new)).job.id
+        return (await self.queue.submit(new, limits)).job.id
 
     async def ask(
         self, revision: str = "r1", *, worker: str = "w1", most: int = 1, beside: Sequence[Claim] = ()
@@ -85,7 +74,14 @@ class Ruled:
 
     async def succeed(self, claim: Claim, seconds_per_step: float = 0.5, **told: Any) -> JobState:
         """The worker delivers, and tells."""
-        made = result(claim).model_copy(update={"seconds_per_step": seconds_per_step, **told})
+        made = result(
+            claim.attempt,
+            tier=claim.tier,
+            fallback=claim.fallback,
+            revision=claim.job.revision or "",
+            seconds_per_step=seconds_per_step,
+            **told,
+        )
         return await self.queue.succeed(claim, made)
 
     async def passes(self, claim: Claim, seconds: float) -> None:
@@ -101,23 +97,6 @@ class Ruled:
     async def ids_in(self, name: str) -> set[str]:
         """Members of one of the fleet's sorted sets."""
         return set(await self.redis.zrange(f"{self.prefix}:{name}", 0, -1))
-
-
-def result(claim: Claim) -> VideoResult:
-    """What a worker would tell."""
-    return VideoResult(
-        store="videos",
-        video_key="v",
-        thumbnail_key="t",
-        video_bytes=1,
-        tier=claim.tier,
-        fallback=claim.fallback,
-        seed=1,
-        revision=claim.job.revision or "",
-        attempt=claim.attempt,
-        seconds_per_step=0.5,
-        worker_seconds=1,
-    )
 
 
 @pytest.fixture

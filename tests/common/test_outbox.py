@@ -3,66 +3,26 @@
 import asyncio
 
 import pytest
+from specimens import FLEET, new_job, policy, result
 
 from videofleet.ids import job_id
-from videofleet.jobs import ErrorCode, NewJob, NoticeState, Priority, VideoRequest, VideoResult
-from videofleet.policy import FleetPolicy
+from videofleet.jobs import ErrorCode, NoticeState
 from videofleet.queue import JobQueue, Notice, Settled, outbox
 
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
 URL = "https://hooks.example.com/x"
-
-
-def new_job(number: int, webhook: str | None = URL) -> NewJob:
-    tier = POLICY.tiers[0]
-    return NewJob(
-        id=job_id(FLEET, 1_700_000_000_000, number.to_bytes(10, "big")),
-        fleet_uid=FLEET,
-        tenant="studio",
-        request=VideoRequest(prompt="a fox", seed=1, tier=tier),
-        priority=Priority.STANDARD,
-        webhook=webhook,
-    )
-
-
-POLICY = FleetPolicy.model_validate(
-    {
-        "fleet": "studio/tiny",
-        "fleet_uid": FLEET,
-        "architecture": "wan2.2-t2v-a14b",
-        "tiers": [{"name": "s", "width": 128, "height": 128, "num_frames": 17, "num_inference_steps": 4, "fps": 16}],
-        "tracks": {"r1": "stable"},
-        "max_depth": 100,
-        "max_attempts": 1,
-        "store": "videos",
-    }
-)
-
-
-def result(attempt: int) -> VideoResult:
-    return VideoResult(
-        store="videos",
-        video_key="k",
-        thumbnail_key="t",
-        video_bytes=1,
-        tier=POLICY.tiers[0],
-        seed=1,
-        revision="r1",
-        attempt=attempt,
-        seconds_per_step=1,
-        worker_seconds=1,
-    )
 
 
 @pytest.fixture
 async def fleet(queue: JobQueue) -> JobQueue:
-    await queue.publish_policy(POLICY)
+    await queue.publish_policy(policy(max_attempts=1))
     return queue
 
 
 async def ended(queue: JobQueue, how: str, number: int = 1, webhook: str | None = URL) -> str:
     """A job that ended that way."""
-    job = (await queue.submit(new_job(number, webhook))).job
+    job = (
+        await queue.submit(new_job(id=job_id(FLEET, 1_700_000_000_000, number.to_bytes(10, "big")), webhook=webhook))
+    ).job
     if how == "cancelled":
         await queue.cancel(job.id, ErrorCode.CANCELLED_BY_USER)
         return job.id

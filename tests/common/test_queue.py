@@ -1,16 +1,14 @@
 """The queue's arrows on a real Redis: what is accepted ends once, and a zombie changes nothing."""
 
 import asyncio
-import os
 import time
 
 import pytest
+from specimens import FLEET, new_job, policy, result
 
-from videofleet import ids
-from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
-from videofleet.jobs import ErrorCode, JobState, NewJob, Progress, VideoRequest, VideoResult
-from videofleet.policy import FleetPolicy, Track
+from videofleet.jobs import ErrorCode, JobState, Progress, VideoRequest
+from videofleet.policy import Track
 from videofleet.queue import (
     FleetClosed,
     FleetUnknown,
@@ -24,52 +22,9 @@ from videofleet.queue import (
     QueueUnavailable,
 )
 from videofleet.queue import client as client_module
-from videofleet.tiers import Tier
 
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
 OTHER_FLEET = "1b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a11"
-TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
 DENOISING = Progress(stage="denoising", step=1, steps=4)
-
-
-def policy(fleet_uid: str = FLEET, **changes: object) -> FleetPolicy:
-    fields: dict[str, object] = {
-        "fleet": f"studio/{fleet_uid[:4]}",
-        "fleet_uid": fleet_uid,
-        "architecture": Architecture.WAN22_T2V_A14B,
-        "tiers": [TIER],
-        "tracks": {"r1": Track.STABLE},
-        "max_depth": 100,
-        "max_attempts": 3,
-        "store": "videos",
-    }
-    return FleetPolicy.model_validate(fields | changes)
-
-
-def new_job(fleet_uid: str = FLEET, *, key: str | None = None, body: str = "", tenant: str = "studio") -> NewJob:
-    return NewJob(
-        id=ids.job_id(fleet_uid, time.time_ns() // 1_000_000, os.urandom(10)),
-        fleet_uid=fleet_uid,
-        tenant=tenant,
-        request=VideoRequest(prompt="a red car at night", seed=1, tier=TIER),
-        idempotency_key=key,
-        body_digest=body,
-    )
-
-
-def result(attempt: int) -> VideoResult:
-    return VideoResult(
-        store="videos",
-        video_key=f"{attempt}/video.mp4",
-        thumbnail_key=f"{attempt}/thumbnail.jpg",
-        video_bytes=1,
-        tier=TIER,
-        seed=1,
-        revision="r1",
-        attempt=attempt,
-        seconds_per_step=0.1,
-        worker_seconds=1.0,
-    )
 
 
 @pytest.fixture
@@ -259,17 +214,19 @@ async def test_a_fleet_without_policy_is_unknown(queue: JobQueue) -> None:
 
 
 async def test_the_same_idempotency_key_is_the_same_job(fleet: JobQueue) -> None:
-    jobs = [new_job(key="k", body="b") for _ in range(20)]
+    jobs = [new_job(idempotency_key="k", body_digest="b") for _ in range(20)]
     outcomes = await asyncio.gather(*(fleet.submit(job) for job in jobs))
     assert len({outcome.job.id for outcome in outcomes}) == 1
     assert sum(outcome.created for outcome in outcomes) == 1
     with pytest.raises(IdempotencyConflict):
-        await fleet.submit(new_job(key="k", body="another"))
-    assert (await fleet.submit(new_job(key="k", body="b", tenant="ads"))).created, "keys are a tenant's own"
+        await fleet.submit(new_job(idempotency_key="k", body_digest="another"))
+    assert (await fleet.submit(new_job(idempotency_key="k", body_digest="b", tenant="ads"))).created, (
+        "keys are a tenant's own"
+    )
 
 
 async def test_fifty_at_the_same_time_with_one_key_are_one_job(fleet: JobQueue) -> None:
-    replies = await asyncio.gather(*(fleet.submit(new_job(key="k", body="b")) for _ in range(50)))
+    replies = await asyncio.gather(*(fleet.submit(new_job(idempotency_key="k", body_digest="b")) for _ in range(50)))
     assert len({reply.job.id for reply in replies}) == 1
     assert sum(reply.created for reply in replies) == 1
     assert (await fleet.stats(FLEET)).waiting == 1
@@ -278,24 +235,24 @@ async def test_fifty_at_the_same_time_with_one_key_are_one_job(fleet: JobQueue) 
 async def test_an_idempotency_key_counts_over_all_fleets_of_a_tenant(queue: JobQueue) -> None:
     for uid in (FLEET, OTHER_FLEET):
         await queue.publish_policy(policy(uid))
-    first = (await queue.submit(new_job(key="k", body="b"))).job
+    first = (await queue.submit(new_job(idempotency_key="k", body_digest="b"))).job
     with pytest.raises(IdempotencyConflict):
-        await queue.submit(new_job(OTHER_FLEET, key="k", body="names the other fleet"))
-    again = await queue.submit(new_job(OTHER_FLEET, key="k", body="b"))  # an alias leads elsewhere by now
+        await queue.submit(new_job(OTHER_FLEET, idempotency_key="k", body_digest="names the other fleet"))
+    again = await queue.submit(new_job(OTHER_FLEET, idempotency_key="k", body_digest="b"))  # another alias by now
     assert (again.job.id, again.created) == (first.id, False)
     await queue.cancel(first.id, ErrorCode.CANCELLED_BY_USER)
     await queue.remove(first.id)
-    anew = await queue.submit(new_job(OTHER_FLEET, key="k", body="b"))
+    anew = await queue.submit(new_job(OTHER_FLEET, idempotency_key="k", body_digest="b"))
     assert (anew.job.fleet_uid, anew.created) == (OTHER_FLEET, True)
-    assert not (await queue.submit(new_job(OTHER_FLEET, key="k", body="b"))).created
+    assert not (await queue.submit(new_job(OTHER_FLEET, idempotency_key="k", body_digest="b"))).created
 
 
 async def test_a_key_whose_request_was_refused_is_free_again(queue: JobQueue) -> None:
     await queue.publish_policy(policy(FLEET, max_depth=0))
     with pytest.raises(QueueFull):
-        await queue.submit(new_job(key="k", body="b"))
+        await queue.submit(new_job(idempotency_key="k", body_digest="b"))
     await queue.publish_policy(policy(FLEET))
-    assert (await queue.submit(new_job(key="k", body="another"))).created
+    assert (await queue.submit(new_job(idempotency_key="k", body_digest="another"))).created
 
 
 async def test_submitting_the_very_same_job_again_is_no_second_job(fleet: JobQueue) -> None:

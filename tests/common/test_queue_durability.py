@@ -1,6 +1,5 @@
 """Durability `wait` on a primary with a real replica, and the hash tag of every key that the scripts touch."""
 
-import os
 import signal
 import threading
 import time
@@ -10,12 +9,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from specimens import FLEET, new_job, policy, result
 
-from videofleet import ids
-from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
-from videofleet.jobs import ErrorCode, NewJob, Progress, Verdict, VideoRequest, VideoResult
-from videofleet.policy import CanaryRule, FleetPolicy, Track
+from videofleet.jobs import ErrorCode, Progress, Verdict
+from videofleet.policy import CanaryRule, Track
 from videofleet.queue import (
     Batch,
     BatchLine,
@@ -29,40 +27,6 @@ from videofleet.queue import (
     TenantLimits,
     durability,
     scripts,
-)
-from videofleet.tiers import Tier
-
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
-TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
-POLICY = FleetPolicy(
-    fleet="studio/tiny",
-    fleet_uid=FLEET,
-    architecture=Architecture.WAN22_T2V_A14B,
-    tiers=[TIER],
-    tracks={"r1": Track.STABLE},
-    max_depth=1000,
-    max_attempts=2,
-    store="videos",
-)
-
-
-def new_job() -> NewJob:
-    job_id = ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10))
-    request = VideoRequest(prompt="a red car", seed=1, tier=TIER)
-    return NewJob(id=job_id, fleet_uid=FLEET, tenant="studio", request=request, idempotency_key=job_id, body_digest="b")
-
-
-RESULT = VideoResult(
-    store="videos",
-    video_key="v",
-    thumbnail_key="t",
-    video_bytes=1,
-    tier=TIER,
-    seed=1,
-    revision="r1",
-    attempt=1,
-    seconds_per_step=0.5,
-    worker_seconds=1,
 )
 
 
@@ -87,7 +51,7 @@ async def test_wait_is_refused_without_a_replica(redis_server: Any, installation
     async with JobQueue.connect(redis_server.url, installation, Durability.WAIT) as queue:
         with pytest.raises(QueueError, match="connect a replica"):
             await queue.check_durability()
-        await queue.publish_policy(POLICY)
+        await queue.publish_policy(policy())
         with pytest.raises(QueueUnavailable, match="no replica"):
             await queue.submit(new_job())
 
@@ -95,10 +59,10 @@ async def test_wait_is_refused_without_a_replica(redis_server: Any, installation
 async def test_what_wait_announced_is_on_the_replica(redis_server: Any, replica: Any, installation: str) -> None:
     async with JobQueue.connect(redis_server.url, installation, Durability.WAIT) as queue:
         await queue.check_durability()
-        await queue.publish_policy(POLICY)
+        await queue.publish_policy(policy())
         jobs = [(await queue.submit(new_job())).job.id for _ in range(20)]
         (claim,) = (await queue.claim(FLEET, worker="w1", revision="r1")).claims
-        await queue.succeed(claim, RESULT)
+        await queue.succeed(claim, result())
         await queue.cancel(jobs[1], ErrorCode.CANCELLED_BY_USER)
     redis_server.kill()
     with Redis.from_url(replica.url) as redis:
@@ -112,7 +76,7 @@ async def test_a_replica_that_stops_is_an_outage_and_the_repeat_is_the_same_job(
     redis_server: Any, replica: Any, installation: str
 ) -> None:
     async with JobQueue.connect(redis_server.url, installation, Durability.WAIT) as queue:
-        await queue.publish_policy(POLICY)
+        await queue.publish_policy(policy())
         job = new_job()
         await queue.submit(new_job())
         replica.process.send_signal(signal.SIGSTOP)  # connected, and silent
@@ -179,7 +143,7 @@ def note_keys(url: str, watching: threading.Event, keys: list[tuple[str, str]]) 
 
 async def decode_one(queue: JobQueue) -> None:
     """Offered, taken, answered, withdrawn."""
-    order = DecodeOrder(job="j", attempt=1, request=VideoRequest(prompt="", seed=1, tier=TIER), latents_key="k")
+    order = DecodeOrder(job="j", attempt=1, request=new_job().request, latents_key="k")
     await queue.decodes.ask(FLEET, "r1", "j/1", order)
     taken = await queue.decodes.take(FLEET, "r1")
     assert taken is not None
@@ -200,7 +164,7 @@ async def every_script(url: str, installation: str) -> set[str]:
             return await run(name, prefix, *args)
 
         connection.run = noted  # type: ignore[method-assign]  # a spy that passes on
-        await queue.publish_policy(POLICY)
+        await queue.publish_policy(policy())
 
         async def claim() -> Any:
             (claim,) = (await queue.claim(FLEET, worker="w1", revision="r1")).claims
@@ -209,7 +173,7 @@ async def every_script(url: str, installation: str) -> set[str]:
         jobs = [(await queue.submit(new_job())).job.id for _ in range(9)]
         held = await claim()
         await queue.beat(held, Progress(stage="denoising", step=1, steps=4))
-        await queue.succeed(held, RESULT)
+        await queue.succeed(held, result())
         await queue.fail(await claim(), ErrorCode.GENERATION_FAILED, "it raised", retry=True)
         await queue.give_back(await claim())
         held = await claim()
@@ -224,22 +188,23 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.remove(jobs[0])
         await queue.leaving.purge(jobs[1])
         await queue.leaving.expire(FLEET)
+        await queue.leaving.begin_erasure([FLEET])
         await queue.leaving.forget_tenant("studio", [FLEET])
         await decode_one(queue)
         again = (await queue.submit(new_job())).job
         await queue.cache.remember(again, "studio", "digest")
-        await queue.cache.answered(again, RESULT, await queue.cache.owe(FLEET, "videos", "out/x/0"))
+        await queue.cache.answered(again, result(), await queue.cache.owe(FLEET, "videos", "out/x/0"))
         await queue.opinions.rate(again.id, 5, None)
         await queue.verdicts.keep(again.id, Verdict.ALLOWED)
         for owed in await queue.leaving.owed(FLEET):
             await queue.leaving.paid(owed)
         await queue.reap(FLEET)
-        told = (await queue.submit(new_job().model_copy(update={"webhook": "https://a.example/b"}))).job
+        told = (await queue.submit(new_job(webhook="https://a.example/b"))).job
         await queue.cancel(told.id, ErrorCode.CANCELLED_BY_USER)
         (notice,) = await queue.outbox.take(FLEET, 10)
         await queue.outbox.settle(notice, Settled.DISABLED)
         await queue.outbox.depth(FLEET)
-        keyed = new_job().model_copy(update={"idempotency_key": "k", "body_digest": "b"})
+        keyed = new_job(idempotency_key="k", body_digest="b")
         await queue.submit(keyed)
         await queue.idempotency.forget(keyed)
         batch = Batch("batch_0", "studio", 0, total=1, cursor=0)
@@ -247,11 +212,16 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.batches.take(10)
         await queue.batches.commit(batch, 0, [BatchLine(number=1, video_id=jobs[-1])])
         trial = CanaryRule(revision="r2", weight_permille=10)
-        tracks = POLICY.tracks | {"r2": Track.CANARY}
-        await queue.publish_policy(POLICY.model_copy(update={"tracks": tracks, "canary": trial}))
+        tracks = policy().tracks | {"r2": Track.CANARY}
+        await queue.publish_policy(policy(tracks=tracks, canary=trial))
         assert await queue.golden.ask(FLEET, "r2", [new_job().request]) == 1
         await queue.stats(FLEET)
         await queue.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         await queue.beacons(FLEET)
         await queue.close_fleet(FLEET, ErrorCode.FLEET_DELETED)
+        prefix = f"vf:{{{installation}/{FLEET}}}"
+        with Redis.from_url(url) as redis:  # all has left, long ago
+            redis.delete(*(f"{prefix}:{name}" for name in ("requests", "finished", "running", "leaving")))
+            redis.hset(f"{prefix}:totals", "closed_at_ms", 1)
+        assert await queue.leaving.sweep(FLEET)
     return ran

@@ -3,21 +3,17 @@
 A job's time is told by moving its start back in Redis, so a second here costs nothing.
 """
 
-import os
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
+from specimens import FLEET, new_job, policy, result
 
-from videofleet import ids
-from videofleet.architectures import Architecture
-from videofleet.jobs import Claim, ErrorCode, JobState, NewJob, Priority, VideoRequest, VideoResult
-from videofleet.policy import FleetPolicy, Track
+from videofleet.jobs import Claim, ErrorCode, JobState, Priority, VideoRequest
 from videofleet.queue import JobQueue
 from videofleet.tiers import Tier
 
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
 BIG = Tier(name="720p", width=1280, height=720, num_frames=81, num_inference_steps=40, fps=16)
 SMALL = Tier(name="preview", width=512, height=256, num_frames=33, num_inference_steps=20, fps=16)
 TOOK_S = {"720p": 600.0, "preview": 10.0}
@@ -32,23 +28,10 @@ class World:
         self.served_s: dict[str, float] = {}
 
     async def publish(self, **changes: object) -> None:
-        fields = {
-            "fleet": "studio/fair",
-            "fleet_uid": FLEET,
-            "architecture": Architecture.WAN22_T2V_A14B,
-            "tiers": [BIG, SMALL],
-            "tracks": {"r1": Track.STABLE},
-            "max_depth": 10_000,
-            "max_attempts": 3,
-            "store": "videos",
-        }
-        await self.queue.publish_policy(FleetPolicy.model_validate(fields | changes))
+        await self.queue.publish_policy(policy(**{"tiers": [BIG, SMALL]} | changes))
 
     async def submit(self, tenant: str, tier: Tier = SMALL, priority: Priority = Priority.STANDARD) -> str:
-        job_id = ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10))
-        request = VideoRequest(prompt="a red car", seed=1, tier=tier)
-        job = NewJob(id=job_id, fleet_uid=FLEET, tenant=tenant, request=request, priority=priority)
-        return (await self.queue.submit(job)).job.id
+        return (await self.queue.submit(new_job(tenant=tenant, tier=tier, priority=priority))).job.id
 
     async def claim(self) -> Claim:
         (claim,) = (await self.queue.claim(FLEET, worker="w1", revision="r1")).claims
@@ -64,23 +47,8 @@ class World:
         tier, tenant = claim.job.request.tier, claim.job.tenant
         await self.passes(claim, TOOK_S[tier.name])
         self.served_s[tenant] = self.served_s.get(tenant, 0) + TOOK_S[tier.name]
-        await self.queue.succeed(claim, result(claim))
+        await self.queue.succeed(claim, result(claim.attempt, tier=tier))
         return claim
-
-
-def result(claim: Claim) -> VideoResult:
-    return VideoResult(
-        store="videos",
-        video_key="v",
-        thumbnail_key="t",
-        video_bytes=1,
-        tier=claim.job.request.tier,
-        seed=1,
-        revision="r1",
-        attempt=claim.attempt,
-        seconds_per_step=0.5,
-        worker_seconds=1,
-    )
 
 
 def jain(shares: list[float]) -> float:

@@ -4,7 +4,6 @@ Promise: every accepted job succeeds once, and nothing that was acknowledged is 
 """
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -15,34 +14,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import specimens
 from redis import Redis
+from specimens import FLEET, new_job, policy, result
 
-from videofleet import ids
-from videofleet.architectures import Architecture
-from videofleet.jobs import Claim, JobState, NewJob, Progress, VideoRequest, VideoResult
-from videofleet.policy import FleetPolicy, Track
+from videofleet.jobs import JobState, Progress
 from videofleet.queue import Durability, JobQueue, LeaseLost, QueueUnavailable, connection
-from videofleet.tiers import Tier
 
 T = TypeVar("T")
 
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
-TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
-POLICY = FleetPolicy(
-    fleet="studio/tiny",
-    fleet_uid=FLEET,
-    architecture=Architecture.WAN22_T2V_A14B,
-    tiers=[TIER],
-    tracks={"r1": Track.STABLE},
-    max_depth=1_000_000,
-    max_attempts=3,
-    store="videos",
-)
 KILLS_S, KILL_EVERY_S = 60.0, 2.0
 FAILOVERS = 4
 ZOMBIE = """
 import asyncio, sys
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 from test_queue_faults import *
 async def main():
     async with JobQueue.connect({url!r}, {installation!r}) as queue:
@@ -50,32 +35,11 @@ async def main():
         print("claimed", flush=True)
         sys.stdin.readline()
         try:
-            print(await queue.succeed(claim, result(claim)), flush=True)
+            print(await queue.succeed(claim, result(claim.attempt)), flush=True)
         except LeaseLost:
             print("lost", flush=True)
 asyncio.run(main())
 """
-
-
-def new_job(prompt: str = "a red car") -> NewJob:
-    job_id = ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10))
-    request = VideoRequest(prompt=prompt, seed=1, tier=TIER)
-    return NewJob(id=job_id, fleet_uid=FLEET, tenant="studio", request=request, idempotency_key=job_id, body_digest="b")
-
-
-def result(claim: Claim) -> VideoResult:
-    return VideoResult(
-        store="videos",
-        video_key="v",
-        thumbnail_key="t",
-        video_bytes=1,
-        tier=TIER,
-        seed=1,
-        revision="r1",
-        attempt=claim.attempt,
-        seconds_per_step=0.5,
-        worker_seconds=1,
-    )
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
@@ -127,7 +91,7 @@ class Load:
             for claim in claimed.claims:
                 with suppress(LeaseLost):
                     await insist(lambda c=claim: self.queue.beat(c, Progress(stage="denoising")))  # type: ignore[misc]  # bound at once
-                    await insist(lambda c=claim: self.queue.succeed(c, result(c)))  # type: ignore[misc]  # bound at once
+                    await insist(lambda c=claim: self.queue.succeed(c, result(c.attempt)))  # type: ignore[misc]  # bound at once
             await asyncio.sleep(0 if claimed.claims else 0.02)
 
     async def expect_all(self, at_least: int) -> None:
@@ -144,7 +108,7 @@ async def test_redis_killed_every_two_seconds_under_load(
 ) -> None:
     monkeypatch.setattr("videofleet.queue.client.LEASE_MS", 3000)
     async with JobQueue.connect(redis_server.url, installation) as queue:
-        await queue.publish_policy(POLICY)
+        await queue.publish_policy(policy(max_depth=1_000_000))
         load, kills = Load(queue), 0
         async with load.running():
             began = time.monotonic()
@@ -228,7 +192,7 @@ async def test_failovers_in_wait_mode(
             address.target = primary.port
             url = f"redis://:{password}@127.0.0.1:{address.port}/0"
             async with JobQueue.connect(url, installation, Durability.WAIT) as queue:
-                await insist(lambda: queue.publish_policy(POLICY))
+                await insist(lambda: queue.publish_policy(policy(max_depth=1_000_000)))
                 load = Load(queue)
                 async with load.running():
                     for _ in range(FAILOVERS):
@@ -253,9 +217,10 @@ async def test_a_worker_that_stood_still_changes_nothing(
     redis_server: Any, installation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with JobQueue.connect(redis_server.url, installation) as queue:
-        await queue.publish_policy(POLICY)
+        await queue.publish_policy(policy(max_depth=1_000_000))
         job_id = (await queue.submit(new_job())).job.id
-        script = ZOMBIE.format(folder=str(Path(__file__).parent), url=redis_server.url, installation=installation)
+        folders = [str(Path(__file__).parent), str(Path(specimens.__file__).parent)]
+        script = ZOMBIE.format(folders=folders, url=redis_server.url, installation=installation)
         zombie = await asyncio.create_subprocess_exec(
             sys.executable, "-c", script, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
@@ -268,7 +233,7 @@ async def test_a_worker_that_stood_still_changes_nothing(
             with Redis.from_url(redis_server.url) as redis:  # its lease ends
                 redis.zadd(f"vf:{{{installation}/{FLEET}}}:running", {job_id: 1})
             (heir,) = (await queue.claim(FLEET, worker="heir", revision="r1")).claims
-            assert await queue.succeed(heir, result(heir)) is JobState.SUCCEEDED
+            assert await queue.succeed(heir, result(heir.attempt)) is JobState.SUCCEEDED
             zombie.send_signal(signal.SIGCONT)
             assert await zombie.stdout.readline() == b"lost\n"
             assert await zombie.wait() == 0
@@ -279,21 +244,21 @@ async def test_a_worker_that_stood_still_changes_nothing(
 
 async def test_a_full_redis_refuses_new_jobs_and_finishes_the_others(redis_server: Any, installation: str) -> None:
     async with JobQueue.connect(redis_server.url, installation) as queue:
-        await queue.publish_policy(POLICY)
+        await queue.publish_policy(policy(max_depth=1_000_000))
         with Redis.from_url(redis_server.url) as redis:
             redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 3_000_000)
         accepted: list[str] = []
         refusal = ""
         while not refusal:
             try:
-                accepted.append((await queue.submit(new_job("a red car " * 400))).job.id)
+                accepted.append((await queue.submit(new_job(prompt="a red car " * 400))).job.id)
             except QueueUnavailable as error:
                 refusal = str(error)
         assert "Redis is full: raise its `maxmemory`" in refusal
         assert len(accepted) > 100
         while claims := (await queue.claim(FLEET, worker="w", revision="r1")).claims:
             await queue.beat(claims[0], Progress(stage="denoising"))
-            await queue.succeed(claims[0], result(claims[0]))
+            await queue.succeed(claims[0], result(claims[0].attempt))
         assert {(await queue.get(job_id)).state for job_id in accepted} == {JobState.SUCCEEDED}
         with pytest.raises(QueueUnavailable, match="full"):
             await queue.submit(new_job())
@@ -304,7 +269,7 @@ async def test_a_full_redis_refuses_new_jobs_and_finishes_the_others(redis_serve
 
 async def test_no_clock_but_redis_decides(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways and workers whose clocks are an hour off, either way, and jump."""
-    await queue.publish_policy(POLICY)
+    await queue.publish_policy(policy(max_depth=1_000_000))
     now = time.time
 
     def skew(seconds: float) -> None:
@@ -323,7 +288,7 @@ async def test_no_clock_but_redis_decides(queue: JobQueue, monkeypatch: pytest.M
     assert [claim.job.id for claim in claims] == order
     for claim in claims:
         await queue.beat(claim, Progress(stage="denoising"))
-        assert await queue.succeed(claim, result(claim)) is JobState.SUCCEEDED
+        assert await queue.succeed(claim, result(claim.attempt)) is JobState.SUCCEEDED
     (row,) = await queue.outcomes(FLEET)
     assert row.worker_s < 60
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from videofleet.jobs import ErrorCode, VideoRequest
-from videofleet.policy import Track
+from videofleet.jobs import ClipLook, ErrorCode, VideoRequest
+from videofleet.policy import CanaryRule, Track
 
 Fleet = Any  # the fixture's class lives in conftest.py
 
@@ -73,3 +73,23 @@ async def test_an_ended_trial_takes_them_along_and_another_begins_anew(ruled: Fl
     assert (await ruled.queue.stats(ruled.uid)).waiting == 0
     await ruled.publish_canary(0)
     assert await ask(ruled, 1) == 1
+
+
+async def test_how_they_look_is_kept_while_a_track_has_the_revision(ruled: Fleet) -> None:
+    await ruled.publish_canary(0)
+    await ask(ruled, 1)
+    look = ClipLook(brightness=100.5, contrast=50, detail=9, motion=4.25, colour=30)
+    await ruled.succeed(await ruled.claim("r2"), look=look)
+    assert (await ruled.queue.stats(ruled.uid)).golden.looks == {"r2": {1: look}}
+    await ruled.publish(tracks={"r2": Track.STABLE})
+    await ruled.publish(
+        tracks={"r2": Track.STABLE, "r3": Track.CANARY}, canary=CanaryRule(revision="r3", weight_permille=0)
+    )
+    assert await ask(ruled, 1, "r3") == 1
+    assert set((await ruled.queue.stats(ruled.uid)).golden.looks) == {"r2"}, "stable's, to compare with"
+    await ruled.publish(tracks={"r3": Track.STABLE})
+    await ruled.publish(
+        tracks={"r3": Track.STABLE, "r4": Track.CANARY}, canary=CanaryRule(revision="r4", weight_permille=0)
+    )
+    await ask(ruled, 1, "r4")
+    assert (await ruled.queue.stats(ruled.uid)).golden.looks == {}

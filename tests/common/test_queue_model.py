@@ -20,10 +20,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from queue_model import Limits, Model, ModelJob, Rules, Wish
 from redis import Redis
+from specimens import result
 
 from videofleet import ids
 from videofleet.architectures import Architecture
-from videofleet.jobs import Claim, ErrorCode, NewJob, Priority, Progress, VideoRequest, VideoResult
+from videofleet.jobs import Claim, ErrorCode, NewJob, Priority, Progress, VideoRequest
 from videofleet.policy import CanaryRule, FallbackRule, FleetPolicy, StickyBy, Track
 from videofleet.queue import (
     FleetClosed,
@@ -229,7 +230,7 @@ class Machine(RuleBasedStateMachine):
     def end_by(self, claim: Claim, ending: str, retry: bool, is_fault: bool) -> None:
         code = ErrorCode.NOT_FINITE if is_fault else ErrorCode.GENERATION_FAILED
         calls = {
-            "succeed": lambda: self.queue.succeed(claim, result(claim)),
+            "succeed": lambda: self.queue.succeed(claim, result(claim.attempt, tier=claim.tier)),
             "fail": lambda: self.queue.fail(claim, code, "it raised", retry=retry),
             "give_back": lambda: self.queue.give_back(claim, is_fault=is_fault),
             "cancelled": lambda: self.queue.cancelled(claim),
@@ -364,21 +365,6 @@ class Machine(RuleBasedStateMachine):
 
     def members(self, name: str) -> set[str]:
         return set(self.redis.zrange(f"{self.prefix}:{name}", 0, -1))
-
-
-def result(claim: Claim) -> VideoResult:
-    return VideoResult(
-        store="videos",
-        video_key="video.mp4",
-        thumbnail_key="thumbnail.jpg",
-        video_bytes=1,
-        tier=claim.tier,
-        seed=1,
-        revision="r1",
-        attempt=claim.attempt,
-        seconds_per_step=0.5,
-        worker_seconds=2.0,
-    )
 
 
 def test_redis_does_what_the_model_says(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

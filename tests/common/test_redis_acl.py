@@ -8,21 +8,18 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
+from specimens import FLEET, new_job, policy, result
 
 from videofleet import ids
-from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerBeacon, WorkerState
-from videofleet.jobs import NewJob, Progress, VideoRequest, VideoResult
-from videofleet.policy import FleetPolicy, Track
+from videofleet.jobs import NewJob, Progress
 from videofleet.queue import Decoded, DecodeOrder, Durability, JobQueue
 from videofleet.queue.batches import Batch, BatchLine, batch_id
 from videofleet.queue.limits import TenantLimits
-from videofleet.tiers import Tier
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/redis.md").read_text()
-FLEET, OTHER = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10", "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a11"
-SMALL = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
+OTHER = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a11"
 
 
 def users() -> dict[str, list[str]]:
@@ -32,43 +29,8 @@ def users() -> dict[str, list[str]]:
     return {words[1]: words[2:] for words in lines}
 
 
-def policy(uid: str) -> FleetPolicy:
-    return FleetPolicy(
-        fleet=f"studio/{uid[-2:]}",
-        fleet_uid=uid,
-        architecture=Architecture.WAN22_T2V_A14B,
-        tiers=[SMALL],
-        tracks={"r1": Track.STABLE},
-        max_depth=10,
-        max_attempts=3,
-        store="videos",
-        retention_s=60,
-    )
-
-
-def new_job(uid: str, number: int) -> NewJob:
-    request = VideoRequest(prompt="a car", seed=1, tier=SMALL)
-    return NewJob(
-        id=ids.job_id(uid, 1_700_000_000_000, bytes([number] * 10)),
-        fleet_uid=uid,
-        tenant="studio",
-        request=request,
-        idempotency_key=f"key-{number}",
-    )
-
-
-RESULT = VideoResult(
-    store="videos",
-    video_key="v",
-    thumbnail_key="t",
-    video_bytes=1,
-    tier=SMALL,
-    seed=1,
-    revision="r1",
-    attempt=1,
-    seconds_per_step=1.0,
-    worker_seconds=4.0,
-)
+def numbered_job(uid: str, number: int) -> NewJob:
+    return new_job(uid, id=ids.job_id(uid, 1_700_000_000_000, bytes([number] * 10)), idempotency_key=f"key-{number}")
 
 
 @pytest.fixture
@@ -93,15 +55,17 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
         connect(urls["studio-wan"], "videofleet") as worker,
     ):
         for uid in (FLEET, OTHER):
-            await operator.publish_policy(policy(uid))
+            await operator.publish_policy(policy(uid, fleet=f"studio/{uid[-2:]}", retention_s=60))
         await gateway.check_durability()
         for number in range(3):
-            await gateway.submit(new_job(FLEET, number), TenantLimits(queued=9, unfinished=9, seconds_a_day=99_999))
+            await gateway.submit(
+                numbered_job(FLEET, number), TenantLimits(queued=9, unfinished=9, seconds_a_day=99_999)
+            )
         await worker.put_beacon(FLEET, WorkerBeacon(worker="w1", revision="r1", state=WorkerState.READY))
         claimed = await worker.claim(FLEET, worker="w1", revision="r1")
         (claim,) = claimed.claims
         await worker.beat(claim, Progress(stage="denoising", step=1, steps=4))
-        await worker.succeed(claim, RESULT)
+        await worker.succeed(claim, result())
         (second,) = (await worker.claim(FLEET, worker="w1", revision="r1")).claims
         await worker.give_back(second)
         await worker.drop_beacon(FLEET, "w1")
@@ -120,11 +84,11 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
         await gateway.opinions.rate(job.id, 5, None)
         await gateway.leaving.expire(FLEET)
         for number in range(3):
-            await gateway.leaving.purge(new_job(FLEET, number).id)
+            await gateway.leaving.purge(numbered_job(FLEET, number).id)
         for owed in await gateway.leaving.owed(FLEET):
             await gateway.leaving.paid(owed)
         batch = Batch(batch_id(1, bytes(10)), "studio", 1, total=1, cursor=0)
-        line = BatchLine(number=1, job=new_job(FLEET, 9))
+        line = BatchLine(number=1, job=numbered_job(FLEET, 9))
         await gateway.batches.create(batch, [line], "digest", "body")
         assert await gateway.batches.take(5) == [("studio", batch.id)]
         assert await gateway.batches.lines(batch, 0) == [line]
@@ -141,7 +105,7 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
 
 
 async def test_a_fleets_user_is_enough_for_its_decoders(urls: dict[str, str]) -> None:
-    order = DecodeOrder(job="j", attempt=1, request=VideoRequest(prompt="", seed=1, tier=SMALL), latents_key="k")
+    order = DecodeOrder(job="j", attempt=1, request=new_job().request, latents_key="k")
     async with JobQueue.connect(urls["studio-wan"], "videofleet") as worker:
         await worker.decodes.ask(FLEET, "r1", "j/1", order)
         taken = await worker.decodes.take(FLEET, "r1")
@@ -162,7 +126,7 @@ async def test_a_fleets_workers_cannot_reach_another_fleet_or_the_gateways_keys(
         JobQueue.connect(urls["studio-wan"], "videofleet") as worker,
     ):
         await operator.publish_policy(policy(OTHER))
-        theirs = (await gateway.submit(new_job(OTHER, 7))).job
+        theirs = (await gateway.submit(numbered_job(OTHER, 7))).job
         await gateway.signing.today()
         for attempt in (
             lambda: worker.claim(OTHER, worker="w1", revision="r1"),
@@ -209,4 +173,4 @@ async def test_the_mode_wait_is_allowed_too(urls: dict[str, str]) -> None:
         await operator.publish_policy(policy(FLEET))
     async with JobQueue.connect(urls["videofleet-gateway"], "videofleet", Durability.WAIT) as gateway:
         with pytest.raises(Exception, match="no replica"):
-            await gateway.submit(new_job(FLEET, 1))
+            await gateway.submit(numbered_job(FLEET, 1))

@@ -135,7 +135,7 @@ def test_a_revision_that_computes_nan_gets_no_job_and_stays_rejected(story: Stor
     assert story.system.videofleet("rollout", "status", "tiny").returncode == 1
 
     story.apply("nan", queue={"maxDepth": 77})
-    story.eventually(lambda: story.rollout() != {}, 30)
+    story.eventually(lambda: story.rollout() != {}, 60)
     assert story.is_in("Rejected"), "the manifest still names it"
 
 

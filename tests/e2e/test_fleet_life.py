@@ -43,7 +43,7 @@ def test_applying_again_changes_nothing(system: Any) -> None:
 
 
 def test_the_fleet_is_ready_and_its_columns_say_so(system: Any) -> None:
-    system.kubectl("wait", "--for=condition=Ready", "vg/tiny", "--timeout=30s")
+    system.kubectl("wait", "--for=condition=Ready", "vg/tiny", "--timeout=120s")
     header, row = system.kubectl("get", "vg").splitlines()
     assert header.split()[:2] == ["NAME", "READY"]
     assert row.split()[:2] == ["tiny", "True"]
@@ -89,7 +89,7 @@ def test_going_back_heals_without_a_restart(system: Any, eventually: Callable[..
 
 
 def test_deletion_cancels_what_waits_and_leaves_no_process(system: Any, eventually: Callable[..., Any]) -> None:
-    jobs = [system.submit(f"too late {number}") for number in range(8)]
+    jobs = [system.submit(f"too late {number}") for number in range(24)]  # more than it makes meanwhile
     system.kubectl("delete", "vg", "tiny", "--wait=true")
     eventually(lambda: not system.pids("videofleet-worker"), 60)
     eventually(lambda: all(system.video(job)["status"] in ("completed", "failed") for job in jobs), 60)

@@ -24,10 +24,10 @@ def test_all_jobs_survive_the_death_of_every_part(system: Any, eventually: Calla
         return sum(video["status"] == "completed" and video["id"] in jobs for video in videos)
 
     for program in ("videofleet-worker", "videofleet-operator", "videofleet-gateway", "redis-server"):
-        before = eventually(lambda: finished() + 1, 30) - 1
+        before = eventually(lambda: finished() + 1, BACK_S) - 1
         assert before < JOBS, "the jobs ran out before everything was killed once"
         killed = system.kill(program)
-        eventually(lambda program=program, killed=killed: set(system.pids(program)) - {killed}, 30)
+        eventually(lambda program=program, killed=killed: set(system.pids(program)) - {killed}, BACK_S)
         eventually(lambda before=before: finished() > before, BACK_S)
     eventually(lambda: finished() == JOBS, ALL_S)
 

@@ -107,7 +107,7 @@ def install(running: cluster.Running) -> None:
     }
     config = helm.Config(kubeconfig_path=running.kubeconfig, namespace="default", storage_driver="memory")
     with helm.Chart.load(ROOT / "charts" / "videofleet") as chart, config:
-        config.install(chart, "videofleet", values, namespace="default", timeout=30)
+        config.install(chart, "videofleet", values, namespace="default", timeout=120)
 
 
 def furnish(system: Any, models: Path) -> None:

@@ -53,7 +53,7 @@ def installed(tmp_path: Path, hub: Any, handle: Callable[..., Any]) -> Iterator[
         }
         config = helm.Config(kubeconfig_path=running.kubeconfig, namespace="default", storage_driver="memory")
         with helm.Chart.load(ROOT / "charts" / "videofleet") as chart, config:
-            config.install(chart, "videofleet", values, namespace="default", timeout=30)
+            config.install(chart, "videofleet", values, namespace="default", timeout=120)
         (tmp_path / "key").write_text(KEY)
         system = handle(
             tmp_path, {"KUBECONFIG": str(running.kubeconfig), "VIDEOFLEET_API_KEY_FILE": str(tmp_path / "key")}

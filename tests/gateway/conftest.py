@@ -79,14 +79,18 @@ class Gateway:
     keys: dict[str, str] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)  # tenant → when its key expires
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as free:
+        with socket.socket() as free, socket.socket() as free_too:
             free.bind(("127.0.0.1", 0))
+            free_too.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
+            self.health_port: int = free_too.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.health_url = f"http://127.0.0.1:{self.health_port}"
         self.store_argument = f"--store=videos=file://{self.folder}/store"
         self.store = ObjectStore.from_url("videos", f"file://{self.folder}/store")
         for tenant in [*LONERS, "rich", "idler"]:
@@ -102,6 +106,7 @@ class Gateway:
         entries = [
             {"id": key.split("_")[1], "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
             | ({"role": self.roles[tenant]} if tenant in self.roles else {})
+            | ({"expires": self.ends[tenant]} if tenant in self.ends else {})
             for tenant, key in self.keys.items()
         ]
         fresh = self.folder / "keys.new"
@@ -121,7 +126,8 @@ class Gateway:
         (self.folder / "redis-url").write_text(self.redis_url + "\n")
         command = [sys.executable, "-m", "videofleet_gateway", f"--installation={self.installation}"]
         command += [f"--redis-url-file={self.folder}/redis-url", f"--keys-file={self.keys_file}"]
-        command += [self.store_argument, f"--port={self.port}", *self.extra_arguments]
+        command += [self.store_argument, f"--port={self.port}", f"--health-port={self.health_port}"]
+        command += self.extra_arguments
         with (self.folder / "stderr").open("ab") as stderr:
             environment = os.environ | {"BIND_ADDRESS": "127.0.0.1"}
             self.process = subprocess.Popen(command, stderr=stderr, env=environment)
@@ -143,7 +149,14 @@ class Gateway:
         return (self.folder / "stderr").read_text()
 
     def session(self, tenant: str) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {self.keys[tenant]}"})
+        """HTTP with the tenant's key; what is asked of a probe or of the metrics goes to their own port."""
+        headers = {"Authorization": f"Bearer {self.keys[tenant]}"}
+        return aiohttp.ClientSession(self.url, headers=headers, middlewares=(self._to_its_port,))
+
+    async def _to_its_port(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> Any:
+        if request.url.path in ("/healthz", "/readyz", "/metrics"):
+            request.url = request.url.with_port(self.health_port)
+        return await send(request)
 
 
 def new_key(tenant: str) -> str:

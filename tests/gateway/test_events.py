@@ -42,7 +42,7 @@ async def created(http: aiohttp.ClientSession) -> str:
 
 
 async def metric(gateway: Any, name: str) -> float:
-    async with aiohttp.ClientSession(gateway.url) as http, http.get("/metrics") as response:
+    async with aiohttp.ClientSession(gateway.health_url) as http, http.get("/metrics") as response:
         lines = (await response.text()).splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))
 

@@ -109,6 +109,35 @@ async def test_a_finished_video_tells_its_expiry_and_goes_with_its_files(own_gat
     assert job.id not in await everything_in_redis(own_gateway)
 
 
+async def test_a_deleted_fleet_follows_the_last_of_its_jobs(own_gateway: Any) -> None:
+    await publish_retention(own_gateway, 3600)
+    own_gateway.start()
+    async with (
+        own_gateway.session("rich") as http,
+        JobQueue.connect(own_gateway.redis_url, own_gateway.installation) as q,
+    ):
+        job = await submit(http)
+        await q.close_fleet(FLEET, ErrorCode.FLEET_DELETED)
+        async with http.get(f"/v1/videos/{job}") as response:
+            assert (await response.json())["error"]["code"] == "fleet_deleted"
+        await publish_retention(own_gateway, 1)
+        async with Redis.from_url(own_gateway.redis_url) as redis:
+            await redis.hset(f"vf:{{{own_gateway.installation}/{FLEET}}}:totals", "closed_at_ms", 1)  # long ago
+
+        async def has_left() -> bool:
+            return FLEET not in await q.fleets()
+
+        await eventually(has_left)
+        assert await status(http, f"/v1/videos/{job}") == 404
+        async with http.post("/v1/videos", json={"prompt": PROMPT, "model": FLEET_NAME}) as response:
+            assert response.status == 404, await response.text()
+    async with Redis.from_url(own_gateway.redis_url, decode_responses=True) as redis:
+        found = [
+            key async for key in redis.scan_iter(match=f"vf:*{FLEET}*", count=1000) if own_gateway.installation in key
+        ]
+        assert [key.rpartition(":")[2] for key in found] == ["closed"]
+
+
 @pytest.mark.parametrize("died_after", ["record", "claim", "files"])
 async def test_a_gateway_that_dies_between_record_and_files(
     own_gateway: Any, work: Any, monkeypatch: pytest.MonkeyPatch, died_after: str

@@ -149,3 +149,22 @@ async def test_a_store_that_may_redirects_to_its_own_address(
         async with http.get("/") as response:
             assert f"media-src 'self' {public};" in response.headers["Content-Security-Policy"]
     assert "X-Amz-Signature" not in own_gateway.log()
+
+
+async def test_a_key_that_expires_is_told_before_and_after_and_takes_its_links_along(
+    own_gateway: Any, work: Any
+) -> None:
+    own_gateway.ends = {"loner0": "2100-01-01T00:00:00Z"}
+    own_gateway.write_keys()
+    own_gateway.start()
+    async with own_gateway.session("loner0") as http:
+        async with http.get("/v1/usage") as response:
+            assert (await response.json())["key_expires_at"] == 4102444800
+        video = (await links(http, (await work(own_gateway, await submit(http))).id))["links"]["video"]
+        own_gateway.ends = {"loner0": "2020-01-01T00:00:00Z"}
+        own_gateway.write_keys()
+        async with http.get("/v1/videos") as response:
+            assert response.status == 401
+            assert (await response.json())["error"]["code"] == "api_key_expired"
+            assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    assert await opened(own_gateway, video) == (401, "invalid_api_key")

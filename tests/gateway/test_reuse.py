@@ -70,7 +70,7 @@ async def test_a_repeated_request_is_answered_at_once_and_says_so(thrifty: Any, 
             arrived_s = (await queue.stats(FLEET)).arrived_s_total
             assert (await create(http))["cached"], "the copy answers too"
             assert (await queue.stats(FLEET)).arrived_s_total == pytest.approx(arrived_s), "it is no work to scale for"
-        async with aiohttp.ClientSession(thrifty.url) as anybody, anybody.get("/metrics") as response:
+        async with aiohttp.ClientSession(thrifty.health_url) as anybody, anybody.get("/metrics") as response:
             assert 'videofleet_gateway_cache_total{outcome="hit"} 2.0' in await response.text()
 
 
@@ -143,11 +143,12 @@ async def test_an_idempotency_key_names_the_first_job(thrifty: Any, work: Any) -
         assert (again["id"], again["status"], again["cached"]) == (first["id"], "completed", False)
 
 
-async def test_a_copy_that_no_job_takes_over_goes_by_itself(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_copy_that_no_job_takes_over_goes_by_itself(own_gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a crash between copying and the job's end."""
     monkeypatch.setattr("videofleet.queue.cache.AGAIN_MS", 0)
-    owed = await queue.cache.owe(FLEET, "videos", "out/video_x/0")
-    assert await queue.leaving.owed(FLEET) == [owed]
+    async with JobQueue.connect(own_gateway.redis_url, own_gateway.installation) as queue:
+        owed = await queue.cache.owe(FLEET, "videos", "out/video_x/0")
+        assert await queue.leaving.owed(FLEET) == [owed]
 
 
 def test_the_digest_holds_everything_that_changes_pixels() -> None:

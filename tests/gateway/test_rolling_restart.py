@@ -36,7 +36,7 @@ class Balancer:
     @staticmethod
     async def _is_ready(http: aiohttp.ClientSession, gateway: Any) -> bool:
         try:
-            async with http.get(f"{gateway.url}/readyz") as response:
+            async with http.get(f"{gateway.health_url}/readyz") as response:
                 return response.status == 200
         except aiohttp.ClientError:
             return False

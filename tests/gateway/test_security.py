@@ -155,6 +155,18 @@ def test_no_setting_shows_its_secret(tmp_path: Path) -> None:
     assert "zirkonium" not in repr(given.stores["videos"]) + repr(given.hook)
 
 
+async def test_probes_and_metrics_are_not_on_the_apis_port_and_the_api_not_on_theirs(gateway: Any) -> None:
+    async with aiohttp.ClientSession() as http:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            async with http.get(f"{gateway.url}{path}") as response:
+                assert response.status == 404
+            async with http.get(f"{gateway.health_url}{path}") as response:
+                assert response.status == 200
+        for path in ("/", "/v1/models", "/openapi.json"):
+            async with http.get(f"{gateway.health_url}{path}") as response:
+                assert response.status == 404
+
+
 async def test_a_wrong_redis_password_is_not_logged(own_gateway: Any) -> None:
     own_gateway.redis_url = "redis://:zirkonium-secret@" + own_gateway.redis_url.rpartition("@")[2]
     own_gateway.start()

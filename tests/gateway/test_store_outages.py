@@ -4,6 +4,7 @@ A real S3 server behind a proxy that misbehaves on demand.
 """
 
 import asyncio
+import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,20 +15,29 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 from yarl import URL
 
 from videofleet.policy import CacheScope
 from videofleet.queue import JobQueue, Owed
 from videofleet.store import ObjectStore
+from videofleet_gateway.app import build_app
+from videofleet_gateway.auth import Keyring
 from videofleet_gateway.breaker import THRESHOLD
+from videofleet_gateway.directory import FleetDirectory
 from videofleet_gateway.files import Files
 from videofleet_gateway.metrics import Metrics
+from videofleet_gateway.routes import content
+from videofleet_gateway.server import Runner
+from videofleet_gateway.services import Services
 
 FLEET = "0b5c2c0e-6f3f-4d0e-9d55-000000000001"
 PROMPT = {"prompt": "a fox runs", "model": "studio/tiny", "seed": 7}
 TOLD_S = 2.0
 SLACK_S = 3.0  # of a busy machine
+IMPATIENT_S = 2.0
+MIDDLE = re.compile(rb"(?i)\r\nrange: bytes=[1-9]")
 
 
 class Mood(StrEnum):
@@ -36,6 +46,7 @@ class Mood(StrEnum):
     FORWARDS = "forwards"
     RESETS = "resets"
     SILENT = "silent"
+    STALLS = "stalls"  # begins its answer, and that was all
     REFUSES = "refuses"  # 503 to everything
 
 
@@ -44,8 +55,14 @@ class Proxy:
 
     def __init__(self, store: URL) -> None:
         self.mood = Mood.FORWARDS
+        self.begins_well = False  # the mood is only for the parts of a file that come after its first
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def conversations(self) -> int:
+        """How many connections are open."""
+        return len(self._tasks)
 
     async def start(self) -> str:
         """Returns: its own address."""
@@ -70,11 +87,12 @@ class Proxy:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection, so that each feels the mood of its moment."""
         asked = await reader.read(1 << 16)
-        if self.mood is Mood.RESETS or not asked:
+        mood = Mood.FORWARDS if self.begins_well and not MIDDLE.search(asked) else self.mood
+        if mood is Mood.RESETS or not asked:
             return
-        if self.mood is Mood.SILENT:
-            await asyncio.Event().wait()
-        if self.mood is Mood.REFUSES:
+        if mood is Mood.SILENT:
+            await reader.read()  # until the other side has had enough
+        if mood is Mood.REFUSES:
             writer.write(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
             return
@@ -82,6 +100,9 @@ class Proxy:
         there.write(asked)
         pushing = asyncio.create_task(_pipe(reader, there))
         try:
+            if mood is Mood.STALLS:
+                writer.write(await away.read(1 << 16))
+                await pushing
             await _pipe(away, writer)
         finally:
             pushing.cancel()
@@ -231,3 +252,58 @@ async def test_a_download_that_breaks_off_is_seen_and_goes_on_by_range(proxied: 
                 return response.status == 206 and begun + await response.read() == expected
 
         await eventually(goes_on)
+
+
+@pytest.fixture
+async def impatient(proxied: tuple[Any, Proxy], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[URL]:
+    """The same gateway in this process, with less patience; its address."""
+    monkeypatch.setattr(content, "_CHUNK_S", IMPATIENT_S)
+    gateway, _ = proxied
+    queue = JobQueue.connect(gateway.redis_url, gateway.installation)
+    store = ObjectStore.from_folder("videos", Path(gateway.store_argument.partition("videos=")[2]))
+    keys = Keyring(gateway.keys_file)
+    services = Services(queue=queue, fleets=FleetDirectory(queue), keys=keys, stores={"videos": store})
+    runner = Runner(build_app(services), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield URL(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("mood", [Mood.STALLS, Mood.SILENT])
+async def test_a_store_that_stops_in_the_middle_of_a_download_is_cut_and_holds_nobody(
+    proxied: tuple[Any, Proxy], impatient: URL, work: Any, mood: Mood
+) -> None:
+    gateway, proxy = proxied
+    async with gateway.session("rich") as http:
+        job = await made(gateway, http, work)
+    headers = {"Authorization": f"Bearer {gateway.keys['rich']}"}
+    async with aiohttp.ClientSession(impatient, headers=headers) as http:
+        assert await whole(http, job)
+        await eventually(lambda: answered(proxy.conversations == 0))
+        tasks = len(asyncio.all_tasks())
+
+        async def download() -> float:
+            """Gives the seconds from the reply's beginning to the client's knowing."""
+            async with http.get(f"/v1/videos/{job}/content") as response:
+                assert response.status == 200
+                began = time.monotonic()
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await response.read()
+            return time.monotonic() - began
+
+        proxy.mood, proxy.begins_well = mood, True
+
+        cut = [asyncio.create_task(download()) for _ in range(3)]
+        while not all(task.done() for task in cut):
+            async with http.get("/v1/models") as response:
+                assert response.status == 200, "what needs no store goes on"
+        for took_s in await asyncio.gather(*cut):
+            assert took_s < IMPATIENT_S + SLACK_S
+        await eventually(lambda: answered(proxy.conversations == 0 and len(asyncio.all_tasks()) <= tasks))
+        proxy.mood = Mood.FORWARDS
+        assert await whole(http, job), "and so does the store, once it is back"
+
+
+async def answered(holds: bool) -> bool:
+    return holds

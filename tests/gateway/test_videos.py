@@ -298,7 +298,7 @@ async def test_metrics_know_routes_and_no_users(gateway: Any, http: aiohttp.Clie
     await get(http, job_id)
     async with http.get("/v1/" + "x" * 50), http.request("PROPFIND", "/v1/videos"):
         pass
-    async with aiohttp.ClientSession(gateway.url) as anybody, anybody.get("/metrics") as response:
+    async with aiohttp.ClientSession(gateway.health_url) as anybody, anybody.get("/metrics") as response:
         text = await response.text()
     assert 'route="/v1/videos/{id}",status="200"' in text
     assert 'videofleet_gateway_submits_total{outcome="created"}' in text

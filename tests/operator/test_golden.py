@@ -1,5 +1,7 @@
 """Golden prompts before the first weight, on the simulated cluster."""
 
+from datetime import timedelta
+
 import pytest
 
 MODEL = {"architecture": "wan2.2-t2v-a14b", "source": "pvc://models/new"}
@@ -61,3 +63,93 @@ def test_promote_does_not_wait_for_them(cluster):
     cluster.command = f"promote:{cluster.target}"
     cluster.settle()
     assert cluster.stable == cluster.target != cluster.old
+
+
+def test_stuck_ones_end_as_insufficient_evidence_and_get_no_other_job(cluster):
+    rendered(cluster, succeeded=1)
+    cluster.now += timedelta(hours=2)
+    cluster.settle()
+    assert (cluster.rollout["phase"], cluster.rollout["paused"]) == ("Paused", "InsufficientEvidence")
+    status, reason, words = cluster.condition("Progressing")
+    assert (status, reason) == ("False", "InsufficientEvidence")
+    assert "1 of 2 golden prompts rendered" in words
+    assert (cluster.rollout["weight"], cluster.policy.canary.weight_permille) == ("0%", 0)
+
+
+def test_a_canary_that_lost_its_workers_does_not_prove_itself_for_ever(cluster):
+    cluster.broken.add(cluster.target)
+    cluster.now += timedelta(hours=2, minutes=1)
+    cluster.settle()
+    assert cluster.rollout["paused"] == "InsufficientEvidence"
+
+
+@pytest.fixture
+def stuck(cluster):
+    """Its golden prompts have had all their time."""
+    rendered(cluster, succeeded=1)
+    cluster.now += timedelta(hours=2)
+    cluster.settle()
+    return cluster
+
+
+def test_stuck_ones_that_end_after_all_go_on_by_themselves(stuck):
+    told = rendered(stuck, succeeded=2)
+    assert (told["phase"], told["step"], told.get("paused")) == ("Stepping", 1, None)
+
+
+def test_stuck_ones_that_fail_after_all_reject(stuck):
+    assert rendered(stuck, succeeded=1, failed=1)["phase"] == "Rejected"
+
+
+def test_resume_gives_stuck_ones_their_time_again(stuck):
+    stuck.command = f"resume:{stuck.target}"
+    stuck.settle()
+    assert stuck.rollout["phase"] == "Proving"
+    stuck.now += timedelta(hours=1)
+    stuck.settle()
+    assert stuck.rollout["phase"] == "Proving"
+    stuck.now += timedelta(hours=1)
+    stuck.settle()
+    assert stuck.rollout["phase"] == "Paused"
+
+
+def test_a_spec_that_asks_for_fewer_or_none_any_more_is_obeyed(cluster):
+    rendered(cluster, succeeded=1)
+    cluster.change(rollout=cluster.spec["rollout"] | {"analysis": {"goldenPrompts": 0}})
+    cluster.settle()
+    assert (cluster.rollout["phase"], cluster.rollout["step"]) == ("Stepping", 1)
+
+
+LOOK = {"brightness": 110, "contrast": 50, "detail": 9, "motion": 4, "colour": 30}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, None),
+        ({"brightness": 60, "contrast": 20, "detail": 20, "motion": 12, "colour": 100}, None),
+        ({"detail": 60, "motion": 60}, "detail is 60.0 of 255 in the mean, that of stable's 9.0"),
+        ({"detail": 0.5}, "detail"),
+        ({"motion": 60}, "motion"),
+        ({"colour": 130}, "colour"),
+        ({"contrast": 8}, "contrast"),
+        ({"brightness": 210}, "brightness"),
+    ],
+)
+def test_clips_that_are_of_another_kind_than_stables_reject(cluster, other, said):
+    looks = {cluster.old: {"1": LOOK, "2": LOOK}, cluster.target: {"1": LOOK | other, "2": LOOK | other}}
+    told = rendered(cluster, succeeded=2, looks=looks)
+    assert told["phase"] == ("Rejected" if said else "Stepping")
+    if said:
+        assert said in cluster.condition("Degraded")[2]
+        assert f"unlike those of revision {cluster.old}" in cluster.condition("Degraded")[2]
+
+
+def test_one_odd_clip_among_many_is_no_other_kind(cluster):
+    looks = {cluster.old: {"1": LOOK, "2": LOOK}, cluster.target: {"1": LOOK | {"motion": 20}, "2": LOOK}}
+    assert rendered(cluster, succeeded=2, looks=looks)["phase"] == "Stepping"
+
+
+def test_a_stable_that_never_made_them_is_not_compared(cluster):
+    looks = {cluster.target: {"1": LOOK | {"detail": 99}, "2": LOOK}}
+    assert rendered(cluster, succeeded=2, looks=looks)["phase"] == "Stepping"

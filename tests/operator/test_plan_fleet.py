@@ -1,6 +1,7 @@
 """A fleet's life on a simulated cluster: create, change, break, roll back, and any mix of these with crashes."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,18 @@ def test_warm_workers_make_it_ready_and_then_nothing_is_written(cluster):
     assert cluster.stable == cluster.target
     plan = cluster.plan()
     assert (plan.actions, plan.policy, plan.status, plan.events, plan.requeue_after_s) == ((), None, None, (), None)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_an_idle_fleet_is_not_written_minute_after_minute(cluster, is_restarted):
+    cluster.settle()
+    if is_restarted:
+        cluster.memory = None
+    before, told = cluster.writes, len(cluster.events)
+    for _ in range(28):  # then, after `scaleToZeroAfter`, its worker goes
+        cluster.now += timedelta(minutes=1)
+        cluster.tick()
+    assert (cluster.writes, len(cluster.events)) == (before, told)
 
 
 def test_what_a_serving_worker_wants_people_to_know_stands_in_ready(cluster):

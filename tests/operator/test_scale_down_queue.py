@@ -1,33 +1,18 @@
 """The handshake over the real queue: workers claim all the time, the number changes all the time, no job is lost."""
 
 import asyncio
-import os
 import random
 import time
 from dataclasses import dataclass, field
 
-from videofleet import ids
-from videofleet.architectures import Architecture
-from videofleet.jobs import JobState, NewJob, VideoRequest, VideoResult
-from videofleet.policy import FleetPolicy, Track
+from specimens import FLEET, new_job, policy, result
+
+from videofleet.jobs import JobState
 from videofleet.queue import JobQueue
-from videofleet.tiers import Tier
 from videofleet_operator.plan.drain import WorkerSeen, plan_drain
 
-FLEET = "0b5c2c0e-6f3f-4d0e-9d55-0c8f5f1d2a10"
-TIER = Tier(name="small", width=128, height=128, num_frames=17, num_inference_steps=4, fps=16)
 JOBS = 150
 ENOUGH = 5  # workers removed, to show anything
-
-
-def new_job() -> NewJob:
-    request = VideoRequest(prompt="a fox", seed=1, tier=TIER)
-    return NewJob(
-        id=ids.job_id(FLEET, time.time_ns() // 1_000_000, os.urandom(10)),
-        fleet_uid=FLEET,
-        tenant="t",
-        request=request,
-    )
 
 
 @dataclass
@@ -53,24 +38,10 @@ class Pod:
             for claim in claimed.claims:
                 self.job = claim.job.id
                 await asyncio.sleep(self.draw.uniform(0.005, 0.05))  # the work
-                await self.queue.succeed(claim, self._result(claim.attempt))
+                await self.queue.succeed(claim, result(claim.attempt))
                 self.job = None
             if not claimed.claims:
                 await asyncio.sleep(0.01)
-
-    def _result(self, attempt: int) -> VideoResult:
-        return VideoResult(
-            store="videos",
-            video_key="v",
-            thumbnail_key="t",
-            video_bytes=1,
-            tier=TIER,
-            seed=1,
-            revision="r1",
-            attempt=attempt,
-            seconds_per_step=0.1,
-            worker_seconds=0.1,
-        )
 
     def seen(self) -> WorkerSeen:
         return WorkerSeen(self.name, self.is_ready, self.job is None, self.is_costed, self.made_s)
@@ -86,19 +57,8 @@ class SmallCluster:
         self.removed = 0
 
     async def publish(self) -> None:
-        policy = FleetPolicy(
-            fleet="studio/tiny",
-            fleet_uid=FLEET,
-            architecture=Architecture.WAN22_T2V_A14B,
-            tiers=[TIER],
-            tracks={"r1": Track.STABLE},
-            max_depth=10_000,
-            max_attempts=1,
-            store="videos",
-            marks=self.marks,
-            valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
-        )
-        await self.queue.publish_policy(policy)
+        lapses_ms = time.time_ns() // 1_000_000 + 600_000
+        await self.queue.publish_policy(policy(max_attempts=1, marks=self.marks, valid_until_ms=lapses_ms))
 
     async def look(self, desired: int) -> None:
         alive = [pod.seen() for pod in self.pods.values()]

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videofleet.jobs import VideoRequest
+from videofleet.jobs import ClipLook, VideoRequest
 from videofleet.tiers import Tier
 from videofleet_worker.gate import Flaw, Gate
+from videofleet_worker.look import Look
 from videofleet_worker.repair import next_request
 
 SHAPE = (48, 64, 3)
@@ -97,3 +98,21 @@ def test_nobody_gets_a_lower_tier_who_asked_for_none() -> None:
     assert next_request(request, [HIGH, LOW], 1).tier == HIGH
     assert next_request(request, [HIGH, LOW], 2) is None
     assert next_request(VideoRequest(prompt="p", seed=1, tier=LOW), [HIGH, LOW], 2) is None
+
+
+def look(clip: np.ndarray) -> ClipLook:
+    seen = Look()
+    for frame in clip:
+        seen.see(frame)
+    return seen.figures()
+
+
+def test_a_look_tells_noise_from_a_slow_pan_and_grey_from_colour() -> None:
+    ramp = np.linspace(0, 255, SHAPE[1]).astype(np.uint8)
+    pan = np.stack([np.broadcast_to(np.roll(ramp, n)[None, :, None], SHAPE) for n in range(FRAMES)])
+    calm, wild = look(pan), look(noise(1))
+    assert calm.colour == 0 < wild.colour
+    assert wild.motion > 4 * calm.motion
+    assert wild.detail > 4 * calm.detail
+    assert 120 < calm.brightness < 135
+    assert look(noise(1, frames=1)).motion == 0

@@ -11,13 +11,14 @@ from pathlib import Path
 from videofleet import objects
 from videofleet.jobs import JobState, VideoRequest, VideoResult
 from videofleet.queue import JobQueue
+from videofleet.queue.golden import TENANT as GOLDEN_TENANT
 from videofleet_worker.elsewhere import Elsewhere
 from videofleet_worker.finishing import Made
 from videofleet_worker.gate import Flaw
 from videofleet_worker.lease import HeldJob
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.protocol import Denoised, Generated
-from videofleet_worker.publishing import Publishing
+from videofleet_worker.publishing import Published, Publishing
 from videofleet_worker.repair import CAUSE
 
 
@@ -48,20 +49,20 @@ class Delivery:
         `request` is what the clip was made from, `flaws` those of the clips before it.
         """
         begun = time.monotonic()
-        made = Made(held.job, held.claim.attempt, request)
+        made = Made(held.job, held.claim.attempt, request, is_golden=held.claim.job.tenant == GOLDEN_TENANT)
         if isinstance(clip, Denoised):
-            folder, video_bytes = await self._elsewhere.decoded(held, made, Path(clip.path), len(flaws))
+            published = await self._elsewhere.decoded(held, made, Path(clip.path), len(flaws))
         else:
             folder = objects.attempt_folder(held.claim.job.request.output_prefix, held.job, held.claim.attempt)
-            video_bytes = await self._publishing.publish(clip.frames, folder, made, held.enter_stage)
+            published = await self._publishing.publish(clip.frames, folder, made, held.enter_stage)
         may_be_committed = True  # until Redis has said that it is not
         try:
-            result = self._result(held, made, folder, video_bytes, clip.seconds_per_step, flaws)
+            result = self._result(held, made, published, clip.seconds_per_step, flaws)
             state = await held.settle(lambda: self._queue.succeed(held.claim, result))
             may_be_committed = state is JobState.SUCCEEDED
         finally:
             if not may_be_committed:
-                await self._publishing.remove(folder)
+                await self._publishing.remove(published.folder)
         self._metrics.delivery_seconds.observe(time.monotonic() - begun)
         return state
 
@@ -69,11 +70,11 @@ class Delivery:
         self,
         held: HeldJob,
         made: Made,
-        folder: str,
-        video_bytes: int,
+        published: Published,
         seconds_per_step: float,
         flaws: Sequence[Flaw],
     ) -> VideoResult:
+        folder = published.folder
         is_lower = made.request.tier.name != held.claim.tier.name
         is_signed = self._publishing.finishing.key is not None
         return VideoResult(
@@ -82,7 +83,7 @@ class Delivery:
             thumbnail_key=f"{folder}/{objects.THUMBNAIL}",
             spritesheet_key=f"{folder}/{objects.SPRITESHEET}",
             provenance_key=f"{folder}/{objects.PROVENANCE}" if is_signed else "",
-            video_bytes=video_bytes,
+            video_bytes=published.video_bytes,
             tier=made.request.tier,
             fallback=CAUSE if is_lower else held.claim.fallback,
             seed=made.request.seed,
@@ -92,4 +93,5 @@ class Delivery:
             worker_seconds=held.held_s,
             peak_bytes=self._peak_bytes(),
             rejected=tuple(flaws),
+            look=published.look,
         )

@@ -16,7 +16,7 @@ from videofleet_worker.finishing import Made
 from videofleet_worker.gate import Flaw, Rejected
 from videofleet_worker.lease import HeldJob
 from videofleet_worker.metrics import Metrics
-from videofleet_worker.publishing import Publishing
+from videofleet_worker.publishing import Published, Publishing
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,16 @@ class Elsewhere:
             return await self._queue.decodes.is_anyone_there(self._fleet_uid, self._revision)
         return False
 
-    async def decoded(self, held: HeldJob, made: Made, state: Path, earlier_clips: int) -> tuple[str, int]:
-        """Folder of the clip's files and the bytes of its video. Raises: NobodyDecodes, Rejected, StoreError."""
+    async def decoded(self, held: HeldJob, made: Made, state: Path, earlier_clips: int) -> Published:
+        """The clip, made by a decoder. Raises: NobodyDecodes, Rejected, StoreError."""
         held.enter_stage("decoding")
         key = objects.checkpoint_key(held.claim.job.request.output_prefix, held.job, self._revision)
         await self._publishing.put(key, state, "application/octet-stream")
         held.report(held.progress.model_copy(update={"advanced": True}))
         request = made.request.model_copy(update={"prompt": "", "negative_prompt": ""})
-        order = DecodeOrder(job=made.job, attempt=made.attempt, request=request, latents_key=key)
+        order = DecodeOrder(
+            job=made.job, attempt=made.attempt, request=request, latents_key=key, is_golden=made.is_golden
+        )
         order_id = f"{made.job}/{made.attempt}/{earlier_clips}"
         try:
             answer = await self._answer(order_id, order)
@@ -66,7 +68,7 @@ class Elsewhere:
         self._metrics.decodes.labels("refused" if answer.flaw else "made").inc()
         if answer.flaw:
             raise Rejected(Flaw(answer.flaw))
-        return answer.folder, answer.video_bytes
+        return Published(answer.folder, answer.video_bytes, answer.look)
 
     async def _answer(self, order_id: str, order: DecodeOrder) -> Decoded:
         while True:

@@ -36,6 +36,14 @@ class Rejected(Exception):
         super().__init__(f"the clip is {flaw.replace('_', ' ')}")
 
 
+def sampled(frame: "np.ndarray") -> "np.ndarray":
+    """Points of a frame on a grid of about `SAMPLE_ROWS` rows, (rows, columns, 3) float32."""
+    import numpy as np
+
+    step = max(1, min(frame.shape[:2]) // SAMPLE_ROWS)
+    return frame[::step, ::step].astype(np.float32)
+
+
 class Gate:
     """Looks at the frames of one clip, in their order."""
 
@@ -50,8 +58,7 @@ class Gate:
         """Takes in one frame, (height, width, 3) uint8."""
         import numpy as np
 
-        step = max(1, min(frame.shape[:2]) // SAMPLE_ROWS)
-        sample = frame[::step, ::step].astype(np.float32)
+        sample = sampled(frame)
         self._frames += 1
         self._black += float(sample.max()) < BLACK_LEVEL
         self._flat += float(sample.std(axis=(0, 1)).max()) < FLAT_DEVIATION

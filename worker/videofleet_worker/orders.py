@@ -82,9 +82,10 @@ class Order:
                 outcome = None if self._is_lost else await self._computed()
             match outcome:
                 case protocol.Generated(frames=frames):
-                    made = Made(self._order.job, self._order.attempt, self._order.request)
-                    video_bytes = await publishing.publish(frames, self._folder, made, lambda _: None)
-                    return Decoded(folder=self._folder, video_bytes=video_bytes)
+                    order = self._order
+                    made = Made(order.job, order.attempt, order.request, is_golden=order.is_golden)
+                    clip = await publishing.publish(frames, self._folder, made, lambda _: None)
+                    return Decoded(folder=clip.folder, video_bytes=clip.video_bytes, look=clip.look)
                 case protocol.Failed(code=ErrorCode.NOT_FINITE):
                     return Decoded(flaw=Flaw.NOT_FINITE)
                 case protocol.Failed(message=message):

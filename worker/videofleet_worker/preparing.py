@@ -54,7 +54,8 @@ async def _trusted(queue: JobQueue, status: Status) -> None:
     """Until Redis answers and keeps what it acknowledges, as the gateway asks of it too."""
     while True:
         try:
-            return await queue.check_durability()
+            await queue.check_durability()
+            return
         except QueueError as error:
             status.enter(WorkerState.LOADING, str(error))
         await asyncio.sleep(1.0)

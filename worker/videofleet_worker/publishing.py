@@ -9,10 +9,12 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from videofleet.jobs import ClipLook
 from videofleet.store import ObjectStore, StoreError
 from videofleet_worker.finishing import Finishing, Made
 from videofleet_worker.metrics import Metrics
@@ -23,6 +25,15 @@ log = logging.getLogger(__name__)
 STORE_PATIENCE_S: Final = 600.0  # how long a store may be away before the attempt fails
 RETRY_MOST_S: Final = 10.0
 FINISHERS: Final = 2  # clips looked at and encoded at a time; a batch ends in many, and each thread keeps its memory
+
+
+@dataclass(frozen=True)
+class Published:
+    """A clip in the store."""
+
+    folder: str
+    video_bytes: int
+    look: ClipLook | None = None  # a golden one's
 
 
 class Publishing:
@@ -37,8 +48,8 @@ class Publishing:
         self._store_patience_s = store_patience_s
         self._finishers = ThreadPoolExecutor(FINISHERS, "finish")
 
-    async def publish(self, frames: FramesFile, folder: str, made: Made, say: Callable[[str], None]) -> int:
-        """Returns: bytes of the video. Raises: Rejected, StoreError; nothing is in the folder then.
+    async def publish(self, frames: FramesFile, folder: str, made: Made, say: Callable[[str], None]) -> Published:
+        """Raises: Rejected, StoreError; nothing is in the folder then.
 
         `say` hears the stage. The frames are gone afterwards, whatever happens.
         """
@@ -47,12 +58,12 @@ class Publishing:
         try:
             say("muxing")
             finish = partial(self.finishing.finish, frames, files, made)
-            await asyncio.get_running_loop().run_in_executor(self._finishers, finish)
+            look = await asyncio.get_running_loop().run_in_executor(self._finishers, finish)
             say("uploading")
             for file in files:
                 await self.put(file.key, file.path, file.content_type)
             is_done = True
-            return files.video.path.stat().st_size
+            return Published(folder, files.video.path.stat().st_size, look)
         finally:
             for path in (*(file.path for file in files), Path(frames.path)):
                 path.unlink(missing_ok=True)

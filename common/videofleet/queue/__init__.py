@@ -6,7 +6,7 @@ The only package that imports redis. Promise: at-least-once execution, observed 
 from videofleet.queue.batches import Batch, Batches, BatchLine, batch_id
 from videofleet.queue.client import JobQueue
 from videofleet.queue.decodes import Decoded, DecodeOrder, TakenOrder
-from videofleet.queue.durability import Durability
+from videofleet.queue.durability import Durability, Persistence
 from videofleet.queue.errors import (
     BatchNotFound,
     ErasedMeanwhile,
@@ -54,6 +54,7 @@ __all__ = [
     "Notice",
     "Outbox",
     "Owed",
+    "Persistence",
     "QueueError",
     "QueueFull",
     "QueueUnavailable",

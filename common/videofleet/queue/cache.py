@@ -9,6 +9,7 @@ from typing import Final
 from videofleet.jobs import Job, JobState, VideoResult
 from videofleet.queue import keys
 from videofleet.queue.connection import Connection, answer
+from videofleet.queue.errors import FleetClosed
 from videofleet.queue.leaving import AGAIN_MS, Owed
 
 _REMEMBERED: Final = 4
@@ -31,9 +32,10 @@ class ResultCache:
         await self._connection.run("remember", self._prefix(job.fleet_uid), job.id, scope, digest, _REMEMBERED)
 
     async def owe(self, fleet_uid: str, store: str, folder: str) -> Owed:
-        """Before a copy is made: it goes by itself unless `answered` takes it over."""
+        """Before a copy is made: it goes by itself unless `answered` takes it over. Raises: FleetClosed."""
         owed = Owed.parse(fleet_uid, f"2 {store} {folder}")
-        await self._connection.run("owe", self._prefix(fleet_uid), owed.text, AGAIN_MS)
+        if not await self._connection.run("owe", self._prefix(fleet_uid), owed.text, AGAIN_MS):
+            raise FleetClosed("the VideoGenerator was deleted")
         return owed
 
     async def answered(self, job: Job, result: VideoResult, owed: Owed) -> bool:

@@ -22,7 +22,7 @@ from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
 from videofleet.queue.decodes import Decodes
-from videofleet.queue.durability import Durability
+from videofleet.queue.durability import Durability, Persistence
 from videofleet.queue.errors import (
     ErasedMeanwhile,
     FleetClosed,
@@ -39,7 +39,7 @@ from videofleet.queue.golden import Golden
 from videofleet.queue.idempotency import KEPT_MS as IDEMPOTENCY_MS
 from videofleet.queue.idempotency import IdempotencyKeys
 from videofleet.queue.intake import Intake
-from videofleet.queue.leaving import Leaving
+from videofleet.queue.leaving import TOMBSTONE_MS, Leaving
 from videofleet.queue.limits import Reservation, TenantLimits
 from videofleet.queue.opinions import Opinions
 from videofleet.queue.outbox import Outbox
@@ -91,15 +91,22 @@ class JobQueue:
         """Closes the pool."""
         await self._redis.aclose()
 
-    async def check_durability(self) -> None:
+    async def check_durability(self) -> Persistence:
         """Raises `QueueError` unless Redis keeps what it acknowledges, as far as the durability mode asks for it."""
-        durability.check(await _answer(self._redis.info()), self._connection.durability)
+        info = await _answer(self._redis.info())
+        durability.check(info, self._connection.durability)
+        return Persistence.parse(info)
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
-        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim. Raises: StaleEpoch."""
+        """Replaces the fleet's policy and lists the fleet; acts on the next submit and claim.
+
+        Raises: StaleEpoch, FleetClosed.
+        """
         await _answer(self._redis.hset(keys.fleet_index(self._installation), policy.fleet_uid, policy.fleet))
         in_force = await self._run("publish", policy.fleet_uid, policy.to_json(), policy.epoch)
+        if in_force == -1:
+            raise FleetClosed("the VideoGenerator was deleted, and all of its fleet is gone")
         if in_force != policy.epoch:
             raise StaleEpoch(in_force)
 
@@ -108,10 +115,10 @@ class JobQueue:
 
         Returns: ids of the jobs cancelled at once. Calling it again changes nothing.
         """
-        return cast(list[str], await self._run_durably("close", fleet_uid, code))
+        return cast(list[str], await self._run_durably("close", fleet_uid, code, TOMBSTONE_MS))
 
     async def fleets(self) -> dict[str, str]:
-        """Every fleet ever published: UID → namespace/name; closed ones too."""
+        """Every fleet published: UID → namespace/name; closed ones too, until the last of them has left."""
         return cast(dict[str, str], await _answer(self._redis.hgetall(keys.fleet_index(self._installation))))
 
     async def policy(self, fleet_uid: str) -> FleetPolicy | None:
@@ -327,8 +334,7 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        memory_bytes = "" if result.peak_bytes is None else result.peak_bytes
-        figures = result.seconds_per_step, len(result.rejected), memory_bytes
+        figures = result.seconds_per_step, len(result.rejected), "" if result.peak_bytes is None else result.peak_bytes
         return JobState(await self._owned("succeed", claim, result.to_json(), *figures))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:

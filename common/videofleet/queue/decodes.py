@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import Field
 
-from videofleet.jobs import VideoRequest
+from videofleet.jobs import ClipLook, VideoRequest
 from videofleet.queue import keys
 from videofleet.queue.connection import Connection, answer
 from videofleet.queue.errors import LeaseLost
@@ -27,6 +27,7 @@ class DecodeOrder(Wire):
     attempt: int
     request: VideoRequest = Field(repr=False)  # without what a person wrote
     latents_key: str  # in the fleet's store
+    is_golden: bool = False  # the clip is compared with others
 
 
 class Decoded(Wire):
@@ -34,6 +35,7 @@ class Decoded(Wire):
 
     folder: str = ""  # of its files in the store
     video_bytes: int = 0
+    look: ClipLook | None = None  # of a golden clip
     flaw: str | None = None  # for which the output gate refused it
     error: str | None = None  # that kept this decoder from making it
 

@@ -1,8 +1,9 @@
 """How jobs leave: their record at once, their files soon and surely.
 
 Owns the list of folders that are owed to the stores. A record is removed and its folder owed in one script, so that no
-crash leaves a file that nobody will delete. Deleting twice changes nothing, so replicas need no lock; a second pass
-after `AGAIN_MS` takes what a worker that had lost its lease was still uploading.
+crash leaves a file that nobody will delete; a closed fleet follows its last record and folder. Deleting twice changes
+nothing, so replicas need no lock; a second pass after `AGAIN_MS` takes what a worker that had lost its lease was still
+uploading.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from videofleet.queue.errors import JobNotFinished, JobNotFound
 
 AGAIN_MS: Final = 900_000  # longer than a worker tries to upload
 PAUSE_MS: Final = 120_000  # before another replica tries what this one began
+LINGER_MS: Final = 2 * 3_600_000  # of a closed fleet: clients hear why, and files are searched once more
+TOMBSTONE_MS: Final = 30 * 24 * 3_600_000  # outlives every worker, and every backup of the cluster somebody restores
 _LOOKED_UP: Final = 500  # ids in one round trip
 
 
@@ -73,13 +76,31 @@ class Leaving:
     async def begin_erasure(self, fleet_uids: Iterable[str]) -> None:
         """What somebody read of a tenant before now becomes no job in these fleets; what became one can be found."""
         for fleet_uid in fleet_uids:
-            await answer(self._connection.redis.incr(keys.erasures(self._prefix(fleet_uid))))
+            await self._run("begin_erasure", fleet_uid)
 
     async def forget_tenant(self, tenant: str, fleet_uids: Iterable[str]) -> None:
         """Nothing of a tenant without jobs stays in these fleets or beside them but its sum of worker seconds."""
         for fleet_uid in fleet_uids:
             await self._run("forget_tenant", fleet_uid, tenant)
         await answer(self._connection.redis.delete(keys.tenant_fleets(self._installation, tenant)))
+
+    async def sweep(self, fleet_uid: str) -> bool:
+        """Takes away all that is left of a closed fleet whose records and files have left. Returns: whether it did.
+
+        A crash between two steps leaves the fleet listed, so that the next call goes on.
+        """
+        redis = self._connection.redis
+        while True:
+            verdict, *tenants = await self._run("sweep_fleet", fleet_uid, LINGER_MS, TOMBSTONE_MS)
+            if verdict == "kept":
+                return False
+            if verdict == "swept":
+                await answer(redis.srem(keys.paused(self._installation), fleet_uid))
+                await answer(redis.hdel(keys.fleet_index(self._installation), fleet_uid))
+                return True
+            for tenant in tenants:
+                await answer(redis.srem(keys.tenant_fleets(self._installation, tenant), fleet_uid))
+                await self._run("forget_tenant", fleet_uid, tenant)
 
     async def gone(self, job_ids: list[str]) -> set[str]:
         """Those of the ids that no record has."""

@@ -143,9 +143,4 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         errors=(404,),
         needs_key=False,
     ),
-    ("get", "/healthz"): Operation("Whether the process lives", {200: "text/plain"}, needs_key=False),
-    ("get", "/readyz"): Operation(
-        "Whether it serves, and why not", {200: "text/plain", 503: "text/plain"}, needs_key=False
-    ),
-    ("get", "/metrics"): Operation("Prometheus metrics", {200: "text/plain"}, needs_key=False),
 }

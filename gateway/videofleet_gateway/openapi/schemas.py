@@ -171,6 +171,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             "object": {"const": "usage"},
             "tenant": _TEXT,
             "role": {"enum": ["user", "admin"]},
+            "key_expires_at": _TIME,
             "jobs": _closed(
                 dict.fromkeys(("queued", "in_progress", "completed", "failed", "cancelled", "dead"), _COUNT)
             ),

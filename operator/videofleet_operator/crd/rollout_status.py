@@ -134,3 +134,8 @@ class RolloutStatus(SpecModel):
     rejected: list[Rejection] = Field(default=[], max_length=REJECTED_LIMIT, description="Latest last.")
     undo: Undo | None = Field(default=None, description="Set by `undo`, or by a switch to the standby.")
     last_command: LastCommand | None = Field(default=None, description="The last command that was handled.")
+
+    @property
+    def is_proving(self) -> bool:
+        """Whether the canary has golden prompts to render before its first step, paused or not."""
+        return self.phase == Phase.PROVING or (self.phase == Phase.PAUSED and self.step == 0)

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from videofleet.policy import FleetPolicy
-from videofleet_operator.crd.rollout_status import Phase
 from videofleet_operator.crd.spec import SpecError, VideoGeneratorSpec, parse_spec
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.revision import ResolvedRevision, resolve, resolved_from, revision_hash
@@ -149,7 +148,7 @@ def _unpublished(
 
 def _golden(observed: Observed, spec: VideoGeneratorSpec | None, rollout: Rollout | None) -> Golden | None:
     """Golden prompts that nobody has queued yet."""
-    if spec is None or rollout is None or rollout.rising is None or rollout.status.phase != Phase.PROVING:
+    if spec is None or rollout is None or rollout.rising is None or not rollout.status.is_proving:
         return None
     if observed.queue is None:
         return None

@@ -10,6 +10,7 @@ from typing import Final
 
 from videofleet.jobs import GoldenFigures, VideoRequest
 from videofleet.tiers import Tier
+from videofleet_operator.plan.likeness import unlike
 
 PROMPTS: Final = (
     "A red fox runs through fresh snow at dawn, the camera follows close behind",
@@ -49,11 +50,24 @@ def golden_prompts(revision: str, count: int, tiers: Sequence[Tier], output_pref
     return Golden(revision, tuple(requests))
 
 
-def rendered(figures: GoldenFigures, revision: str, count: int) -> Rendered:
-    """What has become of them so far; one that failed or that the output gate refused turns the canary down."""
+def rendered(figures: GoldenFigures, revision: str, stable: str, count: int) -> Rendered:
+    """What has become of them so far.
+
+    One that failed or that the output gate refused turns the canary down; so does, once all are there, that they look
+    unlike those that stable made when it was the canary.
+    """
+    if not count:  # the spec asks for none any more
+        return Rendered(True, None, "no golden prompts are asked for")
     if figures.revision != revision:  # the policy with this canary is not in force yet
         return Rendered(False, None, "golden prompts are about to be queued")
-    bad = figures.failed + figures.rejected
+    bad, count = figures.failed + figures.rejected, min(count, figures.asked or count)
     words = f"{figures.succeeded} of {count} golden prompts rendered"
     failed = f"{bad} of {count} golden prompts failed or were refused by the output gate" if bad else None
-    return Rendered(not bad and figures.succeeded >= count, failed, words)
+    is_proven = not bad and figures.succeeded >= count
+    if not is_proven:
+        return Rendered(False, failed, words)
+    others = figures.looks.get(stable, {})
+    difference = unlike(figures.looks.get(revision, {}), others)
+    if difference is not None:
+        return Rendered(False, f"Golden prompts look unlike those of revision {stable}: {difference}", words)
+    return Rendered(True, None, f"{words}, like those of stable" if others else words)

@@ -9,7 +9,6 @@ from typing import Final
 
 from videofleet.policy import CanaryRule, FallbackRule, FleetPolicy, Track
 from videofleet_operator.crd.quantities import duration_s, ratio
-from videofleet_operator.crd.rollout_status import Phase
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen, QueueSeen
@@ -67,7 +66,7 @@ def canary_rule(rollout: Rollout | None, spec: VideoGeneratorSpec, queue: QueueS
     """What the data plane is to know of the canary; None: it gets nothing."""
     if rollout is None or rollout.rising is None or rollout.stable is None:
         return None
-    if not rollout.weight and rollout.status.phase != Phase.PROVING:  # its golden prompts are not admitted by weight
+    if not rollout.weight and not rollout.status.is_proving:  # its golden prompts are not admitted by weight
         return None
     published = queue.policy.canary if queue and queue.policy else None
     known = published if published is not None and published.revision == rollout.rising else None

@@ -51,9 +51,10 @@ def scale_fleet(observed: Observed, asked: str, spec: Scaling, now: datetime) ->
     """
     told = remembered(observed)
     proven = proven_revision(observed, told.undo.revision if told.undo else asked)
-    serving, is_proven = proven or asked, proven is not None
+    serving = proven or asked
+    has_proof = proven is not None or observed.ready(serving) > 0  # or else the sentence changed right after the proof
     memory = observed.memory or fresh_memory(now.timestamp())
-    rules = rules_of(spec, now, at_least=0 if is_proven else 1)
+    rules = rules_of(spec, now, at_least=0 if has_proof else 1)
     deployment = observed.deployment(serving)
     if deployment is None:
         return Scaled(max(1, rules.min_replicas), 0, memory)

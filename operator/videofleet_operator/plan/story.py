@@ -17,6 +17,8 @@ _PAUSES = {
 def rollout_progress(rollout: RolloutStatus) -> tuple[bool, Reason, str] | None:
     """Whether, why and in what words a rollout is under way; None when it has nothing to say."""
     where = f"Canary {rollout.canary_revision} at step {rollout.step} has {rollout.weight} of the jobs"
+    if rollout.is_proving:
+        where = f"Canary {rollout.canary_revision} has golden prompts to render and no other jobs"
     said = f" {rollout.verdict}." if rollout.verdict else ""
     match rollout.phase:
         case Phase.PROVING:

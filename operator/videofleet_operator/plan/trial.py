@@ -40,10 +40,11 @@ class Trial:
 
 def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
     """The state after this look."""
-    if trial.queue is None or (status.evidence is None and not trial.ready):
+    if trial.queue is None or (status.evidence is None and not status.is_proving and not trial.ready):
         return status
-    if (count := trial.rules.analysis.golden_prompts) and status.phase in (Phase.WARMING_UP, Phase.PROVING):
-        status = _proving(status, rendered(trial.queue.stats.golden, trial.canary, count), trial)
+    count = trial.rules.analysis.golden_prompts
+    if status.is_proving or (count and status.phase == Phase.WARMING_UP):
+        status = _proving(status, rendered(trial.queue.stats.golden, trial.canary, trial.stable, count), trial)
         if status.phase != Phase.WARMING_UP:
             return status
     status = _looked(status, trial.queue, trial)
@@ -63,13 +64,20 @@ def next_state(status: RolloutStatus, trial: Trial) -> RolloutStatus:
 
 
 def _proving(status: RolloutStatus, golden: Rendered, trial: Trial) -> RolloutStatus:
-    """Begins with the golden prompts, goes on with them, or has done with them: then the first step may begin."""
+    """Begins with the golden prompts, goes on with them, or has done with them: then the first step may begin.
+
+    They have as long as a step. Prompts that are stuck pause it; those that end after all go on with it.
+    """
     if status.phase == Phase.WARMING_UP:
         return status.model_copy(update={"phase": Phase.PROVING, "since": timestamp(trial.now)})
     if golden.failed is not None:
         return rejected(status, trial.canary, golden.failed, trial.now)
-    phase = Phase.WARMING_UP if golden.is_proven else Phase.PROVING
-    return status.model_copy(update={"phase": phase, "verdict": golden.words})
+    status = status.model_copy(update={"verdict": golden.words})
+    if status.paused == PauseCause.COMMAND:
+        return status
+    if golden.is_proven and trial.ready:
+        return status.model_copy(update={"phase": Phase.WARMING_UP, "paused": None})
+    return _paused(status, PauseCause.INSUFFICIENT_EVIDENCE) if _is_out_of_time(status, trial) else status
 
 
 def _looked(status: RolloutStatus, queue: QueueSeen, trial: Trial) -> RolloutStatus:
@@ -110,10 +118,15 @@ def _stepped(
         return _next_step(status, evidence, step, len(steps), trial.now)
     if status.paused == PauseCause.MANUAL_GATE or status.paused == PauseCause.INSUFFICIENT_EVIDENCE:
         return status
-    since = moment(status.since, trial.now)
-    if trial.now - since > timedelta(seconds=duration_s(trial.rules.analysis.max_step_duration)):
+    if _is_out_of_time(status, trial):
         return _paused(status, PauseCause.INSUFFICIENT_EVIDENCE)
+    since = moment(status.since, trial.now)
     return status.model_copy(update={"eta": _eta(step, len(steps), evidence, verdict, since, trial)})
+
+
+def _is_out_of_time(status: RolloutStatus, trial: Trial) -> bool:
+    most = timedelta(seconds=duration_s(trial.rules.analysis.max_step_duration))
+    return trial.now - moment(status.since, trial.now) > most
 
 
 def _is_passed(step: int, steps: int, evidence: Evidence, verdict: Judgement, trial: Trial) -> bool:

@@ -81,7 +81,8 @@ def _of_canary(
         return status, "Ignored: it is not paused."
     if status.paused == PauseCause.MANUAL_GATE:
         return _at(status, now, phase=Phase.STEPPING, is_approved=True), "Done: it goes on to the next step."
-    return _at(status, now, phase=Phase.STEPPING), "Done: the step goes on, with all its time again."
+    phase = Phase.PROVING if status.is_proving else Phase.STEPPING
+    return _at(status, now, phase=phase), "Done: the step goes on, with all its time again."
 
 
 def _undone(status: RolloutStatus, revision: str, scene: Scene) -> tuple[RolloutStatus, str]:

@@ -1,6 +1,7 @@
 """The real operator process against the devcluster's API server over TLS, with the rights of its Role and no more."""
 
 import asyncio
+import copy
 import itertools
 import os
 import signal
@@ -29,10 +30,14 @@ ROOT = Path(__file__).parents[3]
 NAMESPACE = "studio"
 LEASE = "videofleet-operator"
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())["spec"]
+CORE = ("ConfigMap", "Service", "ServiceAccount", "Pod", "Event")  # kinds without a group
 ADMIN = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 
-async def eventually(check: Callable[[], Any], within_s: float = 20) -> Any:
+LOOK_EVERY_S = 0.05
+
+
+async def eventually(check: Callable[[], Any], within_s: float = 60) -> Any:
     """The first true answer of a function, awaited if need be; fails with the last answer when none comes in time."""
     deadline = time.monotonic() + within_s
     answer: Any = None
@@ -42,7 +47,7 @@ async def eventually(check: Callable[[], Any], within_s: float = 20) -> Any:
             answer = await answer
         if answer:
             return answer
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(LOOK_EVERY_S)
     raise AssertionError(f"not within {within_s} s; last: {answer}")
 
 
@@ -62,7 +67,7 @@ class FakeNode:
                     await self._step(deployment)
                 except KubeError:
                     continue  # like the real ones it just tries again
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _step(self, deployment: dict[str, Any]) -> None:
         meta, wanted = deployment["metadata"], deployment["spec"]["replicas"]
@@ -165,7 +170,7 @@ class Operator:
         """As Kubernetes does: SIGTERM. Returns: the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -208,8 +213,14 @@ class World:
     async def delete(self, name: str = "tiny") -> None:
         await self.kube.delete(item("VideoGenerator", self.namespace, name))
 
+    def stored(self, kind: str) -> list[dict[str, Any]]:
+        """All objects of a kind in the namespace, straight from the API server's store: a look costs no request."""
+        plural = collection(kind, self.namespace).rpartition("/")[2]
+        group = collection(kind, "").split("/")[2] if kind not in CORE else ""
+        return copy.deepcopy(self.api.store.listed((group, plural), self.namespace))
+
     async def get(self, name: str = "tiny") -> dict[str, Any]:
-        return await self.kube.get(item("VideoGenerator", self.namespace, name))
+        return next(found for found in self.stored("VideoGenerator") if found["metadata"]["name"] == name)
 
     async def uid(self, name: str = "tiny") -> str:
         return str((await self.get(name))["metadata"]["uid"])
@@ -240,19 +251,19 @@ class World:
 
     async def children(self) -> dict[str, dict[str, Any]]:
         """`Kind/name` → object, of everything the operator makes."""
-        kinds = (kind for kind in CHILD_KINDS if kind != "Pod")
-        lists = [(kind, await self.kube.list(kind, self.namespace)) for kind in kinds]
         return {
             f"{kind}/{found['metadata']['name']}": found
-            for kind, listed in lists
-            for found in listed["items"]
+            for kind in CHILD_KINDS
+            if kind != "Pod"
+            for found in self.stored(kind)
             if found["metadata"].get("ownerReferences")
         }
 
     async def ready_worker(self, revision: str) -> str:
-        pods = (await self.kube.list("Pod", self.namespace))["items"]
         return next(
-            pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"]["videofleet.dev/revision"] == revision
+            pod["metadata"]["name"]
+            for pod in self.stored("Pod")
+            if pod["metadata"]["labels"]["videofleet.dev/revision"] == revision
         )
 
 

@@ -39,7 +39,7 @@ async def test_survives(world, wait_until, rules):
     world.operator.start()
     await wait_until(lambda: all(rule.hits >= min(rule.count or 1, 6) for rule in rules))
     world.api.faults.clear()  # the test looks through the same server
-    await wait_until(world.is_settled, 30)
+    await wait_until(world.is_settled)
     assert sorted(name.split("/")[0] for name in await world.children()) == CHILDREN
     assert world.operator.is_running
 
@@ -48,9 +48,9 @@ async def test_an_api_server_that_is_away_for_a_while(world, wait_until):
     await world.apply()
     outage = world.api.faults.add(FaultRule(FaultAction.ERROR, status=503, count=None))
     world.operator.start()
-    await wait_until(lambda: outage.hits >= 25, 60)
+    await wait_until(lambda: outage.hits >= 25)
     world.api.faults.clear()
-    await wait_until(world.is_settled, 15)
+    await wait_until(world.is_settled)
     assert world.operator.is_running
 
 

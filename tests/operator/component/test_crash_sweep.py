@@ -20,13 +20,14 @@ import yaml
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import Claim, JobState, NewJob, Progress, VideoRequest, VideoResult
-from videofleet.queue import JobQueue
+from videofleet.queue import JobQueue, connection
 from videofleet.tiers import Tier
 from videofleet_operator.manifests.names import COST_ANNOTATION
 
 LANES = 10  # crash points at a time, each in its own namespace
 HORIZON = 60  # writes that a whole life takes at most
 SPEC = yaml.safe_load((Path(__file__).parents[3] / "examples/tiny.yaml").read_text())["spec"]
+PATIENCE_S = 120
 BURST = 3  # jobs, and workers for them
 TIER = Tier(name="small", width=128, height=128, num_frames=81, num_inference_steps=8, fps=16)
 
@@ -38,21 +39,27 @@ class DoomedOperators:
         command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
         self._zygote = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._children: set[int] = set()
+        self._asking = asyncio.Lock()
 
-    def start(self, operator, die_at: str | None) -> int:
+    async def start(self, operator, die_at: str | None) -> int:
+        """Its pid. A fork of so large a process takes a while, in which the API server here is to go on."""
         order = {
             "arguments": operator.arguments,
             "environment": operator.environment,
             "log": str(operator.log),
             "die_at": die_at,
         }
+        async with self._asking:
+            child = await asyncio.to_thread(self._ask, order)
+        self._children.add(child)
+        return child
+
+    def _ask(self, order) -> int:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         self._zygote.stdin.write(json.dumps(order) + "\n")
         self._zygote.stdin.flush()
-        child = int(self._zygote.stdout.readline())
-        self._children.add(child)
-        return child
+        return int(self._zygote.stdout.readline())
 
     def kill(self, child: int) -> None:
         self._children.discard(child)
@@ -78,7 +85,10 @@ def is_alive(child: int) -> bool:
 
 
 @pytest.fixture
-def doomed():
+def doomed(monkeypatch):
+    """Beside operators that come and go, clients of the test's own that wait for Redis however slow the machine is."""
+    monkeypatch.setattr(connection, "_CONNECT_S", PATIENCE_S)
+    monkeypatch.setattr(connection, "_REPLY_S", PATIENCE_S)
     operators = DoomedOperators()
     yield operators
     operators.close()
@@ -134,6 +144,7 @@ class Life:
         self.world = type(world)(world.api, world.kube, self.queue, world.node, self.operator, self.namespace)
         self.doomed = doomed
         self.child = 0
+        self.working: asyncio.Task[None] | None = None
         self.has_crashed = False
 
     async def live(self, die_at: str, wait_until) -> bool:
@@ -151,26 +162,28 @@ class Life:
         world = self.world
         await world.kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
         await self.world.make_lease()
-        self.child = self.doomed.start(self.operator, die_at)
+        self.child = await self.doomed.start(self.operator, die_at)
         await world.apply()
-        await wait_until(self.stepping(world.is_settled), 60)
+        await wait_until(self.stepping(world.is_settled), PATIENCE_S)
         spec = (await world.get())["spec"]
         old = (await world.get())["status"]["revisions"]["stable"]
         await world.apply({**spec, "warmup": {"maxRuns": 2}})
-        await wait_until(self.stepping(world.is_settled), 60)
-        await wait_until(self.stepping(lambda: self.is_tidy(old)), 60)
+        await wait_until(self.stepping(world.is_settled), PATIENCE_S)
+        await wait_until(self.stepping(lambda: self.is_tidy(old)), PATIENCE_S)
         uid = await world.uid()
         await world.delete()
-        await wait_until(self.stepping(lambda: self.is_gone(uid)), 60)
+        await wait_until(self.stepping(lambda: self.is_gone(uid)), PATIENCE_S)
 
     def stepping(self, check):
-        """The check, after starting the operator again if it has died."""
+        """The check, after starting the operator again if it has died; whoever works here must not have died."""
 
         async def step():
+            if self.working is not None and self.working.done():
+                self.working.result()
             if not is_alive(self.child):
                 assert not self.has_crashed, self.operator.log.read_text()[-2000:]
                 self.has_crashed = True
-                self.child = self.doomed.start(self.operator, None)
+                self.child = await self.doomed.start(self.operator, None)
             return await check()
 
         return step
@@ -183,7 +196,7 @@ class Life:
         names = {f"{kind}/tiny-{revision}" for kind in kinds for revision in (old, new)}
         deployments = {rev: children[f"Deployment/tiny-{rev}"] for rev in (old, new)}
         tracks = [found["metadata"]["labels"].get("videofleet.dev/track") for found in deployments.values()]
-        pods = (await self.world.kube.list("Pod", self.namespace))["items"]
+        pods = self.world.stored("Pod")
         assert set(children) == {*names, "Service/tiny", "NetworkPolicy/tiny", "ServiceAccount/tiny-worker"}
         return (
             [found["spec"]["replicas"] for found in deployments.values()] == [0, 1]
@@ -193,33 +206,34 @@ class Life:
 
     async def is_gone(self, uid: str) -> bool:
         policy = await self.queue.policy(uid)
-        pods = (await self.world.kube.list("Pod", self.namespace))["items"]
+        pods = self.world.stored("Pod")
         return policy.closed == "fleet_deleted" and not pods and not await self.world.children()
 
 
 class CanaryLife(Life):
-    """A fleet whose canary is aborted, tried again and promoted."""
+    """A fleet whose canary is aborted, tried again and promoted; crashes while it is made are `Life`'s."""
 
     async def whole_life(self, die_at: str, wait_until) -> None:
         world = self.world
         await world.kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
         await world.make_lease()
-        self.child = self.doomed.start(self.operator, die_at)
+        self.child = await self.doomed.start(self.operator, f"{die_at}:later")
         await world.apply()
-        await wait_until(self.stepping(world.is_settled), 60)
+        await wait_until(self.stepping(world.is_settled), PATIENCE_S)
+        os.kill(self.child, signal.SIGUSR1)
         spec = (await world.get())["spec"]
         old = (await world.get())["status"]["revisions"]["stable"]
         model = spec["model"] | {"source": "pvc://models/new"}
         await world.apply({**spec, "model": model, "rollout": {"steps": [{"weight": "5%"}]}})
-        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 60)
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), PATIENCE_S)
         new = (await world.get())["status"]["rollout"]["canaryRevision"]
         await self.ask(f"abort:{new}")
-        await wait_until(self.stepping(lambda: self.is_turned_down(old, new)), 60)
+        await wait_until(self.stepping(lambda: self.is_turned_down(old, new)), PATIENCE_S)
         await self.ask(f"retry:{new}")
-        await wait_until(self.stepping(lambda: self.is_on_trial(old)), 60)
+        await wait_until(self.stepping(lambda: self.is_on_trial(old)), PATIENCE_S)
         await self.ask(f"promote:{new}")
-        await wait_until(self.stepping(world.is_settled), 60)
-        await wait_until(self.stepping(lambda: self.is_tidy(old)), 60)
+        await wait_until(self.stepping(world.is_settled), PATIENCE_S)
+        await wait_until(self.stepping(lambda: self.is_tidy(old)), PATIENCE_S)
         assert (await self.policy()).tracks == {new: "stable"}
 
     async def ask(self, command: str) -> None:
@@ -249,23 +263,23 @@ class BurstLife(Life):
         world = self.world
         await world.kube.send("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
         await world.make_lease()
-        self.child = self.doomed.start(self.operator, f"{die_at}:later")
+        self.child = await self.doomed.start(self.operator, f"{die_at}:later")
         scaling = {"minReplicas": 1, "maxReplicas": BURST, "targetWait": "1s", "scaleDownAfter": "1s"}
         await world.apply(SPEC | {"scaling": scaling})
-        await wait_until(self.stepping(world.is_settled), 60)
+        await wait_until(self.stepping(world.is_settled), PATIENCE_S)
         crew = Crew(world, await world.uid())
-        working = asyncio.create_task(crew.work())
+        self.working = asyncio.create_task(crew.work())
         try:
             os.kill(self.child, signal.SIGUSR1)
             jobs = [(await world.queue.submit(new_job(crew.fleet))).job.id for _ in range(BURST)]
-            await wait_until(self.stepping(crew.is_busy), 60)
+            await wait_until(self.stepping(crew.is_busy), PATIENCE_S)
             crew.finishes = Finishes.IF_MARKED
-            await wait_until(self.stepping(lambda: self.is_small_again(crew)), 60)
+            await wait_until(self.stepping(lambda: self.is_small_again(crew)), PATIENCE_S)
             crew.finishes = Finishes.ALWAYS
-            await wait_until(lambda: all_succeeded(world.queue, jobs), 60)
+            await wait_until(self.stepping(lambda: all_succeeded(world.queue, jobs)), PATIENCE_S)
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            self.working.cancel()
+            await asyncio.gather(self.working, return_exceptions=True)
         assert {(await world.queue.get(job)).attempt for job in jobs} == {1}
 
     async def is_small_again(self, crew) -> bool:
@@ -298,7 +312,7 @@ class Crew:
         self.finishes = Finishes.NEVER
 
     def pods(self):
-        return self.world.api.store.listed(("", "pods"), self.world.namespace)
+        return self.world.stored("Pod")
 
     async def is_busy(self) -> bool:
         return len(self.held) == BURST

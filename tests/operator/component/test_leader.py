@@ -85,10 +85,8 @@ async def test_a_standby_is_ready_and_writes_nothing(world, pair, wait_until, ht
 async def test_a_stopped_leader_hands_over_at_once(world, pair, wait_until, http):
     first, _ = await started(world, pair, wait_until, http)
     assert first.stop() == 0
-    assert (await world.lease())["holderIdentity"] in ("", "second")
-    at = time.monotonic()
-    await wait_until(lambda: leader_is(world, "second"), 60)
-    assert time.monotonic() - at < 10
+    assert (await world.lease())["holderIdentity"] in ("", "second"), "it is not waited for until the Lease runs out"
+    await wait_until(lambda: leader_is(world, "second"))
     await world.apply()
     await wait_until(world.is_settled)
 
@@ -105,7 +103,7 @@ async def test_a_killed_leader_is_replaced_and_a_restarted_pod_leads_on_at_once(
     first.kill()
     at = time.monotonic()
     await wait_until(lambda: leads_with(world, "second", epoch + 2), 60)
-    assert time.monotonic() - at < 20, "13 s, a look every 2 s, and a busy machine"
+    assert time.monotonic() - at < 40, "13 s, a look every 2 s, and a busy machine"
     await wait_until(lambda: policy_of(world, epoch + 2), 60)
     await world.apply(name="another")
     await wait_until(lambda: world.is_settled("another"), 60)
@@ -123,7 +121,7 @@ async def policy_of(world, epoch):
 
 async def test_a_paused_leader_that_wakes_up_in_the_middle_of_its_work_changes_nothing(world, pair, wait_until, http):
     first, _ = await started(world, pair, wait_until, http)
-    slow = FaultRule(FaultAction.DELAY, verb="patch", resource="services", delay_s=1, count=1)
+    slow = FaultRule(FaultAction.DELAY, verb="patch", resource="services", delay_s=8, count=1)
     world.api.faults.add(slow)
     await world.apply()
     await wait_until(lambda: slow.hits)

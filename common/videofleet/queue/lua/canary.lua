@@ -4,6 +4,8 @@ local CANARY = P .. ':canary'
 
 local GOLDEN = P .. ':golden' -- asked: golden prompts of the canary; of these: succeeded, failed …
 
+local LOOKS = P .. ':looks' -- `<revision>|<seed>` → ClipLook: what golden prompts became, of the canary and of earlier ones
+
 -- The policy's canary, if there is one whose workers may claim.
 local function canary_rule(rules)
   local rule = rules and rules.canary
@@ -36,6 +38,29 @@ local function line_of(revision, rules)
   if track ~= 'canary' then return track end
   local rule = canary_rule(rules)
   return rule and rule.revision == revision and 'canary' or nil
+end
+
+local function keep_look(job, result)
+  if type(result.look) ~= 'table' then return end -- made by an earlier build
+  redis.call('HSET', LOOKS, job.revision .. '|' .. int(result.seed), cjson.encode(result.look))
+end
+
+-- revision → seed → ClipLook
+local function looks()
+  local found, all = redis.call('HGETALL', LOOKS), {}
+  for i = 1, #found, 2 do
+    local revision, seed = string.match(found[i], '^(.*)|(%d+)$')
+    all[revision] = all[revision] or {}
+    all[revision][seed] = cjson.decode(found[i + 1])
+  end
+  return all
+end
+
+-- Those of revisions that no track has are of no use any more.
+local function forget_looks(tracks)
+  for _, field in ipairs(redis.call('HKEYS', LOOKS)) do
+    if not tracks[string.match(field, '^(.*)|')] then redis.call('HDEL', LOOKS, field) end
+  end
 end
 
 -- Nobody waits for the canary any more. Whoever did keeps its place.

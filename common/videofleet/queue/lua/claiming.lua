@@ -32,14 +32,6 @@ end
 -- How many jobs there may be in the batch of `first`. One that had an attempt before is made alone: it may have a
 -- checkpoint, or what ended it may be its own doing.
 local function most_together(first, batches)
-  if not first or field(first, 'attempt') ~= '1' then return 1 end
-  local _, _, shape = made_in(first)
-  return cjson.decode(batches)[string.match(shape, '^%d+x%d+x%d+')] or 1
-end
-
--- How many jobs there may be in the batch of `first`. One that had an attempt before is made alone: it may have a
--- checkpoint, or what ended it may be its own doing.
-local function most_together(first, batches)
   if not first or tonumber(first.attempt) ~= 1 then return 1 end
   local _, _, shape = made_in(first)
   return cjson.decode(batches)[string.match(shape, '^%d+x%d+x%d+')] or 1

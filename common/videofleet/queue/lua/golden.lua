@@ -4,6 +4,7 @@ local revision, tenant = ARGV[1], ARGV[2]
 if not is_on_trial(revision) or closed() then return 0 end
 local asked = redis.call('HGET', GOLDEN, 'asked')
 if asked then return tonumber(asked) end
+forget_looks(policy().tracks)
 for first = 3, #ARGV, 6 do
   local id, request, tier, cost, shape, guidance = unpack(ARGV, first, first + 5)
   local job = {

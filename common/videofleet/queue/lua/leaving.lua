@@ -26,7 +26,9 @@ local function forget(job)
   redis.call('ZREM', OUTBOX, id)
   if job.idem then redis.call('DEL', P .. ':idem:' .. tenant .. ':' .. job.idem) end
   if job.cache then redis.call('LREM', job.cache, 0, id) end
-  redis.call('HINCRBY', usage_key(tenant), job.state, -1)
+  if redis.call('HINCRBY', usage_key(tenant), job.state, -1) < 0 then
+    redis.call('HDEL', usage_key(tenant), job.state) -- the tenant was forgotten before its last record
+  end
   redis.call('HDEL', REQUESTS, id)
   redis.call('DEL', job_key(id))
   return owed

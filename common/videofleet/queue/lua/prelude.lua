@@ -49,3 +49,6 @@ end
 local function has_lapsed(rules) return rules.validUntilMs ~= nil and rules.validUntilMs <= now_ms() end
 
 local function closed() return redis.call('GET', P .. ':closed') end
+
+-- Whether the fleet was swept, or never published: then nobody keeps anything under its prefix.
+local function is_void() return redis.call('EXISTS', P .. ':policy') == 0 end

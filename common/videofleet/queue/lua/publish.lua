@@ -1,5 +1,7 @@
--- Replaces the fleet's policy, unless a later leader has published one. ARGV: policy, its epoch → the epoch in force
+-- Replaces the fleet's policy, unless a later leader has published one. ARGV: policy, its epoch → the epoch in force, or -1
+-- where a tombstone stands
 local known = policy()
+if not known and closed() then return -1 end
 local epoch = known and tonumber(known.epoch) or 0
 if epoch > tonumber(ARGV[2]) then return epoch end
 local rules = cjson.decode(ARGV[1])

@@ -1,5 +1,6 @@
--- ARGV: worker, beacon. Stored as `<ms> <json>`.
+-- ARGV: worker, beacon. Stored as `<ms> <json>` → 1, or 0 where there is no fleet to work for.
 -- broken  worker → when it was last seen warm, while it is not
+if is_void() then return 0 end
 local WORKERS, BROKEN = P .. ':workers', P .. ':broken'
 local IS_DOWN = { loading = true, warming = true, failed = true }
 local worker, beacon = ARGV[1], cjson.decode(ARGV[2])

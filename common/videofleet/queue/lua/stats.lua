@@ -27,6 +27,7 @@ local golden = { revision = trial[1] or nil }
 for _, what in ipairs({ 'asked', 'succeeded', 'failed', 'rejected' }) do
   golden[what] = tonumber(redis.call('HGET', GOLDEN, what)) or 0
 end
+golden.looks = looks()
 return cjson.encode({
   waiting = depth(),
   running = #running,

@@ -11,4 +11,5 @@ if code then return finish_cancelled(job, code) end
 put(job, 'result', result)
 count_pace(job, step_s)
 count_memory(job, memory_bytes or '')
+if job.golden then keep_look(job, cjson.decode(result)) end
 return finish(job, 'succeeded')

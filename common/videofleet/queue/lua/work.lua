@@ -1,6 +1,7 @@
 -- How much work there is, in service seconds: what tiers take, and what waits.
 -- pace    `<tier>/<cost>` → seconds a job takes     work  `<priority>|<tier>/<cost>` → queued jobs
--- totals  seq: of the latest job to be queued; depth: jobs that are queued; arrived_ms: service time ever asked for
+-- totals  seq: of the latest job to be queued; depth: jobs that are queued; arrived_ms: service time ever asked for;
+--         closed_at_ms: when the fleet was closed
 local SECONDS_PER_COST = 2e-7 -- of a pixel × frame × step, until the first job of its tier has told
 
 local PACE = P .. ':pace'

@@ -62,10 +62,13 @@ class Analysis(SpecModel):
         ge=0,
         le=8,
         description="So many built-in prompts, each with its own seed, the canary renders at the first tier before it"
-        " gets any other job; one that fails or is refused by the output gate rejects it.",
+        " gets any other job; one that fails or is refused by the output gate rejects it, and so does that they look"
+        " unlike those that stable made when it was the canary.",
     )
     max_step_duration: Annotated[str, Field(max_length=7), duration("10s", "720h")] = Field(
-        default="2h", description="A step without enough evidence by then pauses as `InsufficientEvidence`."
+        default="2h",
+        description="A step without enough evidence by then, and golden prompts that have not ended, pause as"
+        " `InsufficientEvidence`.",
     )
     false_alarm_rate: _Share = Field(
         default="1%",
