@@ -30,7 +30,7 @@ NAMESPACES = Resource("v1", "namespaces", "Namespace", namespaced=False)
 DEFINITIONS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", False)
 FLEETS = Resource("videofleet.dev/v1alpha1", "videogenerators", "VideoGenerator")
 GOALS = {
-    "memory of the server": (1024.0, "MiB", "at most"),
+    "memory at its peak": (1024.0, "MiB", "at most"),
     "writes": (500.0, "a second", "at least"),
     "watch delivery p99": (50.0, "ms", "at most"),
     "start": (1.0, "s", "at most"),
@@ -148,7 +148,7 @@ def is_available(deployment: dict[str, Any]) -> bool:
 
 async def writes(client: ApiClient, count: int, concurrency: int) -> dict[str, float]:
     """Creates, status patches and deletes in the full cluster."""
-    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default", limit="500"))["items"]]
+    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default"))["items"][:500]]
 
     async def create(number: int) -> None:
         metadata = {"name": f"bench-{number}", "namespace": "default"}
@@ -194,7 +194,7 @@ async def delivery(client: ApiClient, count: int, every_s: float) -> list[float]
 
 async def churn(client: ApiClient, stop: asyncio.Event) -> int:
     """Writes to pods without pause until told to stop, as controllers do; how many."""
-    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default", limit="500"))["items"]]
+    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default"))["items"][:500]]
     count = 0
     while not stop.is_set():
         patch = {"metadata": {"annotations": {"bench": str(count)}}}
@@ -260,7 +260,7 @@ def cluster(folder: Path) -> Iterator[tuple[daemon.State, dict[str, float]]]:
 def against_goals(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Each goal with what was measured; a ratio above 1 is better than the goal."""
     measured = {
-        "memory of the server": results["memory MiB"]["full"],
+        "memory at its peak": results["memory MiB"]["peak"],
         "writes": min(results["writes a second"].values()),
         "watch delivery p99": results["watch delivery ms"]["p99"],
         "start": results["seconds"]["start"],

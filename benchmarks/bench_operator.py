@@ -175,7 +175,7 @@ async def at_a_time(calls: list[Callable[[], Awaitable[Any]]]) -> None:
     await asyncio.gather(*(one_by_one() for _ in range(AT_A_TIME)))
 
 
-async def until(check: Callable[[], Any], within_s: float = 300) -> float:
+async def until(check: Callable[[], Any], within_s: float = 300, every_s: float = 0.02) -> float:
     """Waits until it holds. Returns: seconds."""
     began = time.monotonic()
     while True:
@@ -186,7 +186,7 @@ async def until(check: Callable[[], Any], within_s: float = 300) -> float:
             return time.monotonic() - began
         if time.monotonic() - began > within_s:
             raise TimeoutError(f"not within {within_s} s")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every_s)
 
 
 def calls(samples: list[tuple[str, float]], *, writes_only: bool = False) -> float:
@@ -298,7 +298,7 @@ async def measure(cluster: Cluster, fleets: int) -> dict[str, float]:
     children_s = time.monotonic() - began
     await until(lambda: cluster.count_ready() == fleets)
     ready_s = time.monotonic() - began
-    await until(lambda: caught_up(cluster, fleets))
+    await until(lambda: caught_up(cluster, fleets), every_s=0.25)
     busy = await quiet(cluster)
     await asyncio.sleep(IDLE_S)
     idle = await cluster.metrics()
@@ -324,7 +324,7 @@ async def measure(cluster: Cluster, fleets: int) -> dict[str, float]:
         "reconcile p99, ms": quantile_ms(after, 0.99),
         "reaction p50, ms": reactions[len(reactions) // 2],
         "reaction p99, ms": reactions[-1],
-        "restart to caught up, s": await until(lambda: caught_up(cluster, fleets)),
+        "restart to caught up, s": await until(lambda: caught_up(cluster, fleets), every_s=0.25),
         "resident memory, MiB": max(resident_mib, cluster.resident_mib()),
     }
 

@@ -31,6 +31,7 @@ from videofleet_devcluster.redis import RedisServer
 _log: Final = logging.getLogger(__name__)
 _NODE: Final = "videofleet-dev"
 _MODELS: Final = "models"
+_START_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class DevCluster:
             for number in range(1, self._options.nodes + 1):
                 node = self._node(processes, number)
                 await stack.enter_async_context(_background(node.run()))
-                await asyncio.wait_for(node.registered.wait(), 10)
+                await asyncio.wait_for(node.registered.wait(), _START_S)
             self._closing = stack.pop_all()
         return self
 

@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 
 from videofleet_devcluster.client import ApiClient, ApiError, Resource
-from videofleet_devcluster.objects import Key, Object, Shared, controller_of, key_of, uid_of
+from videofleet_devcluster.objects import Key, Object, controller_of, key_of, share_parts, uid_of
 
 _log: Final = logging.getLogger(__name__)
 _LONGEST_PAUSE_S: Final = 5.0
@@ -32,7 +32,6 @@ class Informer:
         self._objects: dict[Key, Object] = {}
         self._groups: defaultdict[str, dict[Key, None]] = defaultdict(dict)
         self._listeners: list[Listener] = []
-        self._shared = Shared()
         self.synced = asyncio.Event()
 
     def listen(self, listener: Listener) -> None:
@@ -73,8 +72,7 @@ class Informer:
         if known is not None and _version(known) >= _version(obj):
             return
         obj["metadata"].pop("managedFields", None)
-        if "spec" in obj:
-            obj["spec"] = self._shared.of(obj["spec"])
+        share_parts(obj)
         self._drop(key, known)
         self._objects[key] = obj
         for group in _groups_of(obj):

@@ -17,7 +17,8 @@ from typing import Final
 from videofleet_devcluster.processes import Child, Processes, stop
 
 _log: Final = logging.getLogger(__name__)
-_START_S: Final = 10.0
+_START_S: Final = 60.0
+_STABLE_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 5.0
 
 
@@ -97,7 +98,7 @@ class RedisServer:
         while self._child is not None:
             began = clock.time()
             code = await self._processes.finished(self._child)
-            pause_s = 0.1 if clock.time() - began > _START_S else min(pause_s * 2, _LONGEST_PAUSE_S)
+            pause_s = 0.1 if clock.time() - began > _STABLE_S else min(pause_s * 2, _LONGEST_PAUSE_S)
             _log.warning("Redis ended and is restarted", extra={"exit_code": code, "pause_s": pause_s})
             await asyncio.sleep(pause_s)
             with contextlib.suppress(RedisUnavailableError):

@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from videofleet_operator.cache import ObjectCache
+from videofleet_operator.fleet_metrics import FLEET_GAUGES
 from videofleet_operator.freshness import STALE_AFTER_S, Freshness
 from videofleet_operator.metrics import REGISTRY, count_fleets
 
@@ -29,7 +30,8 @@ def health_app(freshness: Freshness, fleets: ObjectCache) -> web.Application:
         return web.Response(text="ok" if is_ready else "lists are being read", status=200 if is_ready else 503)
 
     async def metrics(_: web.Request) -> web.Response:
-        count_fleets(fleets.all())
+        FLEET_GAUGES.generators = fleets.all()
+        count_fleets(FLEET_GAUGES.generators)
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     app = web.Application()

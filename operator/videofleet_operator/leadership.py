@@ -65,6 +65,11 @@ class Leadership:
         """The fence. Raises: NotLeading."""
         _ = self.epoch
 
+    @property
+    def is_leading(self) -> bool:
+        """Whether this process believes that it leads; only `check` is a fence."""
+        return self._leads.is_set()
+
     async def until_leading(self) -> None:
         """Returns once this process leads."""
         await self._leads.wait()

@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from videofleet.jobs import Outcomes
+from videofleet.jobs import Outcomes, QueueStats
 from videofleet.queue import JobQueue, QueueError
 from videofleet_operator.cache import Caches, ObjectCache, fleet_by_label
 from videofleet_operator.deletions import FleetCloser
+from videofleet_operator.fleet_metrics import FLEET_GAUGES
 from videofleet_operator.freshness import Freshness
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.kube.errors import Gone, KubeError, Throttled
@@ -147,19 +148,23 @@ class RedisPoll:
 
     async def step(self) -> float:
         """One look at every fleet, once we lead: a standby costs Redis nothing."""
+        if not self._leadership.is_leading:
+            FLEET_GAUGES.queues = {}
         await self._leadership.until_leading()
         await self._closer.close_pending()
         is_up = True
         outcomes: dict[str, list[Outcomes]] = {}
+        queues: dict[str, QueueStats] = {}
         for key, uid in self._fleets.uids():
             try:
-                await self._look(key, uid)
+                queues["/".join(key)] = await self._look(key, uid)
                 outcomes["/".join(key)] = await self._redis.outcomes(uid)
             except QueueError:
                 is_up = False
                 break
         else:
             FLEET_OUTCOMES.by_fleet = outcomes
+        FLEET_GAUGES.queues = queues if is_up else {}
         REDIS_UP.set(is_up)
         if is_up != self._is_up:
             _log.warning("Redis is %s", "back" if is_up else "down; the last policy stays in force")
@@ -167,7 +172,7 @@ class RedisPoll:
             self._queue.add_all(key for key, _ in self._fleets.uids())
         return POLL_S
 
-    async def _look(self, key: Key, uid: str) -> None:
+    async def _look(self, key: Key, uid: str) -> QueueStats:
         stats, beacons = await asyncio.gather(self._redis.stats(uid), self._redis.beacons(uid))
         said = [(one.worker, one.state, one.reason, one.message, one.detail.partition(":")[0]) for one in beacons]
         if self._beacons.get(uid) != said:  # steps, behind the colon, wait for the next look at the fleet
@@ -179,3 +184,4 @@ class RedisPoll:
         if told != figures and (woke or now - at >= QUEUE_WRITE_EVERY_S):
             self._figures[uid] = (figures, now)
             self._queue.add(key)
+        return stats

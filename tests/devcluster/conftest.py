@@ -31,7 +31,7 @@ class World:
         body = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 5} | (spec or {})
         return await self.create(PODS, name, metadata={"labels": labels}, spec={"containers": [main]} | body)
 
-    async def until(self, question: Callable[[], Any], limit_s: float = 15) -> Any:
+    async def until(self, question: Callable[[], Any], limit_s: float = 60) -> Any:
         """Asks (a coroutine function) until the answer is true, and returns that."""
         async with asyncio.timeout(limit_s):
             while True:
@@ -40,7 +40,7 @@ class World:
                     return answer
                 await asyncio.sleep(0.02)
 
-    async def until_pod(self, name: str, holds: Callable[[dict[str, Any]], Any], limit_s: float = 15) -> dict[str, Any]:
+    async def until_pod(self, name: str, holds: Callable[[dict[str, Any]], Any], limit_s: float = 60) -> dict[str, Any]:
         """The pod, once the condition holds for it."""
         seen: dict[str, Any] = {}
 
@@ -53,7 +53,7 @@ class World:
         except TimeoutError:
             raise AssertionError(f"not in {limit_s} s: {seen.get('status')}") from None
 
-    async def until_gone(self, kind: Resource, name: str, limit_s: float = 15) -> None:
+    async def until_gone(self, kind: Resource, name: str, limit_s: float = 60) -> None:
         async def gone() -> bool:
             try:
                 await self.client.get(kind, "default", name)

@@ -41,7 +41,7 @@ def is_used(folder: Path) -> bool:
     return any(str(folder) in line for line in command_lines())
 
 
-async def until(question: Any, limit_s: float = 15) -> None:
+async def until(question: Any, limit_s: float = 60) -> None:
     async with asyncio.timeout(limit_s):
         while not await question():  # noqa: ASYNC110 - the world outside sets no event
             await asyncio.sleep(0.02)

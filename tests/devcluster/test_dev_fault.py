@@ -72,5 +72,5 @@ async def test_controllers_get_over_broken_watches_and_lost_answers(world: Any, 
         status = (await world.client.get(DEPLOYMENTS, "default", "d")).get("status", {})
         return bool(status.get("readyReplicas") == 2 and status.get("replicas") == 2)
 
-    await world.until(settled, 60)
+    await world.until(settled)
     assert [rule.hits > 0 for rule in rules] == [True] * 4

@@ -36,13 +36,13 @@ async def test_many_pods_become_ready_and_go_without_a_process(fake: Any) -> Non
         status = (await fake.client.get(DEPLOYMENTS, "default", "f")).get("status", {})
         return bool(status.get("availableReplicas") == 40)
 
-    await fake.until(all_available, 60)
+    await fake.until(all_available)
     await fake.client.delete(DEPLOYMENTS, "default", "f")
 
     async def none_left() -> bool:
         return not (await fake.client.list(PODS, "default"))["items"]
 
-    await fake.until(none_left, 60)
+    await fake.until(none_left)
     assert not (fake.folder / "node").exists()
 
 
@@ -51,11 +51,11 @@ async def test_a_pod_says_when_it_is_ready_and_how_it_fails(fake: Any) -> None:
     await annotated(fake, "crashes", {EXIT_CODE: "3"})
     await annotated(fake, "fails", {EXIT_CODE: "3"}, restartPolicy="Never")
     await annotated(fake, "fine", {})
-    crashed = await fake.until_pod("crashes", lambda p: p["status"].get("containerStatuses"), 60)
+    crashed = await fake.until_pod("crashes", lambda p: p["status"].get("containerStatuses"))
     (container,) = crashed["status"]["containerStatuses"]
     assert container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
     assert container["lastState"]["terminated"]["exitCode"] == 3
     assert not is_true(crashed, "Ready")
-    await fake.until_pod("fails", lambda p: p["status"]["phase"] == "Failed", 60)
-    await fake.until_pod("fine", lambda p: is_true(p, "Ready"), 60)
+    await fake.until_pod("fails", lambda p: p["status"]["phase"] == "Failed")
+    await fake.until_pod("fine", lambda p: is_true(p, "Ready"))
     assert (await fake.client.get(PODS, "default", "slow"))["status"]["phase"] == "Pending"

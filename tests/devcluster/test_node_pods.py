@@ -23,7 +23,12 @@ GATED: dict[str, Any] = {
     "env": [{"name": "GATE", "value": "/gate"}],
     "volumeMounts": [{"name": "gate", "mountPath": "/gate"}],
     "ports": [{"name": "http", "containerPort": 8081}],
-    "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1},
+    "readinessProbe": {
+        "httpGet": {"path": "/readyz", "port": "http"},
+        "periodSeconds": 1,
+        "timeoutSeconds": 30,
+        "failureThreshold": 1,
+    },
 }
 GATE = {"volumes": [{"name": "gate", "emptyDir": {}}]}
 

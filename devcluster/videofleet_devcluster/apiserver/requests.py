@@ -116,8 +116,9 @@ async def read_body(request: web.Request) -> Any:
         if not request.content_type.endswith("yaml"):
             raise bad_request(f"the object provided is unrecognized (must be of type JSON): {error}") from None
     try:
-        return yaml.load(raw, _JsonLikeLoader)  # noqa: S506 - a safe loader, with less than usual
-    except yaml.YAMLError as error:
+        loaded = yaml.load(raw, _JsonLikeLoader)  # noqa: S506 - a safe loader, with less than usual
+        return json.loads(json.dumps(loaded))  # names that are numbers in YAML are texts in JSON
+    except (yaml.YAMLError, TypeError) as error:
         raise bad_request(f"error converting YAML to JSON: {error}") from None
 
 

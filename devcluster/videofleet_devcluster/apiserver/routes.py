@@ -1,8 +1,9 @@
 """From a request on a served resource to an answer: reads, lists, watches, writes, and what lies below an object."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Any, Final
 
 import aiohttp
@@ -12,7 +13,7 @@ from videofleet_devcluster.apiserver import errors, subresources
 from videofleet_devcluster.apiserver.access import Authorizer, Tokens, User
 from videofleet_devcluster.apiserver.discovery import encoded, subresources_of
 from videofleet_devcluster.apiserver.faults import Faults
-from videofleet_devcluster.apiserver.lists import Pages, Selector, selector
+from videofleet_devcluster.apiserver.lists import Selector, pieces, selector
 from videofleet_devcluster.apiserver.patches import change_of
 from videofleet_devcluster.apiserver.removal import DeleteOptions, returns_object
 from videofleet_devcluster.apiserver.requests import (
@@ -26,7 +27,7 @@ from videofleet_devcluster.apiserver.requests import (
 )
 from videofleet_devcluster.apiserver.resources import Registry, Resource
 from videofleet_devcluster.apiserver.store import Store, watch_line
-from videofleet_devcluster.apiserver.tables import table
+from videofleet_devcluster.apiserver.tables import Table
 from videofleet_devcluster.apiserver.watching import Watch, WatchOptions
 from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
 from videofleet_devcluster.objects import Key, Object, key_of, timestamp
@@ -61,21 +62,22 @@ class Call:
         fields = f"metadata.name={self.info.name}" if self.info.name else self.query.get("fieldSelector", "")
         return selector(self.resource, self.query.get("labelSelector", ""), fields)
 
-    def table(self, objects: list[Object], metadata: Object) -> Object:
-        return table(self.resource, objects, metadata, self.query.get("includeObject", "Metadata"))
+    def table(self) -> Table:
+        return Table(self.resource, self.query.get("includeObject", "Metadata"))
 
     def row(self, obj: Object) -> Object:
         """A Table of one object."""
-        return self.table([obj], {"resourceVersion": obj["metadata"]["resourceVersion"]})
+        table, metadata = self.table(), {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        return table.head(metadata) | {"rows": [table.row(obj)]}
 
     def seen(self, obj: Object) -> Object:
         """The object in the version it was asked in; versions differ in nothing but the name here."""
         version = self.resource.group_version
         return obj if obj["apiVersion"] == version else obj | {"apiVersion": version}
 
-    def list_of(self, metadata: Object, objects: list[Object]) -> Object:
-        head = {"kind": self.resource.list_name, "apiVersion": self.resource.group_version}
-        return head | {"metadata": metadata, "items": [self.seen(obj) for obj in objects]}
+    def list_of(self, metadata: Object, objects: list[Object]) -> web.Response:
+        head = {"kind": self.resource.list_name, "apiVersion": self.resource.group_version, "metadata": metadata}
+        return _json_list(head, "items", map(self.seen, objects))
 
     def write_options(self) -> WriteOptions:
         """How to write. Raises: ApiError 400."""
@@ -98,7 +100,6 @@ class Routes:
     ) -> None:
         self._store, self._registry, self._writes = store, registry, writes
         self._tokens, self._authorizer, self._faults = tokens, authorizer, faults
-        self._pages = Pages(store)
 
     async def answer(
         self, request: web.Request, info: RequestInfo, user: User, client: aiohttp.ClientSession
@@ -127,20 +128,16 @@ class Routes:
         return self._write(call, await read_body(request))
 
     def _list(self, call: Call) -> web.Response:
-        as_table, limit, version = (
-            call.wants_table(),
-            number(call.query, "limit"),
-            number(call.query, "resourceVersion"),
-        )
-        chosen = call.selector()
+        as_table, version = call.wants_table(), number(call.query, "resourceVersion")
         if version > self._store.version:
             raise errors.too_large_version(version, self._store.version)
-        if token := call.query.get("continue", ""):
-            metadata, objects = self._pages.following(token, limit, counted=chosen is None)
-        else:
-            found = self._chosen(call, chosen)
-            metadata, objects = self._pages.first(call.resource.id, found, limit, counted=chosen is None)
-        return _json(call.table(objects, metadata) if as_table else call.list_of(metadata, objects))
+        if call.query.get("continue"):  # `limit` asks for no more than a server may do; lists are always whole here
+            raise errors.bad_request("continue key is not valid: this server never gave one")
+        objects, metadata = self._chosen(call, call.selector()), {"resourceVersion": str(self._store.version)}
+        if not as_table:
+            return call.list_of(metadata, objects)
+        table = call.table()
+        return _json_list(table.head(metadata), "rows", map(table.row, objects))
 
     def _chosen(self, call: Call, chosen: Selector | None) -> list[Object]:
         found = self._store.listed(call.resource.id, call.key[0])
@@ -183,7 +180,7 @@ class Routes:
         delete = _delete_options(call, body, options)
         found = self._chosen(call, call.selector())
         deleted = [self._writes.delete(resource, key_of(obj), delete, options) for obj in found]
-        return _json(call.list_of({"resourceVersion": str(self._store.version)}, deleted))
+        return call.list_of({"resourceVersion": str(self._store.version)}, deleted)
 
     def _apply(self, call: Call, config: Object, options: WriteOptions) -> web.Response:
         if self._store.get(call.resource.id, call.key) is None and not call.info.subresource:
@@ -238,3 +235,19 @@ def _json(value: Any, status: int = 200, warnings: list[str] | None = None) -> w
         quoted = json.dumps(warning.replace("\n", " "), ensure_ascii=False)
         response.headers.add("Warning", f"299 - {quoted}")
     return response
+
+
+def _json_list(head: Object, name: str, entries: Iterable[Object]) -> web.Response:
+    """The head with a list under that name. It is encoded while it is sent, and nobody waits for the whole."""
+
+    def parts() -> Iterator[bytes]:
+        yield encoded(head)[:-1] + f',"{name}":['.encode()
+        for comma, entry in zip(chain((b"",), repeat(b",")), entries, strict=False):
+            yield comma + encoded(entry)
+        yield b"]}"
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in pieces(parts()):
+            yield piece
+
+    return web.Response(body=body(), content_type="application/json")

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Final
 
 from videofleet_devcluster.apiserver.errors import expired
-from videofleet_devcluster.objects import Key, Object, Shared, key_of
+from videofleet_devcluster.objects import Key, Object, key_of, share_parts
 
 ResourceId = tuple[str, str]
 _FIRST_VERSION: Final = 1000  # so that small versions are too old, as in any cluster that has lived for a while
@@ -83,7 +83,6 @@ class Store:
 
     def __init__(self) -> None:
         self.version = _FIRST_VERSION
-        self._shared = Shared()
         self._objects: dict[ResourceId, dict[Key, Object]] = {}
         self._logs: dict[ResourceId, Log] = {}
         self._by_uid: dict[str, tuple[ResourceId, Key]] = {}
@@ -95,7 +94,7 @@ class Store:
     def listed(self, resource: ResourceId, namespace: str = "") -> list[Object]:
         """Objects of a resource, of one namespace or of all, sorted by namespace and name."""
         found = self._objects.get(resource, {})
-        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+        return [found[key] for key in sorted(key for key in found if not namespace or key[0] == namespace)]
 
     def log(self, resource: ResourceId) -> Log:
         return self._logs.setdefault(resource, Log())
@@ -108,10 +107,7 @@ class Store:
         obj["metadata"]["resourceVersion"] = str(self.version)
         if before is not None:
             self._unindex(before)
-        if "spec" in obj:  # most of an object is equal in its other versions, and in its sisters
-            obj["spec"] = self._shared.of(obj["spec"])
-        for entry in obj["metadata"].get("managedFields", ()):
-            entry["fieldsV1"] = self._shared.of(entry["fieldsV1"])
+        share_parts(obj)
         objects[key] = obj
         self._by_uid[obj["metadata"]["uid"]] = resource, key
         for owner in obj["metadata"].get("ownerReferences", ()):

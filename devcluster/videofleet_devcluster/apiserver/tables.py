@@ -16,22 +16,28 @@ _STEP: Final = re.compile(
 )
 
 
-def table(resource: Resource, objects: list[Object], metadata: Object, include: str) -> Object:
-    """The v1 Table of objects. `include` is includeObject: Metadata, Object or None."""
-    own = map(_printer_column, resource.columns) if resource.columns else [*_BUILT_IN.get(resource.plural, ()), _AGE]
-    columns = _EVENTS if resource.plural == "events" else [_NAME, *own]
-    definitions = [
-        {"name": name, "type": kind, "format": "name" if name == "Name" else "", "description": "", "priority": rank}
-        for name, kind, rank, _ in columns
-    ]
-    body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
-    return body | {"columnDefinitions": definitions, "rows": [_row(obj, columns, include) for obj in objects]}
+class Table:
+    """The v1 Table of a resource's objects. `include` is includeObject: Metadata, Object or None."""
 
+    def __init__(self, resource: Resource, include: str) -> None:
+        own = (
+            map(_printer_column, resource.columns) if resource.columns else [*_BUILT_IN.get(resource.plural, ()), _AGE]
+        )
+        self._columns, self._include = _EVENTS if resource.plural == "events" else [_NAME, *own], include
 
-def _row(obj: Object, columns: list[Column], include: str) -> Object:
-    row: Object = {"cells": [cell(obj) for _, _, _, cell in columns]}
-    head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
-    return row if include == "None" else row | {"object": obj if include == "Object" else head}
+    def head(self, metadata: Object) -> Object:
+        """All but the rows."""
+        definitions = [
+            {"name": name, "type": kind, "format": "name" * (name == "Name"), "description": "", "priority": rank}
+            for name, kind, rank, _ in self._columns
+        ]
+        body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+        return body | {"columnDefinitions": definitions}
+
+    def row(self, obj: Object) -> Object:
+        row: Object = {"cells": [cell(obj) for _, _, _, cell in self._columns]}
+        head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+        return row if self._include == "None" else row | {"object": obj if self._include == "Object" else head}
 
 
 def _printer_column(column: Object) -> Column:

@@ -5,13 +5,13 @@ A watcher sees every change once and in order. One that asks for a version that 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from videofleet_devcluster.apiserver.errors import ApiError, Cause, expired, invalid, too_large_version
-from videofleet_devcluster.apiserver.faults import Dropped, FaultAction, FaultRule, Faults
-from videofleet_devcluster.apiserver.lists import Selector
+from videofleet_devcluster.apiserver.faults import Dropped, FaultAction, Faults
+from videofleet_devcluster.apiserver.lists import Selector, pieces
 from videofleet_devcluster.apiserver.requests import is_true, number
 from videofleet_devcluster.apiserver.resources import Resource
 from videofleet_devcluster.apiserver.store import Event, Store, watch_line
@@ -69,22 +69,16 @@ class Watch:
         ends_at = time.monotonic() + self._options.timeout_s
         seen = self._store.version
         if self._options.since is None:
-            yield self._initial_state(seen)
+            for piece in pieces(self._initial_state(seen)):
+                yield piece
         else:
             seen = self._options.since
             self._check_reachable(seen)
         while True:
             events = self._log.since(seen)
             seen = events[-1].version if events else seen
-            lines: list[bytes] = []
-            for event, line in ((event, line) for event in events if (line := self._line(event))):
-                if self._faults.are_set and (rule := self._faults.on_event(self._resource.plural, event.object)):
-                    yield b"".join(lines)
-                    lines.clear()
-                    await self._suffer(rule, event)
-                lines.append(line)
-            if lines:
-                yield b"".join(lines)
+            async for piece in self._told(events):
+                yield piece
             rest_s = ends_at - time.monotonic()
             if not await _woken(waker, min(rest_s, _BOOKMARK_EVERY_S)):
                 if self._options.bookmarks:
@@ -92,8 +86,21 @@ class Watch:
                 if rest_s <= _BOOKMARK_EVERY_S:
                     return
 
-    async def _suffer(self, rule: FaultRule, event: Event) -> None:
+    async def _told(self, events: list[Event]) -> AsyncIterator[bytes]:
+        if not self._faults.are_set:
+            for piece in pieces(map(self._line, events)):
+                yield piece
+            return
+        for event in events:
+            if line := self._line(event):
+                await self._suffer(event)
+                yield line
+
+    async def _suffer(self, event: Event) -> None:
         """What a fault does instead of an event, or before it. Raises: ApiError 410, Dropped."""
+        rule = self._faults.on_event(self._resource.plural, event.object)
+        if rule is None:
+            return
         if rule.action is FaultAction.DELAY:
             await asyncio.sleep(rule.delay_s)
         elif rule.action is FaultAction.BREAK_WATCH:
@@ -108,12 +115,12 @@ class Watch:
         if version > self._store.version:
             raise too_large_version(version, self._store.version)
 
-    def _initial_state(self, version: int) -> bytes:
-        found = self._store.listed(self._resource.id, self._namespace)
-        lines = [self._encode("ADDED", obj) for obj in found if self._selector is None or self._selector(obj)]
+    def _initial_state(self, version: int) -> Iterator[bytes]:
+        for obj in self._store.listed(self._resource.id, self._namespace):
+            if self._selector is None or self._selector(obj):
+                yield self._encode("ADDED", obj)
         if self._options.initial_events and self._options.bookmarks:
-            lines.append(self._bookmark(version, annotations={"k8s.io/initial-events-end": "true"}))
-        return b"".join(lines)
+            yield self._bookmark(version, annotations={"k8s.io/initial-events-end": "true"})
 
     def _line(self, event: Event) -> bytes:
         """The event as this watcher sees it: what enters or leaves the selector is added or deleted."""

@@ -256,7 +256,8 @@ def _check_identity(resource: Resource, live: Object, obj: Object) -> None:
 def _split_status(resource: Resource, live: Object, obj: Object, subresource: str) -> Object:
     """Through /status only the status changes, through the main path everything else."""
     if subresource == "status":
-        split: Object = clone({name: value for name, value in live.items() if name != "status"})
+        split: Object = {name: value for name, value in live.items() if name != "status"}
+        split = clone(split) if resource.is_custom else split | {"metadata": dict(live["metadata"])}  # for new defaults
         split |= {"status": obj["status"]} if "status" in obj else {}
         if managed_fields := obj["metadata"].get("managedFields"):
             split["metadata"]["managedFields"] = managed_fields

@@ -34,6 +34,8 @@ from videofleet_devcluster.processes import Child, Processes, kill_group, stop
 _RESET_AFTER_S: Final = 600.0
 _EAGER_S: Final = 0.25  # a pod that was never ready is looked at this often: it only becomes Ready sooner
 _RETRY_S: Final = 1.0
+_LAST_WORDS_S: Final = 10.0
+_LEAST_GRACE_S: Final = 2.0  # the kubelet grants it after preStop, whatever that took
 _MESSAGE_BYTES: Final = 4096
 _LOG_TAIL_BYTES: Final = 2048
 _TERMINATION_LOG: Final = "/dev/termination-log"
@@ -122,7 +124,7 @@ class ContainerRunner:
             failure = await attempt(hook, self.container, self._space.address, self._execute, grace_s)
             if failure:
                 self._space.tell("FailedPreStopHook", f"PreStopHook failed: {failure}", warning=True)
-        await stop(child, max(0.0, deadline - clock.time()))
+        await stop(child, max(min(_LEAST_GRACE_S, grace_s), deadline - clock.time()))
 
     async def _run_once(self) -> None:
         launch = await self._launch()
@@ -149,7 +151,7 @@ class ContainerRunner:
                 kill_group(child)
             probing.cancel()
             with contextlib.suppress(TimeoutError):  # somebody who left the group may hold the pipe for ever
-                await asyncio.wait_for(asyncio.gather(probing, self._recording, return_exceptions=True), _RETRY_S)
+                await asyncio.wait_for(asyncio.gather(probing, self._recording, return_exceptions=True), _LAST_WORDS_S)
         self.status.ready = self.status.started = False
         message, identity = self._termination_message(code), self.status.container_id
         self._show(terminated(code, "", message, began, datetime.now(UTC), identity))

@@ -28,6 +28,7 @@ from videofleet_devcluster.processes import Processes
 
 _log: Final = logging.getLogger(__name__)
 _RETRY_S: Final = 1.0
+_END_S: Final = 15.0  # longer than a container waits for its last words
 _TOKEN_S: Final = 365 * 24 * 3600  # not renewed: a pod of a development cluster does not live for a year
 
 
@@ -108,7 +109,7 @@ class PodRunner:
         await self._stop(grace_s)
         self._nudged.set()  # in case it waits for something to mount
         if self._life is not None:
-            await asyncio.wait([self._life], timeout=_RETRY_S)
+            await asyncio.wait([self._life], timeout=_END_S)
         if delete:
             await self._write_status()
             with contextlib.suppress(ApiError, aiohttp.ClientError):

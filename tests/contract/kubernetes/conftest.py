@@ -143,10 +143,13 @@ class Given:
         await self.accounts()
         return await self.made("pods", name, {"spec": spec}, **metadata)
 
-    async def hollow_node(self, name: str, ready: bool = True, **more: str) -> str:
-        """A Node without a kubelet, which pods of the case find by `hollow`; `more` is its further capacity."""
+    async def hollow_node(self, name: str, ready: bool = True, spec: Any = None, **more: str) -> str:
+        """A Node without a kubelet, which pods of the case find by `hollow`; `more` is its further capacity.
+
+        What its spec says is there before it is ready, so no scheduler knows it without.
+        """
         name = f"{name}-{self.admin.namespace}"
-        await self.made("nodes", name, {"spec": {}}, labels=self.hollow | {"kubernetes.io/hostname": name})
+        await self.made("nodes", name, {"spec": spec or {}}, labels=self.hollow | {"kubernetes.io/hostname": name})
         room = {"cpu": "4", "memory": "8Gi", "pods": "110"} | {key.replace("_", "/"): n for key, n in more.items()}
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         condition = {"type": "Ready", "status": str(ready), "lastHeartbeatTime": now, "lastTransitionTime": now}

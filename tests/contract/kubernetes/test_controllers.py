@@ -115,7 +115,7 @@ async def test_a_deployment_counts_its_pods_and_tells_its_condition(given, when,
     ids=("surge", "unavailable", "both", "rounded"),
 )
 async def test_a_rolling_update_stays_within_its_limits(
-    given, when, roll, replicas, surge, unavailable, most, least
+    given, when, then, roll, replicas, surge, unavailable, most, least
 ):  # fmt: skip
     rolling = {"maxSurge": surge, "maxUnavailable": unavailable}
     await given.deployment("d", replicas=replicas, strategy={"type": "RollingUpdate", "rollingUpdate": rolling})
@@ -123,9 +123,18 @@ async def test_a_rolling_update_stays_within_its_limits(
     (before,) = await when.items("replicasets")
     await when.patches("deployments/d", with_env("2"), how="strategic")
     seen = []
-    await roll(replicas, watch=lambda pods: seen.append((len(pods), sum(map(ready, pods)))))
+
+    def watch(pods):
+        seen.append((len(pods), sum(map(ready, pods))))
+
+    async def as_far_as_it_may_go():  # while no new pod is ready
+        watch(await when.items("pods", labelSelector="app=d"))
+        return seen[-1] == (most, least)
+
+    await then.eventually(as_far_as_it_may_go)
+    await roll(replicas, watch=watch)
     assert max(total for total, _ in seen) == most
-    assert min(available for _, available in seen) >= least
+    assert min(available for _, available in seen) == least
     old = await when.reads(f"replicasets/{before['metadata']['name']}")
     assert old.spec["replicas"] == 0, "kept for a rollback"
 
@@ -210,14 +219,13 @@ async def test_victims_go_in_kubernetes_order(given, when, then, kubelet):
     unassigned, pending, not_ready, cheap, young, old = names
     for name in names[1:]:
         await kubelet.takes(name, node)
+    for name, cost in ((cheap, "-5"), (not_ready, "100")):  # readiness comes before cost
+        annotations = {"controller.kubernetes.io/pod-deletion-cost": cost}
+        await when.patches(f"pods/{name}", {"metadata": {"annotations": annotations}})
     await kubelet.reports(pending, ready=False, phase="Pending")
     await kubelet.reports(not_ready, ready=False)
-    for name, since_s in ((cheap, 9000), (young, 10), (old, 9000)):
+    for name, since_s in ((cheap, 9000), (young, 10), (old, 9000)):  # who counts three as ready has seen the rest, too
         await kubelet.reports(name, since_s=since_s)
-    cost = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}}
-    await when.patches(f"pods/{cheap}", cost)
-    dear = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "100"}}}
-    await when.patches(f"pods/{not_ready}", dear)  # readiness comes before cost
     await then.eventually_is("deployments/d", lambda found: found.state.get("readyReplicas") == 3)
     gone = []
     for left in range(5, 0, -1):

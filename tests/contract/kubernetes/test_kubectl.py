@@ -171,7 +171,7 @@ async def test_drain_empties_a_node_as_far_as_the_budget_lets_it(ctl, kubeconfig
     rest, _ = await drain.communicate()
     assert f"pod/{name} evicted\n" in rest.decode()
     assert rest.decode().endswith(f"node/{node} drained\n")
-    (waiting,) = await when.items("pods")
+    (waiting,) = await then.eventually(lambda: when.items("pods"))
     assert "nodeName" not in waiting["spec"], "its successor waits for the node"
     await ctl("uncordon", node)
     await then.eventually_is("deployments/d", lambda d: d.state.get("availableReplicas") == 1)

@@ -38,7 +38,7 @@ def tell(run, then):
     """Runs Python to its end and returns what it wrote to its first argument, its termination log, as JSON."""
 
     async def told(name, code, **more):
-        await run(name, "python3", "-c", f"import json, os, sys; {code}", args=[TOLD], **more)
+        await run(name, "python3", "-c", f"import json, os, sys; {code}", **({"args": [TOLD]} | more))
         pod = await then.eventually_is(f"pods/{name}", ended)
         assert pod.state["phase"] == "Succeeded", main(pod)
         return json.loads(main(pod)["state"]["terminated"]["message"])
@@ -275,7 +275,7 @@ async def test_a_pod_is_ready_only_while_its_probe_passes(run, then, tmp_path, k
         volumeMounts=mounts,
         env=[{"name": "GATE", "value": "/gate"}],
         ports=[{"name": "http", "containerPort": 8081}],
-        readinessProbe=PROBES[kind] | {"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 5},
+        readinessProbe=PROBES[kind] | {"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30},
     )
     told = await then.eventually_event("Unhealthy", about="p")
     assert told["message"].startswith("Readiness probe failed")
@@ -290,7 +290,7 @@ async def test_a_pod_is_ready_only_while_its_probe_passes(run, then, tmp_path, k
 async def test_a_tcp_probe_connects_to_the_pods_own_address(run, then, tmp_path):
     spec, mounts = shared(tmp_path, at="/gate")
     serve = {"spec": spec, "volumeMounts": mounts, "env": [{"name": "GATE", "value": "/gate"}]}
-    probe = {"tcpSocket": {"port": 8081}, "periodSeconds": 1}
+    probe = {"tcpSocket": {"port": 8081}, "periodSeconds": 1, "timeoutSeconds": 30}
     pods = []
     for name in ("a", "b"):  # both listen on the same port
         await run(name, "python3", "-c", SERVE, readinessProbe=probe, **serve)
@@ -300,7 +300,7 @@ async def test_a_tcp_probe_connects_to_the_pods_own_address(run, then, tmp_path)
 
 async def test_liveness_restarts_and_startup_holds_it_back(run, then, tmp_path):
     spec, mounts = shared(tmp_path)
-    check = {"periodSeconds": 1, "timeoutSeconds": 5}
+    check = {"periodSeconds": 1, "timeoutSeconds": 30}
     alive = {"exec": {"command": ["sh", "-c", "test -e /work/alive"]}, "failureThreshold": 1} | check
     started = {"exec": {"command": ["sh", "-c", "test -e /work/started"]}, "failureThreshold": 60} | check
     spec |= {"restartPolicy": "Always"}
@@ -317,7 +317,7 @@ async def test_liveness_restarts_and_startup_holds_it_back(run, then, tmp_path):
     assert told["message"] == "Container main failed liveness probe, will be restarted"
 
 
-@pytest.mark.parametrize(("manner", "grace_s"), [("obey", 60), ("ignore", 1)])
+@pytest.mark.parametrize(("manner", "grace_s"), [("obey", 60), ("ignore", 4)])
 async def test_an_end_is_prestop_then_sigterm_then_the_grace(when, run, then, tmp_path, manner, grace_s):
     spec, mounts = shared(tmp_path)
     hook = {"exec": {"command": ["sh", "-c", "printf 'stop ' >> /work/diary"]}}
@@ -369,10 +369,18 @@ except urllib.error.HTTPError as error: json.dump([error.code, json.load(error)[
     ]
 
 
-async def test_gpus_are_given_to_one_pod_each(run, tell, then):
-    gpu = {"limits": {"nvidia.com/gpu": "1"}}
-    code = WRITE.format("os.environ['CUDA_VISIBLE_DEVICES']") + "; import time; time.sleep(1)"
-    assert sorted(await asyncio.gather(*(tell(name, code, resources=gpu) for name in "ab"))) == ["0", "1"]
+async def test_gpus_are_given_to_one_pod_each(run, tell, then, tmp_path):
+    gpu, (volumes, mounts) = {"limits": {"nvidia.com/gpu": "1"}}, shared(tmp_path)
+    meet = f"""
+import json, os, sys, time
+open(sys.argv[2] + "/" + os.environ["POD"], "w").close()
+while len(os.listdir(sys.argv[2])) < 2: time.sleep(0.05)
+{WRITE.format("os.environ['CUDA_VISIBLE_DEVICES']")}
+"""
+    pod = {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    more = {"resources": gpu, "spec": volumes, "volumeMounts": mounts, "env": [pod]}
+    both_run = (tell(name, f"exec({meet!r})", args=[TOLD, "/work"], **more) for name in "ab")
+    assert sorted(await asyncio.gather(*both_run)) == ["0", "1"]
     both = {"limits": {"nvidia.com/gpu": "2"}}
     assert await tell("c", WRITE.format("os.environ['CUDA_VISIBLE_DEVICES']"), resources=both) == "0,1"
 

@@ -65,8 +65,7 @@ async def test_a_node_has_to_match_the_selector(given, then):
 
 
 async def test_a_cordoned_node_takes_nothing(given, when, then):
-    node = await given.hollow_node("a")
-    await when.patches(f"nodes/{node}", {"spec": {"unschedulable": True}})
+    node = await given.hollow_node("a", spec={"unschedulable": True})
     await given.pod("p", asking(given))
     await then.eventually_is("pods/p", says(r"1 node\(s\) were unschedulable"))
     await when.patches(f"nodes/{node}", {"spec": {"unschedulable": None}})
@@ -82,10 +81,9 @@ async def test_a_cordoned_node_takes_nothing(given, when, then):
     ],
     ids=("equal", "exists", "all"),
 )
-async def test_taints_keep_out_who_does_not_tolerate_them(given, when, then, toleration):
-    node = await given.hollow_node("a")
+async def test_taints_keep_out_who_does_not_tolerate_them(given, then, toleration):
     taint = {"key": "dedicated", "value": "video", "effect": "NoSchedule"}
-    await when.patches(f"nodes/{node}", {"spec": {"taints": [taint]}})
+    node = await given.hollow_node("a", spec={"taints": [taint]})
     await given.pod("out", asking(given))
     await given.pod("in", asking(given, tolerations=[toleration]))
     await then.eventually_is("pods/out", says("untolerated taint"))

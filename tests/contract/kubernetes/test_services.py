@@ -13,7 +13,7 @@ ASK = """
 import os, sys, time, urllib.request
 host, port = os.environ["WEB_SERVICE_HOST"], os.environ["WEB_SERVICE_PORT"]
 def answer():
-    try: return str(urllib.request.urlopen(f"http://{host}:{port}/", timeout=5).status)
+    try: return str(urllib.request.urlopen(f"http://{host}:{port}/", timeout=30).status)
     except OSError as error: return type(getattr(error, "reason", error)).__name__
 while answer() != sys.argv[2]: time.sleep(0.05)
 open(sys.argv[1], "w").write(f"{host}:{port}")
@@ -34,7 +34,7 @@ async def test_a_service_answers_on_its_address_while_a_pod_is_ready(given, run,
     port = {"port": 8082, "targetPort": "http"}
     service = await given.made("services", "web", {"spec": {"selector": {"app": "web"}, "ports": [port]}})
     address = f"{service.spec['clusterIP']}:8082"
-    probe = {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 5}
+    probe = {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30}
     await run(
         *("web", "python3", "-c", SERVE),
         args=["/gate"],

@@ -51,7 +51,7 @@ class Rest:
         async with self.session.get(self.url + path, headers=self.headers) as response:
 
             async def next_event() -> dict[str, Any]:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     event: dict[str, Any] = json.loads(await response.content.readline())
                 return event
 

@@ -129,5 +129,6 @@ async def test_an_abort_stops_the_jobs_though_the_api_server_refuses_every_write
         return await story.tracks() == {story.old: "stable"}
 
     await story.wait_until(has_no_canary)
+    assert await story.has_workers(old=1, new=1), "no write was let through"
     story.world.api.faults.clear()
     await story.wait_until(lambda: story.has_workers(old=1, new=0))
