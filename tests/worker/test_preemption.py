@@ -32,7 +32,7 @@ def frames(fleet: Fleet, job: Job) -> np.ndarray:
 @pytest.mark.parametrize("ranks", [1, 2])
 async def test_a_batch_job_gives_way_and_goes_on_bit_for_bit(ranks: int, fleet: Fleet, spec_with: SpecWith) -> None:
     await fleet.open(max_attempts=1)
-    long = fleet.preview.model_copy(update={"num_inference_steps": 800})
+    long = fleet.preview.model_copy(update={"num_inference_steps": 600})
     async with fleet.worker(spec_with(parallelism=Parallelism(cfg=ranks))) as worker:
         job = await fleet.submit(long, priority=Priority.BATCH)
         await fleet.denoising(job)
