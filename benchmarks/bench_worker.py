@@ -100,7 +100,7 @@ def measure(pipe: Any, jobs: int, folder: Path) -> dict[str, float]:
         "write a checkpoint": lambda: checkpoint.save(folder / "state", job, {}),
     }
     took: dict[str, list[float]] = {name: [] for name in ways}
-    order = random.Random(0)  # noqa: S311 - no secret
+    order = random.Random(0)
     for _ in range(jobs + 1):
         for name in order.sample(list(ways), len(ways)):
             took[name].append(cpu_seconds(ways[name]))
