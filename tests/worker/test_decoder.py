@@ -15,6 +15,7 @@ from videofleet.jobs import ErrorCode, Job, JobState
 from videofleet.queue.keys import decoders, fleet_prefix
 from videofleet.workerspec import Decode, WorkerSpec
 from videofleet_worker.decoder import Decoder
+from videofleet_worker.gate import Flaw, Gate
 from videofleet_worker.lease import StopReason
 from videofleet_worker.supervisor import Worker
 
@@ -151,3 +152,25 @@ async def test_cancel_reaches_a_clip_at_its_decoder(fleet: Fleet, split: WorkerS
         await fleet.until(lambda: decodes(helper, "lost") == 1, "the decoder has learnt it")
         assert (await fleet.ended(await fleet.submit())).state is JobState.SUCCEEDED
     assert len(fleet.videos) == 1
+
+
+async def test_a_clip_that_a_decoder_refuses_gets_another_seed_and_one_that_it_cannot_make_comes_back(
+    fleet: Fleet, split: WorkerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_flaw, answers = Gate.flaw, iter([Flaw.FROZEN, None, OSError("disk full")])
+
+    def flaw(gate: Gate) -> Flaw | None:
+        answer = next(answers, None)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer or true_flaw(gate)
+
+    async with fleet.worker(split) as worker, decoder(fleet, split):
+        monkeypatch.setattr(Gate, "flaw", flaw)
+        refused = await fleet.ended(await fleet.submit(seed=7))
+        returned = await fleet.ended(await fleet.submit(seed=8))
+        assert [decodes(worker, word) for word in ("refused", "made", "returned")] == [1, 1, 1]
+    assert (refused.state, refused.attempt, refused.result.rejected) == (JobState.SUCCEEDED, 1, (Flaw.FROZEN,))
+    assert refused.result.seed != 7
+    assert (returned.state, returned.attempt, returned.result.seed) == (JobState.SUCCEEDED, 1, 8)
+    assert len(fleet.videos) == 2

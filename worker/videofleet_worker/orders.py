@@ -12,7 +12,7 @@ from typing import Final
 from videofleet import objects
 from videofleet.jobs import ErrorCode
 from videofleet.queue import Decoded, JobQueue, LeaseLost, QueueError, TakenOrder
-from videofleet.store import ObjectStore, StoreError
+from videofleet.store import ObjectStore
 from videofleet_worker import protocol
 from videofleet_worker.engine import ComputeDied, Engine
 from videofleet_worker.finishing import Made
@@ -92,8 +92,10 @@ class Order:
                     return Decoded(error=message)
         except Rejected as rejected:
             return Decoded(flaw=rejected.flaw)
-        except (StoreError, OSError) as error:
-            return Decoded(error=f"the decoder's store or disk failed: {type(error).__name__}")
+        except ComputeDied:
+            raise
+        except Exception as error:  # a store that stays away, a full disk, an encoder's trouble: of this clip here
+            return Decoded(error=f"the decoder failed: {type(error).__name__}")
         return Decoded(error="decoding was stopped")
 
     async def _computed(self) -> protocol.Outcome | None:
