@@ -63,6 +63,9 @@ bench-stages: venv model ## One worker over 500 jobs: start, memory, what runs b
 bench-worker: venv model ## The worker's goals: its loop, loading, encoding, start
 	$(BIN)/python benchmarks/bench_worker.py
 
+bench-memory: venv model ## A supervisor over 1,500 jobs without compute: does its heap grow?
+	$(BIN)/python benchmarks/bench_memory.py
+
 bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, encoding
 	$(BIN)/python benchmarks/bench_media.py
 
@@ -98,4 +101,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-memory bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean

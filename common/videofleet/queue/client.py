@@ -21,6 +21,7 @@ from videofleet.queue.batches import Batches
 from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
+from videofleet.queue.decodes import Decodes
 from videofleet.queue.durability import Durability, Persistence
 from videofleet.queue.errors import (
     ErasedMeanwhile,
@@ -68,6 +69,7 @@ class JobQueue:
         self.batches = Batches(connection, installation)
         self.idempotency = IdempotencyKeys(connection, installation)
         self.cache = ResultCache(connection, installation)
+        self.decodes = Decodes(connection, installation)
         self.golden = Golden(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
@@ -332,8 +334,7 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        memory_bytes = "" if result.peak_bytes is None else result.peak_bytes
-        figures = result.seconds_per_step, len(result.rejected), memory_bytes
+        figures = result.seconds_per_step, len(result.rejected), "" if result.peak_bytes is None else result.peak_bytes
         return JobState(await self._owned("succeed", claim, result.to_json(), *figures))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:
