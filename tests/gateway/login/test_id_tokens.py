@@ -1,7 +1,6 @@
 """ID tokens of every algorithm that counts, and keys that do not fit."""
 
 import json
-import time
 from typing import Any
 
 import jwt
@@ -18,8 +17,14 @@ KEYS: dict[str, tuple[Any, Any]] = {
     "ES256": (ec.generate_private_key(ec.SECP256R1()), ECAlgorithm),
     "EdDSA": (ed25519.Ed25519PrivateKey.generate(), OKPAlgorithm),
 }
-NOW = int(time.time())
-CLAIMS = {"iss": "https://id.example", "aud": "page", "sub": "ada", "nonce": "n", "iat": NOW, "exp": NOW + 60}
+CLAIMS = {
+    "iss": "https://id.example",
+    "aud": "page",
+    "sub": "ada",
+    "nonce": "n",
+    "iat": 946_684_800,
+    "exp": 4_102_444_800,
+}
 EXPECTED = {"issuer": "https://id.example", "client_id": "page", "nonce": "n"}
 
 
