@@ -55,13 +55,13 @@ class Story:
         return self.rollout().get("phase") in phases
 
     def serve_until(self, phase: str, prompt: str, within_s: float = 240) -> None:
-        """Submits, a few at a time, until the rollout is there."""
+        """Submits until the rollout is there, so that no worker is ever without a next job."""
         deadline = time.monotonic() + within_s
         while not self.is_in(phase):
             assert time.monotonic() < deadline, self.rollout()
-            batch = [self.system.submit(f"{prompt} {len(self.jobs) + n}", tier="preview") for n in range(4)]
-            self.jobs += batch
-            self.eventually(lambda batch=batch: all(self.is_done(job) for job in batch), 120)
+            self.jobs += [self.system.submit(f"{prompt} {len(self.jobs) + n}", tier="preview") for n in range(4)]
+            self.eventually(lambda: sum(not self.is_done(job) for job in self.jobs[-12:]) <= 4, 120)
+        self.eventually(lambda: all(self.is_done(job) for job in self.jobs), 120)
 
     def is_done(self, job: str) -> bool:
         video = self.system.video(job)
