@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from videofleet.queue import JobQueue
 from videofleet.tiers import Tier
 from videofleet_devcluster.apiserver.server import ApiServer
 from videofleet_operator.kube.client import KubeClient
+from videofleet_operator.kube.errors import Conflict, KubeError
 from videofleet_operator.kube.paths import collection, item
 
 ROOT = Path(__file__).parents[1]
@@ -112,18 +114,26 @@ class Cluster:
         """Plays Deployment controller and kubelet: every worker is warm at once."""
         while True:
             fresh = [one for one in self.api.store.listed(("apps", "deployments")) if self._is_news(one)]
-            await at_a_time([lambda one=one: self._show(one) for one in fresh])
+            await at_a_time([lambda one=one: self._try_to_show(one) for one in fresh])
             await asyncio.sleep(0.1)
 
     def _is_news(self, deployment: dict[str, Any]) -> bool:
         return self._shown.get(deployment["metadata"]["name"]) != deployment["spec"]["replicas"]
+
+    async def _try_to_show(self, deployment: dict[str, Any]) -> None:
+        """Tries again at the next look, as real controllers do."""
+        try:
+            await self._show(deployment)
+        except KubeError as error:
+            print(f"played node: {error}", file=sys.stderr)
 
     async def _show(self, deployment: dict[str, Any]) -> None:
         meta, wanted = deployment["metadata"], deployment["spec"]["replicas"]
         template = deployment["spec"]["template"]
         for number in range(self._shown.get(meta["name"], 0), wanted):
             pod = {"metadata": {"name": f"{meta['name']}-{number}", "labels": template["metadata"]["labels"]}}
-            await self.kube.send("POST", collection("Pod", NAMESPACE), body=pod | {"spec": template["spec"]})
+            with suppress(Conflict):  # made by a try that failed afterwards
+                await self.kube.send("POST", collection("Pod", NAMESPACE), body=pod | {"spec": template["spec"]})
             status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
             await self.kube.merge(item("Pod", NAMESPACE, pod["metadata"]["name"]) + "/status", {"status": status})
         status = {"replicas": wanted, "readyReplicas": wanted}
