@@ -10,11 +10,11 @@ help: ## Show this help
 venv: $(VENV)/installed ## Make .venv with everything pinned
 
 # torch comes first and by its exact version: a plain `torch` would pull gigabytes of CUDA.
-$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt requirements/axe.txt pyproject.toml
+$(VENV)/installed: requirements/torch.txt requirements/dev.txt requirements/s3-test-server.txt requirements/oidc-test-server.txt requirements/axe.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt -r requirements/axe.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/s3-test-server.txt -r requirements/oidc-test-server.txt -r requirements/axe.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -63,6 +63,9 @@ bench-stages: venv model ## One worker over 500 jobs: start, memory, what runs b
 bench-worker: venv model ## The worker's goals: its loop, loading, encoding, start
 	$(BIN)/python benchmarks/bench_worker.py
 
+bench-memory: venv model ## A supervisor over 1,500 jobs without compute: does its heap grow?
+	$(BIN)/python benchmarks/bench_memory.py
+
 bench-media: venv ## A 720p clip's way from frames to files: gate, watermark, encoding
 	$(BIN)/python benchmarks/bench_media.py
 
@@ -98,4 +101,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-memory bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean

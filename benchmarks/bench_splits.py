@@ -1,7 +1,8 @@
 """What the worker does not do, measured: decode by time or tiles, tensor parallel, batches of mixed lengths.
 
 Real diffusers classes with random weights on the CPU; decoders have the real depth and are narrow.
-Usage: python benchmarks/bench_splits.py. Prints a table, writes build/bench/splits.json.
+Usage: python benchmarks/bench_splits.py [blocks]. Prints a table, writes build/bench/splits.json; with `blocks` what
+compiling blocks takes and few rows of timesteps save, and build/bench/blocks.json.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import diffusers
 import torch
 import torch.multiprocessing
+from block_costs import block_costs
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from rank_splits import run_rank
@@ -98,15 +100,42 @@ def ranks() -> dict[str, Any]:
     return found
 
 
+def blocks() -> Table:
+    """Measures and writes; for people."""
+    found = block_costs()
+    written("blocks", found)
+    table = Table(title="compiled blocks, and rows of equal timesteps")
+    for column in ("what", "how much"):
+        table.add_column(column)
+    compiled = found["compile"]
+    table.add_row("first compiled call, the next", f"{compiled['first']:.1f} s, {compiled['next']:.3f} s")
+    table.add_row("difference", f"{compiled['difference']:.1e}")
+    for name, counts in found["graphs"].items():
+        table.add_row(f"graphs after each of {len(counts)} shapes, {name}", ", ".join(map(str, counts)))
+    for name, verdict in found["caches"].items():
+        table.add_row(f"compiled with {name}", verdict)
+    for name, took in found["timesteps"].items():
+        table.add_row(f"two blocks of TI2V-5B's width, 1,320 tokens, {name}", f"{took:.1f} s")
+    return table
+
+
+def written(name: str, found: dict[str, Any]) -> None:
+    """Into build/bench."""
+    out = Path(f"build/bench/{name}.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"bench": name, "load": os.getloadavg(), "torch": torch.__version__} | found, indent=2))
+
+
 def main() -> None:
     """Measures, prints and writes."""
+    if sys.argv[1:] == ["blocks"]:
+        Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140).print(blocks())
+        return
     diffusers.utils.logging.set_verbosity_error()
     found: dict[str, Any] = {"by_time": {name: by_time(config) for name, config in DECODERS.items()}}
     found |= {"by_tiles": {name: by_tiles(config) for name, config in DECODERS.items()}}
     found |= {"mixed_lengths": mixed_lengths(), "ranks": ranks()}
-    out = Path("build/bench/splits.json")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"bench": "splits", "load": os.getloadavg()} | found, indent=2))
+    written("splits", found)
     table = Table(title="splits that the worker does not make")
     for column in ("what", "how much"):
         table.add_column(column)

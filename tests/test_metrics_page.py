@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+import videofleet_operator.fleet_metrics  # noqa: F401 - its gauges register themselves
 from videofleet_gateway.metrics import Metrics as GatewayMetrics
 from videofleet_gateway.webhooks.metrics import Metrics as DeliverMetrics
 from videofleet_operator.metrics import REGISTRY

@@ -120,7 +120,7 @@ def measure(pipe: WanPipeline, tier: Tier, architecture: Architecture, steps: in
     resume_s = _seconds(device, lambda: checkpoint.restore(state, resumed, {}))
     cancel_s = _cancel_latency(pipe, request, prompts, step_s)
     _forget_peak(device)
-    decode_s = _seconds(device, lambda: [None for _ in decoded_frames(pipe, job.latents)])
+    decode_s = _seconds(device, lambda: [None for _ in decoded_frames(pipe.vae, job.latents)])
     flop = 2 * forward_flop(dict(model.config), tier, architecture)
     return Measured(
         step_s, flop / step_s / 1e12, decode_s, cancel_s, checkpoint_s, resume_s, peak_denoise, _peak(device), took

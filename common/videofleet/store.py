@@ -6,7 +6,9 @@ option is ours: `redirect`, `true` or the endpoint under which clients reach the
 Invariant: an object appears whole or not at all.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -76,12 +78,18 @@ class ObjectStore:
         return cls.from_url(name, url, options)
 
     async def put_file(self, key: str, path: Path, content_type: str) -> None:
-        """Uploads a file, in parts when it is large. Raises: StoreError."""
+        """Uploads a file, in parts when it is large; called off, nothing of it comes to lie there later.
+
+        Raises: StoreError.
+        """
         attributes = {} if self.is_folder else {"Content-Type": content_type}
+        putting = asyncio.ensure_future(obstore.put_async(self._store, key, path, attributes=attributes))
         try:
-            await obstore.put_async(self._store, key, path, attributes=attributes)
+            await (asyncio.shield(putting) if self.is_folder else putting)  # there a thread writes, and would go on
         except (BaseError, OSError) as error:
             raise StoreError(f"store {self.name}: writing failed: {type(error).__name__}") from error
+        finally:
+            await _over(putting)
 
     async def head(self, key: str) -> StoredObject:
         """Size and etag. Raises: ObjectNotFound, StoreError."""
@@ -169,3 +177,12 @@ class ObjectStore:
     def is_folder(self) -> bool:
         """Whether the store is a local folder, which keeps no content type."""
         return type(self._store).__name__ == "LocalStore"
+
+
+async def _over(work: asyncio.Future[Any]) -> None:
+    """Waits for its end, however often somebody calls that off."""
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({work})
+    if not work.cancelled():
+        work.exception()  # heard

@@ -83,6 +83,13 @@ class Parallelism(Wire):
         return self.cfg * self.ulysses
 
 
+class Decode(Wire):
+    """Decoders beside the workers of a revision: pods that make frames of latents, and files of frames."""
+
+    replicas: int  # at most; never more than the revision has workers
+    gpus: int = 0  # of a decoder; 0: the CPU
+
+
 def _is_default(value: object) -> bool:
     return value in (Guidance(), Parallelism(), Offload.NONE, Speed.EXACT, Attention.NATIVE)
 
@@ -106,6 +113,7 @@ class WorkerSpec(Wire):
     gpus: int  # 0: CPU
     parallelism: Parallelism = Field(default=Parallelism(), exclude_if=_is_default)
     offload: Offload = Field(default=Offload.NONE, exclude_if=_is_default)
+    decode: Decode | None = Field(default=None, exclude_if=lambda value: value is None)  # None: a worker does it all
     tiers: list[Tier]
     warmup: Warmup
     store: str  # name of the object store results go to

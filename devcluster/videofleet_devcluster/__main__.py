@@ -27,7 +27,7 @@ def main() -> None:
     given = parser.parse_args()
     logs.configure()
     options = Options(given.models, given.gpus, given.nodes, given.fake_ready_after)
-    # Millions of small dicts that never form cycles: a full collection would stop the watches for seconds.
+    # Small dicts by the hundred thousand, which never form cycles: a full collection would hold up the watches.
     gc.set_threshold(50_000, 50, 10_000)
     try:
         with daemon.lock(given.state):

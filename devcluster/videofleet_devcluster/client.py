@@ -11,7 +11,7 @@ import secrets
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,16 @@ class ApiError(Exception):
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(f"{code} {reason}: {message}")
         self.code, self.reason, self.message = code, reason, message
+
+
+@contextlib.contextmanager
+def ignoring(*codes: int) -> Iterator[None]:
+    """Lets these refusals pass: who deletes may find nothing, who creates may find it there."""
+    try:
+        yield
+    except ApiError as error:
+        if error.code not in codes:
+            raise
 
 
 @dataclass(frozen=True)
@@ -171,6 +181,15 @@ class ApiClient:
         self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str = ""
     ) -> Object:
         return await self.request("PATCH", resource.path(namespace, name, subresource), patch, _MERGE)
+
+    async def put(self, resource: Resource, obj: Object) -> Object:
+        """Merges an object into the one of its name, or creates it."""
+        try:
+            return await self.patch(resource, *key_of(obj), obj)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+        return await self.create(resource, obj)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str | None = None, grace_s: int | None = None

@@ -22,6 +22,8 @@ from videofleet_gateway.app import build_app
 from videofleet_gateway.auth import Keyring, KeysFileError
 from videofleet_gateway.directory import FleetDirectory
 from videofleet_gateway.health import health_app
+from videofleet_gateway.login.rules import OidcFileError
+from videofleet_gateway.login.sign_in import SignIn
 from videofleet_gateway.prompts import distribution
 from videofleet_gateway.server import Runner
 from videofleet_gateway.services import Services
@@ -43,7 +45,7 @@ def main() -> None:
     logs.configure()
     try:
         work = _delivering(sys.argv[2:]) if sys.argv[1:2] == ["deliver"] else _serving(sys.argv[1:])
-    except (SettingsError, KeysFileError, WebhooksFileError, StoreError) as error:
+    except (SettingsError, KeysFileError, WebhooksFileError, OidcFileError, StoreError) as error:
         log.error("cannot start: %s", error)
         sys.exit(1)
     asyncio.run(work)
@@ -68,6 +70,7 @@ def _services(settings: Settings) -> Services:
         fleets=FleetDirectory(queue),
         keys=keys,
         stores=settings.stores,
+        sign_in=SignIn(settings.oidc_file, queue.signing, keys) if settings.oidc_file else None,
         webhooks=webhooks,
         hook=settings.hook,
     )

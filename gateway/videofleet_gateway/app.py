@@ -20,6 +20,7 @@ from videofleet_gateway.routes import (
     feedback,
     intake,
     links,
+    login,
     models,
     openapi,
     page,
@@ -58,6 +59,10 @@ def build_app(services: Services) -> web.Application:
             web.get("/openapi.json", openapi.openapi),
             web.get("/", page.page),
             web.get("/page/{name}", page.page),
+            web.get("/login", login.begin, allow_head=False),
+            web.get("/login/callback", login.callback, allow_head=False),
+            web.get("/login/session", login.session),
+            web.post("/login/end", login.end),
         ]
     )
     app.on_response_prepare.append(stamp)
@@ -73,6 +78,8 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await services.moderator.close()
+    if services.sign_in is not None:
+        await services.sign_in.close()
     await services.queue.close()
 
 

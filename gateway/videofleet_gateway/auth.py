@@ -9,7 +9,6 @@ rules stay.
 
 import hashlib
 import hmac
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +18,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from videofleet_gateway.mounted import MountedFile
 from videofleet_gateway.problems import Problem
 from videofleet_gateway.tenants import TenantRules
-
-log: Final = logging.getLogger(__name__)
 
 _BEARER: Final = re.compile(r"(?i:bearer) +vf_([A-Za-z0-9]{1,32})_([!-~]{1,256})")
 _NO_DIGEST: Final = "0" * 64  # compared when the id is unknown, so that both take the same time
@@ -90,13 +88,10 @@ class Keyring:
     """The keys of the moment. Raises at construction: KeysFileError."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen = _signature(path)
-        self._keys, self._rules = _read(path)
+        self._mounted = MountedFile(path, "keys", _read, KeysFileError)
 
     def caller(self, authorization: str | None) -> Caller | None:
         """Whose key the Authorization header holds; None when it is not one of ours. Raises: KeyExpired."""
-        self._reload_if_changed()
         match = _BEARER.fullmatch(authorization.strip()) if authorization else None
         if match is None:
             return None
@@ -111,7 +106,6 @@ class Keyring:
 
     def caller_of(self, key_id: str) -> Caller | None:
         """Whose key this is, for what the key has signed; None when it was taken away or has expired."""
-        self._reload_if_changed()
         known = self._keys.get(key_id)
         return None if known is None or known.is_over else self._caller(known)
 
@@ -122,29 +116,15 @@ class Keyring:
 
     def rules(self, tenant: str) -> TenantRules:
         """What a tenant may, by its name."""
-        self._reload_if_changed()
         return self._rules.get(tenant, _NO_RULES)
 
-    def _reload_if_changed(self) -> None:
-        signature = _signature(self._path)
-        if signature == self._seen:
-            return
-        self._seen = signature
-        try:
-            self._keys, self._rules = _read(self._path)
-        except KeysFileError as error:
-            log.error("keys not reloaded, the last good ones stay: %s", error)
-        else:
-            log.info("keys reloaded", extra={"keys": len(self._keys)})
+    @property
+    def _keys(self) -> Mapping[str, _Key]:
+        return self._mounted.current()[0]
 
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    """Changes whenever the file does: a mounted Secret swaps a symlink, so the inode counts too."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+    @property
+    def _rules(self) -> Mapping[str, TenantRules]:
+        return self._mounted.current()[1]
 
 
 def _read(path: Path) -> tuple[Mapping[str, _Key], Mapping[str, TenantRules]]:

@@ -52,10 +52,15 @@ class Metrics:
         )
         self.breaker_open = Gauge(
             "videofleet_gateway_breaker_open",
-            "1 while requests are refused at once because it does not answer: redis or store.",
+            "1 while requests are refused at once because it does not answer: redis, store or oidc.",
             ("dependency",),
             registry=self.registry,
         )
+        self._count_judgements()
+        self._count_rounds()
+
+    def _count_judgements(self) -> None:
+        """What was decided about a prompt, a video or a person."""
         self.moderation = Counter(
             "videofleet_gateway_moderation",
             "Answers of the moderation hook; stage prompt or video; outcome allowed, refused or unanswered.",
@@ -68,7 +73,12 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
-        self._count_rounds()
+        self.sign_ins = Counter(
+            "videofleet_gateway_sign_ins",
+            "People who came back from the identity provider: signed_in, or the error code.",
+            ("outcome",),
+            registry=self.registry,
+        )
 
     def _count_rounds(self) -> None:
         """What is done beside answering."""

@@ -91,13 +91,15 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Nobody passes /v1/ without a key, or a link that a key has made."""
+    """Nobody passes /v1/ without a key, a link that was made for it, or a session. A header that is there decides."""
     if request.path.startswith("/v1/"):
         services, header = request.app[SERVICES], request.headers.get("Authorization")
         caller = services.keys.caller(header)
         if caller is None and header is None and PARAMETER in request.query:
             async with answered_in_time():
-                caller = await link_caller(request, services.queue.signing, services.keys)
+                caller = await link_caller(request, services.queue.signing, services.caller_of)
+        if caller is None and header is None and services.sign_in is not None:
+            caller = await services.sign_in.caller(request)
         if caller is None:
             raise Unauthorized
         request[CALLER] = caller

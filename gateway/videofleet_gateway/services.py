@@ -20,6 +20,7 @@ from videofleet_gateway.directory import ANSWER_S, FleetDirectory
 from videofleet_gateway.events.watches import Watches
 from videofleet_gateway.figures import FleetFigures
 from videofleet_gateway.files import Files
+from videofleet_gateway.login.sign_in import SignIn
 from videofleet_gateway.metrics import Metrics
 from videofleet_gateway.moderation import Hook, Moderator
 from videofleet_gateway.rate import RateLimits, Verdict
@@ -35,6 +36,7 @@ class Services:
     keys: Keyring
     stores: dict[str, ObjectStore]
     hook: Hook | None = None
+    sign_in: SignIn | None = None  # API keys only
     webhooks: WebhookRules = field(default_factory=lambda: WebhookRules(None))
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimits = field(default_factory=RateLimits)
@@ -51,6 +53,10 @@ class Services:
         self.watches = Watches(self.queue, self.fleets, self.figures, self.metrics)
         self.moderator = Moderator(self.hook, self.metrics)
         self.files = Files(self.queue, self.stores, self.metrics)
+
+    def caller_of(self, key_id: str) -> Caller | None:
+        """Whose key this is, or whose session, for what was signed in its name; None when it was taken away."""
+        return self.keys.caller_of(key_id) or (self.sign_in.caller_of(key_id) if self.sign_in else None)
 
     async def shown(self, job: Job, *, with_prompt: bool) -> dict[str, Any]:
         """The job as clients see it. Raises: QueueUnavailable."""

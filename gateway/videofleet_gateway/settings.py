@@ -28,6 +28,7 @@ class Settings:
     stores: dict[str, ObjectStore]
     hook: Hook | None  # for moderation
     webhooks_file: Path | None  # None: nobody has webhooks
+    oidc_file: Path | None  # None: API keys only
     durability: Durability
     port: int
     health_port: int
@@ -50,6 +51,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         stores=by_name,
         hook=_hook(given.moderation_url, given.moderation_key_file),
         webhooks_file=given.webhooks_file,
+        oidc_file=given.oidc_file,
         durability=given.durability,
         port=given.port,
         health_port=given.health_port,
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--redis-url-file", required=True, type=Path, help="file with a redis:// or rediss:// URL")
     parser.add_argument("--keys-file", required=True, type=Path, help="JSON file with the API keys' digests")
     parser.add_argument("--webhooks-file", type=Path, help="JSON file with the signing secrets; without it no webhooks")
+    parser.add_argument("--oidc-file", type=Path, help="JSON file that lets people sign in to the page")
     parser.add_argument("--store", action="append", default=[], type=_pair, metavar="NAME=URL", help="a store by URL")
     parser.add_argument(
         "--store-folder",

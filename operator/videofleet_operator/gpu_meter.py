@@ -4,6 +4,7 @@ Pods are seen at every reconcile, and a change of pods asks for one, so between 
 """
 
 import time
+from typing import Any
 
 from videofleet_operator.metrics import GPU_SECONDS
 from videofleet_operator.observed import Observed
@@ -22,9 +23,22 @@ class GpuMeter:
         now, key = time.monotonic(), observed.fleet.key
         since, gpus = self._held.get(key, (now, 0))
         GPU_SECONDS.labels(observed.fleet.full_name).inc(gpus * (now - since))
-        self._held[key] = (now, len(observed.pods) * gpus_of(observed.fleet.spec))
+        self._held[key] = (now, gpus_held(observed))
 
     def forget(self, key: Key) -> None:
         """The fleet is gone."""
         if self._held.pop(key, None) is not None:
             GPU_SECONDS.remove("/".join(key))
+
+
+def gpus_held(observed: Observed) -> int:
+    """GPUs of all pods, as the spec says: workers and decoders."""
+    gpus = gpus_of(observed.fleet.spec)
+    return len(observed.pods) * gpus + observed.decoder_pods * _decoder_gpus(observed.fleet.spec, gpus)
+
+
+def _decoder_gpus(spec: Any, gpus: int) -> int:
+    try:
+        return int(spec["worker"]["decode"]["gpus"])
+    except (KeyError, TypeError, ValueError):
+        return min(1, gpus)

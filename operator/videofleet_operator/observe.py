@@ -9,7 +9,7 @@ from videofleet_operator.cache import Caches
 from videofleet_operator.crd.manifest import PAUSED_ANNOTATION, ROLLOUT_ANNOTATION
 from videofleet_operator.kube.client import KubeClient
 from videofleet_operator.manifests.children import fleet_children
-from videofleet_operator.manifests.names import COST_ANNOTATION, REVISION_LABEL, TRACK_LABEL
+from videofleet_operator.manifests.names import COST_ANNOTATION, DECODER_LABEL, REVISION_LABEL, TRACK_LABEL
 from videofleet_operator.observed import (
     DeploymentSeen,
     FleetSeen,
@@ -31,14 +31,18 @@ async def observe_fleet(kube: KubeClient, caches: Caches, queue: JobQueue, key: 
     fleet = _living(caches, key)  # what follows is one moment, without an await
     if fleet is None:
         return None
+    workers, decoders = _parted(_owned(caches, fleet, "Deployment"))
+    pods, decoder_pods = _parted(_pods(caches, fleet))
     return Observed(
         fleet=fleet,
         revisions=tuple(_revision_seen(found) for found in _owned(caches, fleet, "ControllerRevision")),
-        deployments=tuple(_deployment_seen(found) for found in _owned(caches, fleet, "Deployment")),
+        deployments=tuple(_deployment_seen(found, REVISION_LABEL) for found in workers),
         config_maps=_names(caches, fleet, "ConfigMap"),
         disruption_budgets=_names(caches, fleet, "PodDisruptionBudget"),
         fleet_children=_fleet_children(caches, fleet),
-        pods=tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"])) for pod in _pods(caches, fleet)),
+        pods=tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"])) for pod in pods),
+        decoders=tuple(_deployment_seen(found, DECODER_LABEL) for found in decoders),
+        decoder_pods=len(decoder_pods),
         queue=seen_queue,
     )
 
@@ -106,13 +110,19 @@ def _revision_seen(found: dict[str, Any]) -> RevisionSeen:
     return RevisionSeen(found["metadata"]["labels"].get(REVISION_LABEL, ""), found["revision"], found.get("data"))
 
 
-def _deployment_seen(found: dict[str, Any]) -> DeploymentSeen:
+def _parted(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Of workers, and of decoders."""
+    decoders = [one for one in found if DECODER_LABEL in one["metadata"]["labels"]]
+    return [one for one in found if one not in decoders], decoders
+
+
+def _deployment_seen(found: dict[str, Any], label: str) -> DeploymentSeen:
     meta, status = found["metadata"], found.get("status", {})
     conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
     refusal, progress = conditions.get("ReplicaFailure", {}), conditions.get("Progressing", {})
     is_late = progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded"
     return DeploymentSeen(
-        revision=meta["labels"].get(REVISION_LABEL, ""),
+        revision=meta["labels"].get(label, ""),
         is_stable=meta["labels"].get(TRACK_LABEL) == "stable",
         wanted=found["spec"].get("replicas", 1),
         existing=status.get("replicas", 0),

@@ -111,6 +111,8 @@ class Observed:
     disruption_budgets: frozenset[str] = frozenset()  # names
     fleet_children: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # what it has once, by kind
     pods: tuple[PodSeen, ...] = ()
+    decoders: tuple[DeploymentSeen, ...] = ()  # Deployments of decoders
+    decoder_pods: int = 0
     queue: QueueSeen | None = None
     measures: tuple[Measure, ...] = ()
     memory: Memory | None = None  # what the last plan remembered; None after a restart
@@ -118,6 +120,10 @@ class Observed:
     def deployment(self, revision: str | None) -> DeploymentSeen | None:
         """The Deployment of a revision."""
         return next((seen for seen in self.deployments if seen.revision == revision), None)
+
+    def decoder(self, revision: str) -> DeploymentSeen | None:
+        """The Deployment of a revision's decoders."""
+        return next((seen for seen in self.decoders if seen.revision == revision), None)
 
     def ready(self, revision: str | None) -> int:
         """Warm workers of a revision: ready pods that are not on their way out."""

@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "gateway": {"existingSecret": "keys"},
     },
     "moderation": {"gateway": {"moderation": {"url": "https://judge.example.com:8443/v1", "existingSecret": "judge"}}},
+    "login": {"gateway": {"login": {"existingSecret": "sso", "ports": [8443]}}},
     "webhooks": {"webhooks": {"existingSecret": "hooks", "ports": [443]}},
 }
 Render = Callable[..., list[dict[str, Any]]]
@@ -237,6 +238,19 @@ def test_network_is_closed_but_for_what_is_needed(render: Render) -> None:
               if "ipBlock" in peer]  # fmt: skip
     assert all(block["except"] for block in blocks), "cloud metadata must stay unreachable"
     assert not names(render({"networkPolicy": {"enabled": False}}), "NetworkPolicy")
+
+
+def test_signing_in_is_a_secret_and_a_way_to_the_provider(render: Render) -> None:
+    assert not any("--oidc" in argument for pod in pods(render()) for argument in pod["containers"][0]["args"])
+    objects = render(VARIANTS["login"])
+    pod = one(objects, "Deployment", "videofleet-gateway")["spec"]["template"]["spec"]
+    assert "--oidc-file=/etc/videofleet/login/oidc.json" in pod["containers"][0]["args"]
+    assert {"name": "login", "secret": {"secretName": "sso"}} in pod["volumes"]
+    assert {"name": "login", "mountPath": "/etc/videofleet/login", "readOnly": True} in pod["containers"][0][
+        "volumeMounts"
+    ]
+    policy = one(objects, "NetworkPolicy", "videofleet-gateway")["spec"]
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6379, 8443}
 
 
 def test_probes_and_metrics_of_the_gateway_have_their_own_port_and_callers(render: Render) -> None:

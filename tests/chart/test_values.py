@@ -31,6 +31,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"gateway": {"tenants": {"studio": {"requestsPerMinute": 0}}}}, "minimum: got 0, want 1"),
     ({"gateway": {"tenants": {"studio": {"blockedTerms": ["x"]}}}}, "minLength: got 1, want 2"),
     ({"gateway": {"moderation": {"url": "judge.example.com"}}}, "at '/gateway/moderation/url'"),
+    ({"gateway": {"login": {"ports": []}}}, "at '/gateway/login/ports'"),
+    ({"gateway": {"login": {"clientSecret": "s"}}}, "at '/gateway/login'"),
     ({"gateway": {"moderation": {"existingSecret": "s"}}}, "set gateway.moderation.url too"),
     ({"stores": [{"name": "v", "existingSecret": "w"}]}, 'existingSecret of store "v" must be named "v" too'),
     (

@@ -17,6 +17,8 @@ from videofleet.policy import CanaryRule, Track
 from videofleet.queue import (
     Batch,
     BatchLine,
+    Decoded,
+    DecodeOrder,
     Durability,
     JobQueue,
     QueueError,
@@ -139,6 +141,17 @@ def note_keys(url: str, watching: threading.Event, keys: list[tuple[str, str]]) 
                 prefix = words[3]
 
 
+async def decode_one(queue: JobQueue) -> None:
+    """Offered, taken, answered, withdrawn."""
+    order = DecodeOrder(job="j", attempt=1, request=new_job().request, latents_key="k")
+    await queue.decodes.ask(FLEET, "r1", "j/1", order)
+    taken = await queue.decodes.take(FLEET, "r1")
+    assert taken is not None
+    await queue.decodes.beat(FLEET, taken)
+    await queue.decodes.settle(FLEET, taken, Decoded())
+    await queue.decodes.withdraw(FLEET, "r1", "j/1")
+
+
 async def every_script(url: str, installation: str) -> set[str]:
     """Runs each script at least once on a path that does something. Returns: the names run."""
     ran: set[str] = set()
@@ -177,6 +190,7 @@ async def every_script(url: str, installation: str) -> set[str]:
         await queue.leaving.expire(FLEET)
         await queue.leaving.begin_erasure([FLEET])
         await queue.leaving.forget_tenant("studio", [FLEET])
+        await decode_one(queue)
         again = (await queue.submit(new_job())).job
         await queue.cache.remember(again, "studio", "digest")
         await queue.cache.answered(again, result(), await queue.cache.owe(FLEET, "videos", "out/x/0"))

@@ -1,5 +1,7 @@
 """A fleet that was deleted leaves Redis after its last record and file, and nobody who is late brings a key back."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from videofleet import ids
 from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import Claim, ErrorCode, JobState, Priority, Progress
 from videofleet.policy import Track
-from videofleet.queue import FleetClosed, JobNotFound, JobQueue, QueueError, TenantLimits
+from videofleet.queue import FleetClosed, JobNotFound, JobQueue, QueueError, TenantLimits, scripts
 from videofleet.queue import leaving as leaving_module
 
 Fleet = Any  # the fixture's class lives in conftest.py
@@ -185,6 +187,18 @@ async def test_a_closed_fleet_tells_for_a_while_that_it_is(ruled: Fleet, monkeyp
         await ruled.submit()
     await ruled.redis.hincrby(f"{ruled.prefix}:totals", "closed_at_ms", -60_000)
     assert await leave(ruled)
+
+
+async def test_every_key_that_a_script_names_is_swept(ruled: Fleet) -> None:
+    lua = Path(scripts.__file__).with_name("lua")
+    files = (file for file in lua.glob("*.lua") if not file.stem.startswith(("reserv", "batch_", "idem_", "settle")))
+    names = {name for file in files for name in re.findall(r"P \.\. ':(\w+)'", file.read_text())}
+    assert len(names) > 20
+    await ruled.queue.close_fleet(ruled.uid, GONE)
+    for name in names - {"policy", "totals", "closed", "requests", "finished", "running", "leaving", "nothing"}:
+        await ruled.redis.hset(f"{ruled.prefix}:{name}", "some", "thing")
+    assert await ruled.queue.leaving.sweep(ruled.uid)
+    assert await fleet_keys(ruled) == {"closed"}
 
 
 async def test_a_record_that_outlives_its_tenant_leaves_no_count(ruled: Fleet) -> None:

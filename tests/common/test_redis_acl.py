@@ -13,7 +13,7 @@ from specimens import FLEET, new_job, policy, result
 from videofleet import ids
 from videofleet.beacons import WorkerBeacon, WorkerState
 from videofleet.jobs import NewJob, Progress
-from videofleet.queue import Durability, JobQueue
+from videofleet.queue import Decoded, DecodeOrder, Durability, JobQueue
 from videofleet.queue.batches import Batch, BatchLine, batch_id
 from videofleet.queue.limits import TenantLimits
 
@@ -102,6 +102,21 @@ async def test_each_user_can_do_its_part(urls: dict[str, str]) -> None:
         assert await operator.stats(FLEET)
         assert await operator.beacons(FLEET) == []
         await operator.close_fleet(OTHER, "fleet_deleted")  # type: ignore[arg-type]  # its text is what travels
+
+
+async def test_a_fleets_user_is_enough_for_its_decoders(urls: dict[str, str]) -> None:
+    order = DecodeOrder(job="j", attempt=1, request=new_job().request, latents_key="k")
+    async with JobQueue.connect(urls["studio-wan"], "videofleet") as worker:
+        await worker.decodes.ask(FLEET, "r1", "j/1", order)
+        taken = await worker.decodes.take(FLEET, "r1")
+        assert taken is not None
+        await worker.decodes.beat(FLEET, taken)
+        await worker.decodes.give_back(FLEET, taken)
+        assert await worker.decodes.is_anyone_there(FLEET, "r1")
+        taken = await worker.decodes.take(FLEET, "r1")
+        assert taken is not None
+        await worker.decodes.settle(FLEET, taken, Decoded())
+        await worker.decodes.withdraw(FLEET, "r1", "j/1")
 
 
 async def test_a_fleets_workers_cannot_reach_another_fleet_or_the_gateways_keys(urls: dict[str, str]) -> None:

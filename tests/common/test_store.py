@@ -1,5 +1,6 @@
 """The object store, on a folder: whole objects, ranges, clear errors."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,18 @@ async def test_what_is_put_is_read_back_whole_and_in_ranges(store: ObjectStore, 
     assert (await store.head("a/b/video.mp4")).size_bytes == len(data)
     assert b"".join([chunk async for chunk in store.read("a/b/video.mp4")]) == data
     assert b"".join([chunk async for chunk in store.read("a/b/video.mp4", start=5, end=1_200_000)]) == data[5:1_200_000]
+
+
+async def test_an_upload_that_is_called_off_leaves_nothing_behind(store: ObjectStore, tmp_path: Path) -> None:
+    source = tmp_path / "state"
+    source.write_bytes(bytes(300_000))
+    for number in range(60):  # at another moment each time
+        uploading = asyncio.create_task(store.put_file(f"job-{number}/state", source, "application/octet-stream"))
+        await asyncio.sleep(number * 1e-5)
+        uploading.cancel()
+        await asyncio.wait({uploading})
+        await store.remove_folder(f"job-{number}")
+    assert [key async for page in store.pages("") for key, _ in page] == []
 
 
 FULL = """

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from videofleet_devcluster.apiserver.faults import Faults
-from videofleet_devcluster.client import EVENTS, PODS, ApiError, Resource
+from videofleet_devcluster.client import PODS, ApiError, Resource
 from videofleet_devcluster.cluster import DevCluster, Options
 
 
@@ -62,11 +62,6 @@ class World:
             return False
 
         await self.until(gone, limit_s)
-
-    async def events(self, reason: str) -> list[str]:
-        """Messages of the Events with that reason."""
-        found = await self.client.list(EVENTS, "default")
-        return [event["message"] for event in found["items"] if event["reason"] == reason]
 
     async def logs(self, pod: str, **params: str) -> str:
         """What `kubectl logs` gets."""

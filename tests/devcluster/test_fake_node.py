@@ -1,4 +1,4 @@
-"""The fake node: readiness without processes, after a delay, and failure on demand."""
+"""The fake node: readiness without processes."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,8 +8,6 @@ import pytest
 
 from videofleet_devcluster.client import DEPLOYMENTS, PODS
 from videofleet_devcluster.cluster import DevCluster, Options
-from videofleet_devcluster.node.fake import EXIT_CODE, READY_AFTER
-from videofleet_devcluster.objects import is_true
 
 
 @pytest.fixture
@@ -21,10 +19,6 @@ async def fake(tmp_path: Path, world_of: Any) -> AsyncIterator[Any]:
 
 def spec(**more: Any) -> dict[str, Any]:
     return {"containers": [{"name": "main", "image": "none", "command": ["does-not-exist"]}]} | more
-
-
-async def annotated(fake: Any, name: str, annotations: dict[str, str], **more: Any) -> None:
-    await fake.create(PODS, name, metadata={"annotations": annotations}, spec=spec(**more))
 
 
 async def test_many_pods_become_ready_and_go_without_a_process(fake: Any) -> None:
@@ -44,18 +38,3 @@ async def test_many_pods_become_ready_and_go_without_a_process(fake: Any) -> Non
 
     await fake.until(none_left)
     assert not (fake.folder / "node").exists()
-
-
-async def test_a_pod_says_when_it_is_ready_and_how_it_fails(fake: Any) -> None:
-    await annotated(fake, "slow", {READY_AFTER: "600"})
-    await annotated(fake, "crashes", {EXIT_CODE: "3"})
-    await annotated(fake, "fails", {EXIT_CODE: "3"}, restartPolicy="Never")
-    await annotated(fake, "fine", {})
-    crashed = await fake.until_pod("crashes", lambda p: p["status"].get("containerStatuses"))
-    (container,) = crashed["status"]["containerStatuses"]
-    assert container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
-    assert container["lastState"]["terminated"]["exitCode"] == 3
-    assert not is_true(crashed, "Ready")
-    await fake.until_pod("fails", lambda p: p["status"]["phase"] == "Failed")
-    await fake.until_pod("fine", lambda p: is_true(p, "Ready"))
-    assert (await fake.client.get(PODS, "default", "slow"))["status"]["phase"] == "Pending"

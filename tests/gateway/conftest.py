@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import importlib.util
 import json
 import os
 import secrets
@@ -113,6 +114,22 @@ class Gateway:
         fresh.write_text(json.dumps({"keys": entries, "tenants": self.rules}))
         fresh.replace(self.keys_file)
 
+    def let_in(self, issuer: str, **changes: Any) -> None:
+        """Writes the sign-in file; one that is there is swapped like the keys."""
+        fields = {
+            "issuer": issuer,
+            "clientId": "videofleet",
+            "clientSecret": "not-in-any-log",
+            "redirectUrl": f"{self.url}/login/callback",
+            "tenantClaim": "groups",
+            "tenants": {"painters": "rich", "staff": "idler"},
+        }
+        fresh = self.folder / "oidc.new"
+        fresh.write_text(json.dumps(fields | changes))
+        fresh.replace(self.folder / "oidc.json")
+        if (argument := f"--oidc-file={self.folder}/oidc.json") not in self.extra_arguments:
+            self.extra_arguments += (argument,)
+
     def publish(self) -> None:
         async def all_fleets() -> None:
             async with JobQueue.connect(self.redis_url, self.installation) as queue:
@@ -183,6 +200,35 @@ def own_gateway(tmp_path: Path, redis_server: RedisServer) -> Iterator[Gateway]:
     if server.process is not None and server.process.poll() is None:
         server.process.kill()
         server.process.wait()
+
+
+PEOPLE = [
+    {"sub": "ada", "groups": ["staff", "painters"], "email": "ada@example.com", "name": "Ada Lovelace"},
+    {"sub": "guest", "groups": ["visitors"]},
+]
+
+
+@pytest.fixture(scope="session")
+def identity_provider() -> Iterator[str]:
+    """The issuer of a real OpenID provider that knows `PEOPLE`. By name, so that to a browser it is another site."""
+    if importlib.util.find_spec("oidc_provider_mock") is None:
+        pytest.skip("needs an identity provider: pip install --no-deps -r requirements/oidc-test-server.txt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", f"--port={port}", "--require-nonce=true"]
+    command += [f"--user-claims={json.dumps(person)}" for person in PEOPLE]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert process.poll() is None, "the identity provider did not start"
+        time.sleep(0.05)
+    yield f"http://localhost:{port}"
+    process.terminate()
+    process.wait(timeout=30)
 
 
 _free_loners = iter(LONERS)

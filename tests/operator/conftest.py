@@ -12,7 +12,7 @@ from videofleet.feedback import Feedback
 from videofleet.jobs import Outcomes, QueueStats
 from videofleet.policy import FleetPolicy
 from videofleet_operator.installation import Installation
-from videofleet_operator.manifests.names import REVISION_LABEL
+from videofleet_operator.manifests.names import DECODER_LABEL, REVISION_LABEL
 from videofleet_operator.observed import DeploymentSeen, FleetSeen, Measure, Observed, PodSeen, QueueSeen, RevisionSeen
 from videofleet_operator.plan.actions import Action, Apply, CostPod, Delete, MarkTrack, Scale, Stage
 from videofleet_operator.plan.fleet import Plan, plan_fleet
@@ -30,6 +30,10 @@ LEASE = ("studio", "videofleet-operator")
 INSTALLATION = Installation("main", ("studio",), "worker:1", "videofleet-redis", {"videos": None}, LEASE)
 
 
+def _all_ready(revision: str, wanted: int) -> DeploymentSeen:
+    return DeploymentSeen(revision, False, wanted, wanted, wanted)
+
+
 @dataclass
 class SimulatedCluster:
     """Level-triggered like the real thing: `tick` observes, plans, executes; `settle` does so until nothing changes."""
@@ -42,6 +46,7 @@ class SimulatedCluster:
     now: datetime = START
     revisions: dict[str, RevisionSeen] = field(default_factory=dict)
     deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    decoders: dict[str, dict[str, Any]] = field(default_factory=dict)  # all of them ready
     config_maps: set[str] = field(default_factory=set)
     disruption_budgets: set[str] = field(default_factory=set)
     fleet_children: dict[str, Any] = field(default_factory=dict)  # by kind
@@ -91,6 +96,7 @@ class SimulatedCluster:
             disruption_budgets=frozenset(self.disruption_budgets),
             fleet_children=dict(self.fleet_children),
             pods=tuple(self.pods.values()),
+            decoders=tuple(_all_ready(name, seen["wanted"]) for name, seen in self.decoders.items()),
             queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()), tuple(self.opinions))
             if self.redis_is_up
             else None,
@@ -135,13 +141,15 @@ class SimulatedCluster:
             case Apply(manifest=manifest):
                 self._apply(manifest)
             case Scale(deployment=name, replicas=replicas):
-                self.deployments[name.split("-")[-1]]["wanted"] = replicas
+                found, revision = self._deployment(name)
+                found[revision]["wanted"] = replicas
             case CostPod(pod=name, is_costed=is_costed):
                 self.look_of(name, is_costed=is_costed)
             case MarkTrack(deployment=name, is_stable=is_stable):
                 self.deployments[name.split("-")[-1]]["stable"] = is_stable
             case Delete(kind="Deployment", name=name):
-                del self.deployments[name.split("-")[-1]]
+                found, revision = self._deployment(name)
+                del found[revision]
             case Delete(kind="ConfigMap", name=name):
                 self.config_maps.remove(name)
             case Delete(kind="PodDisruptionBudget", name=name):
@@ -149,9 +157,17 @@ class SimulatedCluster:
             case Delete(name=name):
                 del self.revisions[name.split("-")[-1]]
 
+    def _deployment(self, name: str) -> tuple[dict[str, dict[str, Any]], str]:
+        parts = name.split("-")
+        return (self.decoders, parts[-2]) if parts[-1] == "decoder" else (self.deployments, parts[-1])
+
     def _apply(self, manifest: dict[str, Any]) -> None:
-        revision = manifest["metadata"]["labels"].get(REVISION_LABEL)
+        labels = manifest["metadata"]["labels"]
+        revision = labels.get(REVISION_LABEL)
         match manifest["kind"]:
+            case "Deployment" if DECODER_LABEL in labels:
+                assert labels[DECODER_LABEL] not in self.decoders, "a template never changes"
+                self.decoders[labels[DECODER_LABEL]] = {"wanted": manifest["spec"]["replicas"]}
             case "ControllerRevision":
                 self.revisions[revision] = RevisionSeen(revision, manifest["revision"], manifest["data"])
             case "Deployment":

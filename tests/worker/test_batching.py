@@ -29,10 +29,10 @@ def steps(fleet: Fleet) -> Callable[[int], Any]:
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """What warm-up finds of the previews, whatever this machine's would: how many of them gain."""
-    true_timing = supervisor._encode_warmup
+    true_timing = supervisor.encode_warmup
 
     def find(**changes: Any) -> None:
-        monkeypatch.setattr(supervisor, "_encode_warmup", lambda clip: true_timing(clip).model_copy(update=changes))
+        monkeypatch.setattr(supervisor, "encode_warmup", lambda clip: true_timing(clip).model_copy(update=changes))
 
     find(batch=4)
     return find
@@ -97,7 +97,7 @@ async def test_cancelling_one_leaves_the_others_in_their_batch(fleet: Fleet, ste
 
 async def test_a_death_of_compute_costs_no_attempt_and_each_goes_on_alone(fleet: Fleet, steps: Any) -> None:
     async with fleet.worker() as worker:
-        jobs = await burst(fleet, worker, steps(200), 2)
+        jobs = await burst(fleet, worker, steps(400), 2)
         await fleet.open(max_attempts=1)
         await fleet.denoising(jobs[0])
         os.kill(worker.engine.pids[0], signal.SIGKILL)
@@ -112,7 +112,7 @@ async def test_a_death_of_compute_costs_no_attempt_and_each_goes_on_alone(fleet:
 
 async def test_ranks_make_a_batch(fleet: Fleet, steps: Any, spec_with: SpecWith) -> None:
     async with fleet.worker(spec_with(parallelism=Parallelism(cfg=2))) as worker:
-        jobs = await burst(fleet, worker, steps(200), 3)
+        jobs = await burst(fleet, worker, steps(400), 3)
         await fleet.denoising(jobs[0])
         await fleet.queue.cancel(jobs[0], ErrorCode.CANCELLED_BY_USER)
         ended = [await fleet.ended(job) for job in jobs]
@@ -121,7 +121,7 @@ async def test_ranks_make_a_batch(fleet: Fleet, steps: Any, spec_with: SpecWith)
 
 
 async def test_a_drain_hands_a_whole_batch_over_with_a_state_each(fleet: Fleet, steps: Any) -> None:
-    async with fleet.worker(grace_period_s=5.0) as worker:
+    async with fleet.worker(grace_period_s=fleet.short_grace_s) as worker:
         jobs = await burst(fleet, worker, steps(2000), 2)
         await fleet.denoising(jobs[1])
         worker.begin_drain()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,7 +113,7 @@ def test_decoding_takes_what_is_predicted() -> None:
     latents = torch.randn(1, 16, 2, 32, 32)
 
     def decode() -> None:
-        for _ in decoded_frames(SimpleNamespace(vae=vae), latents):
+        for _ in decoded_frames(vae, latents):
             pass
 
     assert decode_bytes(config, tier(256, 256, 5)) == pytest.approx(allocated_peak(decode), rel=0.1)

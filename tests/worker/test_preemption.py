@@ -32,7 +32,7 @@ def frames(fleet: Fleet, job: Job) -> np.ndarray:
 @pytest.mark.parametrize("ranks", [1, 2])
 async def test_a_batch_job_gives_way_and_goes_on_bit_for_bit(ranks: int, fleet: Fleet, spec_with: SpecWith) -> None:
     await fleet.open(max_attempts=1)
-    long = fleet.preview.model_copy(update={"num_inference_steps": 400})
+    long = fleet.preview.model_copy(update={"num_inference_steps": 600})
     async with fleet.worker(spec_with(parallelism=Parallelism(cfg=ranks))) as worker:
         job = await fleet.submit(long, priority=Priority.BATCH)
         await fleet.denoising(job)
@@ -51,8 +51,8 @@ async def test_a_batch_job_gives_way_and_goes_on_bit_for_bit(ranks: int, fleet: 
 
 
 async def test_a_whole_batch_gives_way(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = supervisor._encode_warmup
-    monkeypatch.setattr(supervisor, "_encode_warmup", lambda clip: timing(clip).model_copy(update={"batch": 2}))
+    timing = supervisor.encode_warmup
+    monkeypatch.setattr(supervisor, "encode_warmup", lambda clip: timing(clip).model_copy(update={"batch": 2}))
     long = fleet.preview.model_copy(update={"num_inference_steps": 2000})
     first = await fleet.submit(long, priority=Priority.BATCH)
     second = await fleet.submit(long, priority=Priority.BATCH)

@@ -17,7 +17,7 @@ from videofleet.jobs import ErrorCode, Job, JobState
 from videofleet.workerspec import WorkerSpec
 
 Fleet = Any  # the fixture's class lives in conftest.py
-STEPS = 80
+STEPS = 200
 
 
 def long_tier(fleet: Fleet) -> Any:
@@ -76,7 +76,7 @@ async def test_kill_9_of_compute_costs_neither_an_attempt_nor_the_work(fleet: Fl
 
 async def test_a_drain_hands_a_job_over_to_another_worker(fleet: Fleet, log: Log) -> None:
     await fleet.open(max_attempts=1)
-    async with fleet.worker(grace_period_s=5.0) as first:
+    async with fleet.worker(grace_period_s=fleet.short_grace_s) as first:
         job = await fleet.submit(fleet.slow)
         await fleet.denoising(job)
         reached = first.held[0].progress.step
@@ -144,9 +144,8 @@ async def test_kill_9_of_the_supervisor_costs_neither_an_attempt_nor_the_work(
 
 
 async def test_a_damaged_checkpoint_costs_the_work_and_not_the_job(fleet: Fleet, log: Log) -> None:
-    tier = fleet.preview.model_copy(update={"num_inference_steps": 60})
     async with fleet.worker(checkpoint_every_s=0.0) as worker:
-        job = await fleet.submit(tier)
+        job = await fleet.submit(fleet.long)
         await advanced(fleet, job)
         os.kill(worker.engine.pids[0], signal.SIGKILL)
         await fleet.in_state(job, JobState.QUEUED)

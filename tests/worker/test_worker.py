@@ -125,7 +125,7 @@ async def test_cancel_stops_a_job_within_a_step(fleet: Fleet) -> None:
 
 async def test_kill_9_of_compute_costs_an_attempt_and_no_job(fleet: Fleet) -> None:
     async with fleet.worker() as worker:
-        job = await fleet.submit(fleet.preview.model_copy(update={"num_inference_steps": 100}))
+        job = await fleet.submit(fleet.long)
         await fleet.denoising(job)
         os.kill(worker.engine.pids[0], signal.SIGKILL)
         await fleet.until(lambda: not worker.status.is_ready, "it is not ready")
@@ -144,8 +144,8 @@ async def test_compute_that_dies_while_idle_is_replaced(fleet: Fleet) -> None:
 
 
 async def test_compute_that_hangs_is_killed(fleet: Fleet) -> None:
-    async with fleet.worker(min_step_timeout_s=1.0) as worker:
-        job = await fleet.submit(fleet.preview.model_copy(update={"num_inference_steps": 100}))
+    async with fleet.worker(min_step_timeout_s=10.0) as worker:
+        job = await fleet.submit(fleet.long)
         await fleet.denoising(job)
         os.kill(worker.engine.pids[0], signal.SIGSTOP)
         ended = await fleet.ended(job)
@@ -173,7 +173,7 @@ async def test_an_impossible_request_fails_without_another_try(fleet: Fleet) -> 
 
 async def test_a_drain_finishes_what_fits_and_claims_no_more(fleet: Fleet) -> None:
     async with fleet.worker() as worker:
-        running = await fleet.submit(fleet.preview.model_copy(update={"num_inference_steps": 40}))
+        running = await fleet.submit(fleet.long)
         await fleet.denoising(running)
         waiting = await fleet.submit()
         worker.begin_drain()
@@ -184,7 +184,7 @@ async def test_a_drain_finishes_what_fits_and_claims_no_more(fleet: Fleet) -> No
 
 async def test_a_drain_gives_back_what_does_not_fit(fleet: Fleet) -> None:
     await fleet.open(max_attempts=1)
-    async with fleet.worker(grace_period_s=5.0) as worker:
+    async with fleet.worker(grace_period_s=fleet.short_grace_s) as worker:
         job = await fleet.submit(fleet.slow)
         await fleet.denoising(job)
         worker.begin_drain()
@@ -219,7 +219,7 @@ async def test_redis_that_dies_during_a_job_costs_nothing(fleet: Fleet, redis_se
         fleet.queue, fleet.redis_url = queue, redis_server.url
         await fleet.open()
         async with fleet.worker() as worker:
-            job = await fleet.submit(fleet.preview.model_copy(update={"num_inference_steps": 60}))
+            job = await fleet.submit(fleet.long)
             await fleet.denoising(job)
             redis_server.kill()
             held = worker.held[0]

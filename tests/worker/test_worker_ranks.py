@@ -106,7 +106,7 @@ async def test_a_rank_that_hangs_is_named_and_its_group_replaced(
     fleet: Fleet, spec_with: SpecWith, warned: Callable[[str], str]
 ) -> None:
     spec = spec_with(parallelism=Parallelism(cfg=2))
-    async with fleet.worker(spec, min_step_timeout_s=6.0, checkpoint_every_s=0.0) as worker:
+    async with fleet.worker(spec, min_step_timeout_s=15.0, checkpoint_every_s=0.0) as worker:
         job = await fleet.submit(fleet.slow)  # so that it is not done before a moment is found to stop the rank in
         await advanced(fleet, job)
         await hang(fleet, worker, rank=1)

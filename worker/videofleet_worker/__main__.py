@@ -5,7 +5,7 @@ Imports nothing until it is called: a compute process imports the main module of
 
 
 def main() -> None:
-    """Runs the worker: exit code 0 after a drain, 1 after a fault. Or `fetch`, `fuse`, `manifest` or `plan`."""
+    """Runs the worker: exit code 0 after a drain, 1 after a fault. Or one of its other programs."""
     import sys
 
     match sys.argv[1:2]:
@@ -21,6 +21,10 @@ def main() -> None:
             from videofleet_worker.compute import fuse
 
             raise SystemExit(fuse.main(sys.argv[2:]))
+        case ["decode"]:
+            from videofleet_worker import decoder
+
+            raise SystemExit(decoder.run(sys.argv[2:]))
         case ["fetch"]:
             from videofleet_worker.weights import command
 

@@ -17,6 +17,7 @@ from videofleet.store import ObjectStore
 from videofleet_worker import protocol
 from videofleet_worker.checkpoints import Checkpoints
 from videofleet_worker.delivery import Delivery
+from videofleet_worker.elsewhere import Elsewhere, NobodyDecodes
 from videofleet_worker.engine import ComputeDied, Engine
 from videofleet_worker.gate import Flaw, Rejected
 from videofleet_worker.lease import HeldJob, StopReason
@@ -40,6 +41,7 @@ class Attempts:
         queue: JobQueue,
         engine: Engine,
         delivery: Delivery,
+        elsewhere: Elsewhere,
         status: Status,
         metrics: Metrics,
         store: ObjectStore,
@@ -49,6 +51,7 @@ class Attempts:
         self._engine = engine
         self.turns = Turns(engine, status, metrics)
         self._delivery = delivery
+        self._elsewhere = elsewhere
         self._status = status
         self._metrics = metrics
         self._store = store
@@ -111,8 +114,9 @@ class Attempts:
         """Makes clips until one passes the gate, or nothing is left to try. Returns: the word for the ending."""
         request = held.claim.job.request.model_copy(update={"tier": held.claim.tier})
         flaws: list[Flaw] = []
+        hands_over = self._settings.spec.decode is not None and await self._elsewhere.is_there()
         while True:
-            outcome = await self._generate(held, request, checkpoints, turn)
+            outcome = await self._generate(held, request, checkpoints, turn, hands_over=hands_over)
             computed.set()  # a clip that is refused waits for its next turn like a new job
             try:
                 return await self._conclude(held, outcome, request, flaws, checkpoints)
@@ -120,6 +124,11 @@ class Attempts:
                 log.warning("clip refused", extra={"job": held.job, "flaw": rejected.flaw, "tier": request.tier.name})
                 self._metrics.rejected.labels(request.tier.name, rejected.flaw).inc()
                 flaws.append(rejected.flaw)
+            except NobodyDecodes as why:  # it goes on from the state after its last step
+                log.warning("the clip is decoded here", extra={"job": held.job, "error": str(why)})
+                checkpoints.advanced, hands_over = True, False
+                held.batch, turn = [held], self.turns.round_of([held.job])
+                continue
             await checkpoints.remove()  # whatever went wrong may have begun before it
             again = next_request(request, self._settings.spec.tiers, len(flaws))
             if again is None:
@@ -127,7 +136,9 @@ class Attempts:
                 return await self._fail(held, ErrorCode.OUTPUT_REJECTED, message, retry=True)
             request, held.batch, turn = again, [held], self.turns.round_of([held.job])
 
-    async def _generate(self, held: HeldJob, request: VideoRequest, checkpoints: Checkpoints, turn: Round) -> Outcome:
+    async def _generate(
+        self, held: HeldJob, request: VideoRequest, checkpoints: Checkpoints, turn: Round, *, hands_over: bool
+    ) -> Outcome:
         frames = self._settings.scratch / f"{held.job}-{held.claim.attempt}.rgb"
         found = await checkpoints.found()
         work = protocol.Work(
@@ -137,6 +148,7 @@ class Attempts:
             checkpoint_path=str(checkpoints.path),
             checkpoint_every_s=self._settings.checkpoint_every_s,
             resume_path=str(found) if found else None,
+            hands_over=hands_over,
         )
 
         def hear(news: protocol.News) -> None:
@@ -169,14 +181,15 @@ class Attempts:
     async def _conclude(
         self, held: HeldJob, outcome: Outcome, request: VideoRequest, flaws: list[Flaw], checkpoints: Checkpoints
     ) -> str:
-        """Ends the attempt. Returns: the word for it. Raises: Rejected."""
+        """Ends the attempt. Returns: the word for it. Raises: Rejected, NobodyDecodes."""
         if held.stop_reason is not None:
             if isinstance(outcome, protocol.Generated):
                 _discard(outcome.frames)
             return await self._abandon(held, held.stop_reason, checkpoints)
         match outcome:
-            case protocol.Generated():
+            case protocol.Generated() | protocol.Denoised():
                 self._metrics.seconds_per_step.labels(request.tier.name).observe(outcome.seconds_per_step)
+                await checkpoints.all_kept()  # an earlier state must not come to lie over the last one
                 with self._metrics.delivering.track_inprogress():
                     return await self._deliver(held, outcome, request, flaws, checkpoints)
             case protocol.Failed(code=ErrorCode.NOT_FINITE):
@@ -199,12 +212,12 @@ class Attempts:
     async def _deliver(
         self,
         held: HeldJob,
-        generated: protocol.Generated,
+        clip: protocol.Generated | protocol.Denoised,
         request: VideoRequest,
         flaws: list[Flaw],
         checkpoints: Checkpoints,
     ) -> str:
-        delivering = asyncio.create_task(self._delivery.deliver(held, generated, request, flaws))
+        delivering = asyncio.create_task(self._delivery.deliver(held, clip, request, flaws))
         stopping = asyncio.create_task(held.stopped.wait())
         try:
             await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -213,7 +226,7 @@ class Attempts:
                 if state is not None:
                     await checkpoints.remove()
                 return _word(state)
-        except Rejected:
+        except (Rejected, NobodyDecodes):
             raise
         except Exception as error:  # a full disk, a store that stays away: this attempt's trouble, not the worker's
             return await self._fail(

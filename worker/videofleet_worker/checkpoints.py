@@ -34,8 +34,8 @@ class Checkpoints:
         self.advanced = False  # a state of this attempt is in the store
 
     async def found(self) -> Path | None:
-        """The state that an earlier attempt of this revision left, as a file."""
-        if self._held.claim.attempt == 1:
+        """The state that an earlier attempt of this revision left, or this one for a decoder, as a file."""
+        if self._held.claim.attempt == 1 and not self.advanced:
             return None
         path = self.path.with_name(f"{self.path.name}.found")
         try:
@@ -80,8 +80,9 @@ class Checkpoints:
     async def close(self) -> None:
         """Nothing is left in scratch."""
         await self._stop_uploading()
-        for file in self.path.parent.glob(f"{self.path.name}.*"):
-            file.unlink(missing_ok=True)
+        for file in self.path.parent.iterdir():  # a glob of the job's would stay, compiled, among the last 512 of `re`
+            if file.name.startswith(f"{self.path.name}."):
+                file.unlink(missing_ok=True)
 
     async def _upload(self) -> None:
         while (path := self._newest) is not None:

@@ -35,12 +35,20 @@ class Engine:
     """One group of compute processes after another, for one spec."""
 
     def __init__(
-        self, spec: WorkerSpec, model: Path, scratch: Path, *, min_step_timeout_s: float = MIN_STEP_TIMEOUT_S
+        self,
+        spec: WorkerSpec,
+        model: Path,
+        scratch: Path,
+        *,
+        min_step_timeout_s: float = MIN_STEP_TIMEOUT_S,
+        decodes: bool = False,
     ) -> None:
+        """`decodes`: it only makes frames of what others have denoised."""
         self._spec = spec
         self._model = model
         self._scratch = scratch
         self._min_step_timeout_s = min_step_timeout_s
+        self._decodes = decodes
         self._context = fork_server()
         self._ranks: Ranks | None = None
         self._slowest_step_s = 0.0
@@ -79,7 +87,9 @@ class Engine:
         self._ranks = Ranks(self._context, self._spec, self._scratch)
         self.died = self._ranks.died
         await self._ranks.launch()
-        self._send(protocol.Start(model=str(self._model), spec=self._spec, scratch=str(self._scratch)))
+        self._send(
+            protocol.Start(model=str(self._model), spec=self._spec, scratch=str(self._scratch), decodes=self._decodes)
+        )
         warming = asyncio.timeout(self._spec.warmup.loading_timeout_s)
         try:
             async with warming:

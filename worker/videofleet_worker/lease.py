@@ -78,6 +78,10 @@ class HeldJob:
         self.progress = progress
         self._news.set()
 
+    def enter_stage(self, stage: str) -> None:
+        """What happens to the clip now."""
+        self.report(self.progress.model_copy(update={"stage": stage}))
+
     def stop(self, reason: StopReason) -> None:
         """Ends the attempt; the first reason counts."""
         if self.stop_reason is None:

@@ -53,12 +53,21 @@ class Metrics:
         self.upload_retries = Counter(
             "videofleet_worker_upload_retries", "Uploads that the store refused.", registry=self.registry
         )
+        self.decodes = Counter(
+            "videofleet_worker_decodes",
+            "Clips for decoders: made, refused or returned by them; of a decoder answered, lost or given_back.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.checkpoints = Counter(
             "videofleet_worker_checkpoints",
             "States of running jobs: stored or refused by the store, resumed or ignored by a later attempt.",
             ["outcome"],
             registry=self.registry,
         )
+        self._add_those_of_the_process()
+
+    def _add_those_of_the_process(self) -> None:
         self.device_memory = Gauge(
             "videofleet_worker_device_memory_bytes",
             "Peak use of device memory: predicted before loading, and measured by warm-up on a GPU.",

@@ -34,6 +34,7 @@ class Start(Wire):
     model: str
     spec: WorkerSpec
     scratch: str
+    decodes: bool = False  # nothing but what others have denoised
 
 
 class Work(Wire):
@@ -45,6 +46,7 @@ class Work(Wire):
     checkpoint_path: str  # states are written to `<this>.<step>`
     checkpoint_every_s: float
     resume_path: str | None = None  # the state that an earlier attempt left
+    hands_over: bool = False  # a decoder makes the frames
 
 
 class Generate(Wire):
@@ -142,6 +144,15 @@ class Generated(Wire):
     seconds_per_step: float
 
 
+class Denoised(Wire):
+    """The latents are there, and another process is to decode them: the job's last state lies in a file."""
+
+    kind: Literal["denoised"] = "denoised"
+    job: str
+    path: str
+    seconds_per_step: float
+
+
 class Stopped(Wire):
     """The job was stopped as asked; there are no frames."""
 
@@ -161,9 +172,20 @@ class Failed(Wire):
 
 Command = Start | Generate | Stop
 Event = (
-    Starting | TierWarmed | Ready | Faulted | Broke | Progressed | Resumed | Checkpointed | Generated | Stopped | Failed
+    Starting
+    | TierWarmed
+    | Ready
+    | Faulted
+    | Broke
+    | Progressed
+    | Resumed
+    | Checkpointed
+    | Generated
+    | Denoised
+    | Stopped
+    | Failed
 )
-Outcome = Generated | Stopped | Failed
+Outcome = Generated | Denoised | Stopped | Failed
 News = Progressed | Resumed | Checkpointed | Outcome  # of one job
 
 _COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="kind")])

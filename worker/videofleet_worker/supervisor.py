@@ -8,46 +8,36 @@ import asyncio
 import contextlib
 import logging
 import signal
-import threading
-import time
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from videofleet import logs
-from videofleet.beacons import TierTiming, WorkerFault, WorkerState
-from videofleet.provenance import KeyUnusable, private_key
-from videofleet.queue import JobQueue, QueueError
-from videofleet.store import ObjectStore, StoreError
-from videofleet_worker import health, protocol
+from videofleet.beacons import WorkerState
+from videofleet.queue import JobQueue
+from videofleet.store import ObjectStore
+from videofleet_worker import health
 from videofleet_worker.attempts import Attempts
 from videofleet_worker.beacon import shining
 from videofleet_worker.claims import next_claims, waiting_s
 from videofleet_worker.delivery import Delivery
 from videofleet_worker.drain import Drain
+from videofleet_worker.elsewhere import Elsewhere
 from videofleet_worker.engine import Engine
 from videofleet_worker.faults import Fault, write_termination_message
-from videofleet_worker.finishing import Finishing
 from videofleet_worker.lease import HeldJob, StopReason
-from videofleet_worker.manifest import verify
-from videofleet_worker.media import write_video
 from videofleet_worker.memory_plan import ModelSizes, largest, plan_memory
 from videofleet_worker.metrics import Metrics
-from videofleet_worker.model_folder import check_model_folder
+from videofleet_worker.preparing import finishing, prepared
+from videofleet_worker.publishing import Publishing
 from videofleet_worker.settings import Settings
-from videofleet_worker.starting import started
+from videofleet_worker.starting import encode_warmup, started
 from videofleet_worker.status import Status
 from videofleet_worker.tasks import end
 from videofleet_worker.weights.cache import in_use
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-STORE_START_S = 60.0  # how long the store may refuse before the worker gives up starting
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -121,21 +111,10 @@ class Worker:
         loop.call_later(self.drain.left_s, self._time_is_up)
 
     async def _live(self) -> None:
-        self._prepare_scratch()
-        if not await self._unless_drained(self._trusted_queue()):
-            return
-        model, spec = self._settings.model, self._settings.spec
-        await asyncio.to_thread(check_model_folder, model, spec.architecture)
-        if not await self._unless_drained(self._verified(model)):
-            return
-        _, need = largest(plan_memory(ModelSizes.of(model), spec))
-        self.metrics.device_memory.labels("predicted").set(need.peak_bytes)
-        store = await self._unless_drained(self._opened_store())
+        store = await self._unless_drained(prepared(self._settings, self._queue, self.status))
         if store is None:
             return
-        finishing = Finishing(spec.revision, model.name, spec.watermark, self._signing_key())
-        delivery = Delivery(self._queue, store, self.metrics, finishing, peak_bytes=lambda: self.engine.peak_bytes)
-        self._attempts = Attempts(self._queue, self.engine, delivery, self.status, self.metrics, store, self._settings)
+        self._attempts = self._attempts_in(store)
         try:
             while not self.drain.requested.is_set():
                 if await self._unless_drained(self._warm()):
@@ -145,19 +124,15 @@ class Worker:
             wait_s = self.drain.left_s if self.drain.requested.is_set() else 0.0
             await self._attempts.all_ended(wait_s + self.drain.reserve_s / 2)
 
-    async def _verified(self, model: Path) -> bool:
-        """True once the model is what its manifest says. Raises: Fault."""
-        loop, cancel = asyncio.get_running_loop(), threading.Event()
-
-        def advance(done: int, of: int) -> None:
-            detail = f"verifying {model.name}: {done / 1e9:.1f} of {of / 1e9:.1f} GB"
-            loop.call_soon_threadsafe(self.status.enter, WorkerState.LOADING, detail)
-
-        try:
-            await asyncio.to_thread(verify, model, advance, cancel)
-        finally:  # a thread cannot be cancelled
-            cancel.set()
-        return True
+    def _attempts_in(self, store: ObjectStore) -> Attempts:
+        """Raises: Fault."""
+        settings, spec, queue = self._settings, self._settings.spec, self._queue
+        _, need = largest(plan_memory(ModelSizes.of(settings.model), spec))
+        self.metrics.device_memory.labels("predicted").set(need.peak_bytes)
+        publishing = Publishing(store, self.metrics, finishing(settings))
+        elsewhere = Elsewhere(queue, publishing, self.metrics, settings.fleet_uid, spec.revision)
+        delivery = Delivery(queue, self.metrics, publishing, elsewhere, peak_bytes=lambda: self.engine.peak_bytes)
+        return Attempts(queue, self.engine, delivery, elsewhere, self.status, self.metrics, store, settings)
 
     async def _warm(self) -> bool:
         """Until every tier is proven. Raises: Fault."""
@@ -166,7 +141,7 @@ class Worker:
         async with self._attempts.turns.free if self._attempts else contextlib.nullcontext():
             clips = await started(self.engine, self._settings.spec.dtype_fallback, self.status)
         for clip in clips:
-            self.status.warmed[clip.tier] = await asyncio.to_thread(_encode_warmup, clip)
+            self.status.warmed[clip.tier] = await asyncio.to_thread(encode_warmup, clip)
         if self.engine.peak_bytes is not None:
             self.metrics.device_memory.labels("measured").set(self.engine.peak_bytes)
         self.status.enter(WorkerState.READY, f"{len(clips)} tiers warm, attention {self.engine.attention}")
@@ -205,58 +180,6 @@ class Worker:
         finally:
             await end(task, draining)
 
-    def _signing_key(self) -> "Ed25519PrivateKey | None":
-        file = self._settings.signing_key
-        try:
-            return private_key(file.read_bytes()) if file else None
-        except (OSError, KeyUnusable) as error:
-            raise Fault(
-                WorkerFault.SIGNING_KEY_INVALID,
-                f"spec.output.signingSecret: {error}; put a private Ed25519 key in PEM into it as ed25519.pem "
-                "(openssl genpkey -algorithm ed25519)",
-            ) from error
-
-    async def _trusted_queue(self) -> bool:
-        """True once Redis answers and keeps what it acknowledges, as the gateway asks of it too."""
-        while True:
-            try:
-                await self._queue.check_durability()
-                return True
-            except QueueError as error:
-                self.status.enter(WorkerState.LOADING, str(error))
-            await asyncio.sleep(1.0)
-
-    async def _opened_store(self) -> ObjectStore:
-        """The store, once it has taken and returned an object. Raises: Fault."""
-        give_up = time.monotonic() + STORE_START_S
-        while True:
-            try:
-                store = self._settings.store.open()
-                await self._try_store(store)
-                return store
-            except StoreError as error:
-                if time.monotonic() > give_up:
-                    raise Fault(
-                        WorkerFault.STORE_UNREACHABLE,
-                        f"{error}; check the url, the credentials and that the worker may write",
-                    ) from error
-                self.status.enter(WorkerState.LOADING, str(error))
-            await asyncio.sleep(1.0)
-
-    async def _try_store(self, store: ObjectStore) -> None:
-        probe = self._settings.scratch / "probe"
-        probe.write_text("VideoFleet writes this to see whether it may, and removes it.\n")
-        key = f".videofleet-probe/{self._settings.worker}"
-        await store.put_file(key, probe, "text/plain")
-        await store.remove(key)
-
-    def _prepare_scratch(self) -> None:
-        """An emptyDir outlives its container: clips of an earlier life go."""
-        self._settings.scratch.mkdir(parents=True, exist_ok=True)
-        for pattern in ("*.rgb", "*.mp4", "*.jpg", "*.checkpoint.*"):
-            for file in self._settings.scratch.glob(pattern):
-                file.unlink(missing_ok=True)
-
     def _hand_over(self) -> None:
         """A step before time is up: a job that took longer than its tier does leaves a checkpoint."""
         for held in self.held:
@@ -280,23 +203,3 @@ class Worker:
     def _is_stuck(self) -> bool:
         """Compute has a job, is silent for far too long, and killing it did not help."""
         return bool(self.status.jobs) and self.engine.silent_s > 2 * self.engine.step_timeout_s
-
-
-def _encode_warmup(clip: protocol.TierWarmed) -> TierTiming:
-    """Encodes the clip as a job's would be: the last part of the path to be proven and timed."""
-    video = Path(clip.frames.path).with_suffix(".mp4")
-    begun = time.perf_counter()
-    try:
-        write_video(clip.frames, video, title="warm-up", comment="")
-    finally:
-        for file in (video, Path(clip.frames.path)):
-            with contextlib.suppress(FileNotFoundError):
-                file.unlink()
-    return TierTiming(
-        tier=clip.tier,
-        runs=clip.runs,
-        seconds_per_step=clip.seconds_per_step,
-        decode_s=clip.decode_s,
-        encode_s=time.perf_counter() - begun,
-        batch=clip.batch,
-    )

@@ -5,6 +5,7 @@ The only package that imports redis. Promise: at-least-once execution, observed 
 
 from videofleet.queue.batches import Batch, Batches, BatchLine, batch_id
 from videofleet.queue.client import JobQueue
+from videofleet.queue.decodes import Decoded, DecodeOrder, TakenOrder
 from videofleet.queue.durability import Durability, Persistence
 from videofleet.queue.errors import (
     BatchNotFound,
@@ -35,6 +36,8 @@ __all__ = [
     "Batches",
     "BeatReply",
     "Claimed",
+    "DecodeOrder",
+    "Decoded",
     "Durability",
     "ErasedMeanwhile",
     "FleetClosed",
@@ -58,6 +61,7 @@ __all__ = [
     "Settled",
     "StaleEpoch",
     "Submitted",
+    "TakenOrder",
     "TenantLimits",
     "batch_id",
 ]

@@ -21,6 +21,7 @@ from videofleet.queue.batches import Batches
 from videofleet.queue.cache import ResultCache
 from videofleet.queue.connection import Connection
 from videofleet.queue.connection import answer as _answer
+from videofleet.queue.decodes import Decodes
 from videofleet.queue.durability import Durability, Persistence
 from videofleet.queue.errors import (
     ErasedMeanwhile,
@@ -53,6 +54,7 @@ BEACON_FORGET_MS: Final = 600_000
 GIVE_BACKS: Final = 20  # attempts that a job may lose to drains and deaths without spending them
 RETRY_MS: Final = 1_000  # before the second attempt of a job that failed; the third waits four times as long
 DEAD_MOST: Final = 1_000  # a listing of dead jobs is not paged
+_MARKED, _REAP_FIRST = 1, 2  # what `claim` answers beside jobs
 ALONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -67,6 +69,7 @@ class JobQueue:
         self.batches = Batches(connection, installation)
         self.idempotency = IdempotencyKeys(connection, installation)
         self.cache = ResultCache(connection, installation)
+        self.decodes = Decodes(connection, installation)
         self.golden = Golden(connection, installation)
         self.intake = Intake(connection, installation)
         self.leaving = Leaving(connection, installation)
@@ -91,9 +94,7 @@ class JobQueue:
 
     async def check_durability(self) -> Persistence:
         """Raises `QueueError` unless Redis keeps what it acknowledges, as far as the durability mode asks for it."""
-        info = await _answer(self._redis.info())
-        durability.check(info, self._connection.durability)
-        return Persistence.parse(info)
+        return durability.check(await _answer(self._redis.info()), self._connection.durability)
 
     # operator
     async def publish_policy(self, policy: FleetPolicy) -> None:
@@ -311,19 +312,20 @@ class JobQueue:
         known, ids_beside = json.dumps(dict(batches)), [claim.job.id for claim in beside]
         while True:
             token = secrets.token_hex(16)
-            marked, *rows = await self._run(
-                "claim", fleet_uid, token, worker, revision, LEASE_MS, GIVE_BACKS, known, *ids_beside
-            )
+            verdict, *rows = await self._run("claim", fleet_uid, token, worker, revision, LEASE_MS, known, *ids_beside)
+            if verdict == _REAP_FIRST:
+                await self.reap(fleet_uid)
+                continue
             claims = []
             for row in rows:
                 fields = records.fields(row)
-                if (fault := records.fault(fields)) is None:
-                    job = records.job(fields)
+                job = records.job(fields)
+                if (fault := records.fault(job)) is None:
                     claims.append(Claim(job=job, token=fields["token"], attempt=job.attempt, lease_ms=LEASE_MS))
                 else:
                     await self._run_durably("park", fleet_uid, fields["id"], fields["token"], fault)
             if claims or not rows:
-                return Claimed(claims, is_marked=bool(marked))
+                return Claimed(claims, is_marked=verdict == _MARKED)
 
     async def beat(self, claim: Claim, progress: Progress) -> BeatReply:
         """Extends the lease and takes progress in. Raises: LeaseLost."""
@@ -332,8 +334,7 @@ class JobQueue:
 
     async def succeed(self, claim: Claim, result: VideoResult) -> JobState:
         """Commits the result once. Returns: succeeded, or cancelled if that was asked for first. Raises: LeaseLost."""
-        memory_bytes = "" if result.peak_bytes is None else result.peak_bytes
-        figures = result.seconds_per_step, len(result.rejected), memory_bytes
+        figures = result.seconds_per_step, len(result.rejected), "" if result.peak_bytes is None else result.peak_bytes
         return JobState(await self._owned("succeed", claim, result.to_json(), *figures))
 
     async def fail(self, claim: Claim, code: ErrorCode, message: str, *, retry: bool) -> JobState:

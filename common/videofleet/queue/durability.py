@@ -42,8 +42,8 @@ class Persistence:
         )
 
 
-def check(info: Mapping[str, Any], mode: Durability) -> None:
-    """Raises `QueueError` naming the setting and the remedy."""
+def check(info: Mapping[str, Any], mode: Durability) -> Persistence:
+    """What INFO says of the disk. Raises: QueueError naming the setting and the remedy."""
     if mode is not Durability.MANAGED and not int(info.get("aof_enabled", 0)):
         raise QueueError("this Redis may lose accepted jobs: its append-only file is off; set `appendonly yes`")
     if mode is Durability.WAIT and not int(info.get("connected_slaves", 0)):
@@ -55,3 +55,4 @@ def check(info: Mapping[str, Any], mode: Durability) -> None:
         raise QueueError(
             f"this Redis may drop accepted jobs: maxmemory-policy is {eviction}; set `maxmemory-policy noeviction`"
         )
+    return Persistence.parse(info)

@@ -114,3 +114,8 @@ def paused(installation: str) -> str:
 def feedback(prefix: str) -> str:
     """Hash of counters: `<revision>|<tier>|<what>`."""
     return f"{prefix}:feedback"
+
+
+def decoders(prefix: str, revision: str) -> str:
+    """There while a decoder of the revision is."""
+    return f"{prefix}:decoders:{revision}"

@@ -108,14 +108,13 @@ def queued(new: NewJob) -> Job:
     )
 
 
-def fault(fields: Mapping[str, str]) -> str | None:
+def fault(job: Job) -> str | None:
     """Why this version must not run the job; None when it can."""
-    request = _request(fields["request"])
-    if request is UNREADABLE:
+    if job.request is UNREADABLE:
         return "Its request cannot be read; remove the job and submit it again."
-    if request.v > PAYLOAD_VERSION:
+    if (version := job.request.v) > PAYLOAD_VERSION:
         return (
-            f"Its request has version {request.v}, the worker knows {PAYLOAD_VERSION}; upgrade workers, then replay it."
+            f"Its request has version {version}, the worker knows {PAYLOAD_VERSION}; upgrade workers, then replay it."
         )
     return None
 

@@ -20,6 +20,7 @@ _SHARED: Final = (
     "claiming",
     "yielding",
     "endings",
+    "decoding",
 )  # each builds on those before it
 _OF_TENANTS: Final = ("tenant", "reserve", "settle")  # over a tenant's prefix, and not a fleet's
 NAMES: Final = (
@@ -65,6 +66,11 @@ NAMES: Final = (
     "golden",
     "put_beacon",
     "beacons",
+    "decode_ask",
+    "decode_withdraw",
+    "decode_take",
+    "decode_beat",
+    "decode_answer",
 )
 
 

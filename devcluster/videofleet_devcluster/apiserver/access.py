@@ -51,9 +51,8 @@ class Tokens:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.admin_token = secrets.token_urlsafe(32)
-        self._accounts: dict[
-            str, tuple[str, str, str, float]
-        ] = {}  # → namespace, account, its UID, end since the epoch
+        # token → namespace, account, its UID, end since the epoch
+        self._accounts: dict[str, tuple[str, str, str, float]] = {}
 
     def mint(self, namespace: str, account: str, lifetime_s: int = 3600) -> str:
         """A token for a ServiceAccount. Raises: ApiError 404."""

@@ -34,25 +34,31 @@ def decode(resource: Resource, obj: Object, field_validation: str, live: Object 
     """
     if not isinstance(obj.get("metadata") or {}, dict):
         raise bad_request("metadata must be an object")
-    for field, label, expected in (
-        ("apiVersion", "API version", resource.group_version),
-        ("kind", "kind", resource.kind),
-    ):
+    version = "apiVersion", "API version", resource.group_version
+    for field, label, expected in (version, ("kind", "kind", resource.kind)):
         if obj.get(field, expected) != expected:
             what = f"the {label} in the data ({obj[field]}) does not match the expected {label} ({expected})"
             raise bad_request(what)
     obj |= {"apiVersion": resource.group_version, "kind": resource.kind, "metadata": obj.get("metadata") or {}}
-    fresh = {name: value for name, value in obj.items() if live is None or name not in live or live[name] != value}
-    names = set(fresh)
+    known = live or {"metadata": {}}
+    fresh_metadata = _fresh(obj["metadata"], known["metadata"])
+    fresh = _fresh(obj, known) | {"metadata": fresh_metadata}
+    looked_at = ((obj, fresh, set(fresh)), (obj["metadata"], fresh_metadata, set(fresh_metadata)))
     if not resource.is_custom:
         drop_nulls(fresh)
     paths = prune(fresh, resource.schema)
-    for name in names - set(fresh):
-        del obj[name]
+    for whole, left, names in looked_at:
+        for name in names - set(left):
+            del whole[name]
     unknown = [f'unknown field "{path}"' for path in sorted(paths)]
     if unknown and field_validation == "Strict":
         raise _unhandled(resource, f"strict decoding error: {', '.join(unknown)}")
     return [] if field_validation == "Ignore" else unknown
+
+
+def _fresh(obj: Object, known: Object) -> Object:
+    """The parts of an object that are not known already."""
+    return {name: value for name, value in obj.items() if name not in known or known[name] != value}
 
 
 def complete(resource: Resource, obj: Object, old: Object | None) -> None:

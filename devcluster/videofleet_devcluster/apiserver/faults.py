@@ -80,11 +80,8 @@ class FaultRule:
         elif self.action is FaultAction.ERROR:
             raise self._error()
         elif self.action is FaultAction.THROTTLE:
-            message, after_s = (
-                "the server has received too many requests and has asked us to try again later",
-                self.retry_after_s,
-            )
-            details, headers = {"retryAfterSeconds": after_s}, {"Retry-After": str(after_s)}
+            message = "the server has received too many requests and has asked us to try again later"
+            details, headers = {"retryAfterSeconds": self.retry_after_s}, {"Retry-After": str(self.retry_after_s)}
             raise ApiError(429, "TooManyRequests", message, details, headers)
 
     def after(self) -> None:

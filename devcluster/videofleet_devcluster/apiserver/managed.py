@@ -55,7 +55,9 @@ def after_update(old: Object | None, new: Object, schema: Schema, manager: Manag
         _take(entry, [path for path, added in changes if added is None or entry is not own])
     gained = [(path, added) for path, added in changes if added is not None]
     if gained:
-        own |= {"fieldsV1": clone(own["fieldsV1"]), "time": timestamp()}
+        own["time"] = timestamp()
+    if any(added or not _holds(own["fieldsV1"], path) for path, added in gained):  # else it owns them already
+        own["fieldsV1"] = clone(own["fieldsV1"])
         for path, added in gained:
             graft(own["fieldsV1"], path, added)
     return _ordered(entries)

@@ -1,6 +1,6 @@
 """The three patches that are not server-side apply: JSON merge, JSON patch, strategic merge.
 
-Each takes an object that it may change and returns the patched one.
+Each takes an object that it may change, all but managedFields, and returns the patched one.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from videofleet_devcluster.apiserver.errors import ApiError, bad_request, unsupp
 from videofleet_devcluster.apiserver.requests import JSON_PATCH, MERGE_PATCH, PATCHES, STRATEGIC_PATCH, an_object
 from videofleet_devcluster.apiserver.resources import Resource
 from videofleet_devcluster.apiserver.structure import Schema
-from videofleet_devcluster.objects import Object
+from videofleet_devcluster.objects import Object, clone
 
 _DIRECTIVE: Final = "$patch"
 _DELETE_FROM_LIST: Final = "$deleteFromPrimitiveList/"
@@ -51,7 +51,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 def json_patch(target: Object, patch: Any) -> Any:
     """RFC 6902. Raises: ApiError 422 when a test fails or a path is missing, 400 when it is no patch."""
     try:
-        return jsonpatch.JsonPatch(patch).apply(target, in_place=True)
+        return jsonpatch.JsonPatch(patch).apply(clone(target), in_place=True)
     except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPatchTestFailed, jsonpointer.JsonPointerException):
         raise ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {}) from None
     except (jsonpatch.JsonPatchException, TypeError, KeyError, AttributeError) as error:

@@ -207,11 +207,9 @@ class Removal:
 
 
 def _check_preconditions(resource: ResourceId, obj: Object, options: DeleteOptions) -> None:
-    metadata, wanted = (
-        obj["metadata"],
-        (("UID", "uid", options.uid), ("ResourceVersion", "resourceVersion", options.resource_version)),
-    )
-    for label, field, value in wanted:
+    metadata = obj["metadata"]
+    version = "ResourceVersion", "resourceVersion", options.resource_version
+    for label, field, value in (("UID", "uid", options.uid), version):
         if value is not None and value != metadata[field]:
             found = f"{label} in precondition: {value}, {label} in object meta: {metadata[field]}"
             raise conflict(resource[1], resource[0], metadata["name"], f"Precondition failed: {found}")

@@ -26,6 +26,7 @@ from videofleet_devcluster.apiserver.store import Store
 from videofleet_devcluster.apiserver.writes import WriteOptions, Writes
 from videofleet_devcluster.client import kubeconfig
 
+_HOST: Final = "127.0.0.1"
 _LARGEST_BODY_BYTES: Final = 3 << 20  # as etcd and the API server limit it
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _log = logging.getLogger(__name__)
@@ -53,8 +54,8 @@ class ApiServer:
     def admin_token(self) -> str:
         return self._tokens.admin_token
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> Self:
-        """Listens on host and port (0: any free one); `url` says where."""
+    async def start(self) -> Self:
+        """Listens on a free port of this machine's loopback; `url` says which."""
         for name in _NAMESPACES:
             self._writes.create(self._registry.known("namespaces"), "", {"metadata": {"name": name}}, WriteOptions())
         application = web.Application(client_max_size=_LARGEST_BODY_BYTES)
@@ -63,9 +64,9 @@ class ApiServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._authority.issue_cert(host, "localhost", "127.0.0.1").configure_cert(context)
-        await web.TCPSite(self._runner, host, port, ssl_context=context).start()
-        self.url = f"https://{host}:{self._runner.addresses[0][1]}"
+        self._authority.issue_cert(_HOST, "localhost").configure_cert(context)
+        await web.TCPSite(self._runner, _HOST, 0, ssl_context=context).start()
+        self.url = f"https://{_HOST}:{self._runner.addresses[0][1]}"
         return self
 
     async def stop(self) -> None:

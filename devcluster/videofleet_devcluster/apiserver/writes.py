@@ -100,7 +100,7 @@ class Writes:
     def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], options: WriteOptions) -> Object:
         """Changes a copy of the object and puts that in its place. Raises: ApiError."""
         live = self.live(resource, key)
-        patched = change(clone(live))
+        patched = change(_copy(live))
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise errors.bad_request("the patch leaves no object with metadata")
         options.warnings += admission.decode(resource, patched, options.field_validation, live)
@@ -232,6 +232,14 @@ class Writes:
         return obj
 
 
+def _copy(live: Object) -> Object:
+    """A copy to change, but for managedFields, the largest part: they are replaced, never changed."""
+    metadata: Object = {name: value for name, value in live["metadata"].items() if name != "managedFields"}
+    copied: Object = clone(live | {"metadata": metadata})
+    copied["metadata"]["managedFields"] = live["metadata"].get("managedFields", [])
+    return copied
+
+
 def _applicable(resource: Resource, config: Object, subresource: str) -> Object:
     """The part of an applied configuration that the path may change."""
     if subresource:
@@ -257,7 +265,7 @@ def _split_status(resource: Resource, live: Object, obj: Object, subresource: st
     """Through /status only the status changes, through the main path everything else."""
     if subresource == "status":
         split: Object = {name: value for name, value in live.items() if name != "status"}
-        split = clone(split) if resource.is_custom else split | {"metadata": dict(live["metadata"])}  # for new defaults
+        split = _copy(split) if resource.is_custom else split | {"metadata": dict(live["metadata"])}  # for new defaults
         split |= {"status": obj["status"]} if "status" in obj else {}
         if managed_fields := obj["metadata"].get("managedFields"):
             split["metadata"]["managedFields"] = managed_fields

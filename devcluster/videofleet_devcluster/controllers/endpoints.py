@@ -4,7 +4,7 @@ The plan is pure; ServiceEndpoints writes what changed of it. A pod answers when
 leaving; `publishNotReadyAddresses` lets the unready in.
 """
 
-from videofleet_devcluster.client import ENDPOINT_SLICES, ENDPOINTS, ApiClient, ApiError, Resource
+from videofleet_devcluster.client import ENDPOINT_SLICES, ENDPOINTS, ApiClient, ignoring
 from videofleet_devcluster.controllers.loop import Loop
 from videofleet_devcluster.informer import Informer
 from videofleet_devcluster.objects import (
@@ -46,26 +46,15 @@ class ServiceEndpoints:
         service = self._services.get(key)
         if service is None:
             self._written.pop(key, None)
-            try:
+            with ignoring(404):
                 await self._client.delete(ENDPOINTS, *key)  # the slice goes with its owner
-            except ApiError as error:
-                if error.code != 404:
-                    raise
             return None
         plan = plan_endpoints(service, self._pods.all(key[0]))
         if plan is not None and plan != self._written.get(key):
             for resource, wanted in zip((ENDPOINTS, ENDPOINT_SLICES), plan, strict=True):
-                await self._write(resource, wanted)
+                await self._client.put(resource, wanted)
             self._written[key] = plan
         return None
-
-    async def _write(self, resource: Resource, wanted: Object) -> None:
-        try:
-            await self._client.patch(resource, *key_of(wanted), wanted)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            await self._client.create(resource, wanted)
 
 
 def plan_endpoints(service: Object, pods: list[Object]) -> tuple[Object, Object] | None:

@@ -1,22 +1,16 @@
-"""A node that runs nothing: its pods become Ready after a delay, or fail if told to. For scale tests.
-
-A pod's annotations have the last word: `videofleet.dev/fake-ready-after` in seconds, and
-`videofleet.dev/fake-exit-code`, with which its containers then end instead of becoming ready.
-"""
+"""A node that runs nothing: its pods become Ready after a delay. For scale tests."""
 
 import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-from videofleet_devcluster.client import PODS, ApiClient, ApiError
+from videofleet_devcluster.client import PODS, ApiClient, ignoring
 from videofleet_devcluster.controllers.loop import Loop
 from videofleet_devcluster.informer import Informer, run_synced
 from videofleet_devcluster.node.registration import BEAT_S, GPU, Registration, pod_addresses
-from videofleet_devcluster.node.status import ContainerStatus, pod_status, restarts, running, terminated, waiting
-from videofleet_devcluster.objects import ENDED, Key, Object, annotations_of, is_deleting, phase_of, status_of, uid_of
+from videofleet_devcluster.node.status import ContainerStatus, pod_status, running, terminated
+from videofleet_devcluster.objects import ENDED, Key, Object, is_deleting, phase_of, status_of, uid_of
 
-READY_AFTER: Final = "videofleet.dev/fake-ready-after"
-EXIT_CODE: Final = "videofleet.dev/fake-exit-code"
 _ROOM: Final = {"cpu": "1000k", "memory": "1000Ti", "pods": "60000"}
 
 
@@ -56,15 +50,12 @@ class FakeNode:
         if pod is None:
             return None
         if is_deleting(pod):
-            try:
+            with ignoring(404, 409):
                 await self._client.delete(PODS, *key, uid=uid_of(pod), grace_s=0)
-            except ApiError as error:
-                if error.code not in (404, 409):
-                    raise
             return None
         clock = asyncio.get_running_loop()
         arrived, since = self._since.setdefault(uid_of(pod), (clock.time(), datetime.now(UTC)))
-        left_s = arrived + float(annotations_of(pod).get(READY_AFTER, self._ready_after_s)) - clock.time()
+        left_s = arrived + self._ready_after_s - clock.time()
         if left_s > 0:
             return left_s
         address = status_of(pod).get("podIP") or next(self._addresses)
@@ -74,21 +65,9 @@ class FakeNode:
 
 
 def _status(pod: Object, address: str, since: datetime) -> Object:
-    now, policy = datetime.now(UTC), pod["spec"].get("restartPolicy", "Always")
-    containers = [_container(c, annotations_of(pod), policy, now) for c in pod["spec"]["containers"]]
-    done = terminated(0, "", "", since, now, "")
-    inits = [ContainerStatus(c["name"], c.get("image", ""), done) for c in pod["spec"].get("initContainers") or []]
+    """Every container runs, and those that come before have done their work."""
+    now, spec = datetime.now(UTC), pod["spec"]
+    done, runs = terminated(0, "", "", since, now, ""), running(now)
+    inits = [ContainerStatus(c["name"], c.get("image", ""), done) for c in spec.get("initContainers") or []]
+    containers = [ContainerStatus(c["name"], c["image"], runs, ready=True, started=True) for c in spec["containers"]]
     return pod_status(pod, address, inits, containers, since, now)
-
-
-def _container(container: Object, annotations: dict[str, str], policy: str, now: datetime) -> ContainerStatus:
-    status = ContainerStatus(container["name"], container.get("image", ""), running(now), ready=True, started=True)
-    if EXIT_CODE not in annotations:
-        return status
-    code = int(annotations[EXIT_CODE])
-    status.ready = status.started = False
-    status.state = terminated(code, "", "", now, now, "")
-    if restarts(policy, code):
-        status.last_state, status.restart_count = status.state, 1
-        status.state = waiting("CrashLoopBackOff", "this fake pod was told to fail")
-    return status

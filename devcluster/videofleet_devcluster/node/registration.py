@@ -10,12 +10,11 @@ from typing import Final
 
 import aiohttp
 
-from videofleet_devcluster.client import LEASES, NODES, ApiClient, ApiError
+from videofleet_devcluster.client import LEASES, NODES, ApiClient, ApiError, ignoring
 from videofleet_devcluster.objects import Object, is_true, micro_timestamp, timestamp
 
 GPU: Final = "nvidia.com/gpu"
 BEAT_S: Final = 10.0
-_LEASE_NAMESPACE: Final = "kube-node-lease"
 _LEASE_S: Final = 40
 
 
@@ -48,11 +47,8 @@ class Registration:
     async def register(self) -> None:
         """Creates the Node, or takes over one of that name, and says what it has."""
         labels = {"kubernetes.io/hostname": self._name, "kubernetes.io/os": "linux", "videofleet.dev/dev-node": "true"}
-        try:
+        with ignoring(409):
             await self._client.create(NODES, {"metadata": {"name": self._name, "labels": labels}, "spec": {}})
-        except ApiError as error:
-            if error.code != 409:
-                raise
         await self._beat()
         status = node_status(self._name, self._capacity, self._log_port)
         await self._client.patch(NODES, "", self._name, {"status": status}, "status")
@@ -73,22 +69,15 @@ class Registration:
                 continue
 
     async def _is_known(self) -> bool:
-        try:
-            return is_true(await self._client.get(NODES, "", self._name), "Ready")
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return False
+        node: Object = {}
+        with ignoring(404):
+            node = await self._client.get(NODES, "", self._name)
+        return is_true(node, "Ready")
 
     async def _beat(self) -> None:
         spec = {"holderIdentity": self._name, "leaseDurationSeconds": _LEASE_S, "renewTime": micro_timestamp()}
-        try:
-            await self._client.patch(LEASES, _LEASE_NAMESPACE, self._name, {"spec": spec})
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            metadata = {"name": self._name, "namespace": _LEASE_NAMESPACE}
-            await self._client.create(LEASES, {"metadata": metadata, "spec": spec})
+        metadata = {"name": self._name, "namespace": "kube-node-lease"}
+        await self._client.put(LEASES, {"metadata": metadata, "spec": spec})
 
 
 def node_status(name: str, capacity: dict[str, str], log_port: int) -> Object:

@@ -36,6 +36,7 @@ def document(routes: Iterable[tuple[str, str]], fields: Iterable[str]) -> dict[s
             "schemas": SCHEMAS | {"VideoRequest": request},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "bearerFormat": "vf_<id>_<secret>"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-vf-session"},
                 "link": {"type": "apiKey", "in": "query", "name": "token"},
             },
         },
@@ -48,7 +49,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "security": _security(operation),
         "responses": {str(status): _reply(status, body) for status, body in operation.replies.items()}
-        | {str(status): _problem(status) for status in sorted(statuses)},
+        | {str(status): _problem(status, operation) for status in sorted(statuses)},
     }
     if operation.parameters:
         described["parameters"] = list(operation.parameters)
@@ -66,7 +67,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
     if not operation.needs_key:
         return []
-    return [{"key": []}, {"link": []}] if operation.opens_by_link else [{"key": []}]
+    ways = ["key", "session", "link"] if operation.opens_by_link else ["key", "session"]
+    return [{way: []} for way in ways]
 
 
 def _file_body() -> dict[str, Any]:
@@ -87,8 +89,10 @@ def _reply(status: int, body: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": _reference(body)}}}
 
 
-def _problem(status: int) -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": _reference("Problem")}}
+def _problem(status: int, operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/problem+json": {"schema": _reference("Problem")}}
+    if operation.answers_browsers:
+        content["text/html"] = {}
     return {"description": HTTPStatus(status).phrase, "content": content}
 
 

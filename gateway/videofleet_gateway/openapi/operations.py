@@ -53,6 +53,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     needs_key: bool = True
     opens_by_link: bool = False
+    answers_browsers: bool = False  # who ask for HTML get refusals as a page
 
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -143,4 +144,14 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         errors=(404,),
         needs_key=False,
     ),
+    ("get", "/login"): Operation(
+        "To the identity provider", {302: ""}, errors=(404, 503), needs_key=False, answers_browsers=True
+    ),
+    ("get", "/login/callback"): Operation(
+        "Back from it, with a session", {303: ""}, errors=(400, 403, 404, 503), needs_key=False, answers_browsers=True
+    ),
+    ("get", "/login/session"): Operation(
+        "Whether one can sign in here, and has", {200: "Login"}, errors=(503,), needs_key=False
+    ),
+    ("post", "/login/end"): Operation("Sign out", {204: ""}, errors=(403, 404), needs_key=False),
 }

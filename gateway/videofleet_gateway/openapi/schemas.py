@@ -184,6 +184,13 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
             ),
         }
     ),
+    "Login": _closed(
+        {
+            "object": {"const": "login"},
+            "name": _ID_OR_NULL | {"description": "What the page's button names; null: API keys only."},
+            "tenant": _ID_OR_NULL | {"description": "Whose session this is; null: nobody's."},
+        }
+    ),
     "Batch": _closed(
         {
             "id": {"type": "string", "pattern": "^batch_[0-9a-f]{32}$"},

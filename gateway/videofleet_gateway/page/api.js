@@ -1,4 +1,5 @@
-// The gateway's API as this page uses it. The key lives in sessionStorage: this tab only, gone with it.
+// The gateway's API as this page uses it. The key lives in sessionStorage: this tab only, gone with it. A session's cookie
+// no script ever sees; the gateway says whether there is one.
 
 const KEY = "videofleet.key";
 const RECONNECT_MS = 1000;
@@ -10,6 +11,30 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
+let signedIn = null; // the tenant of the session
+
+export const session = () => !key.get() && signedIn;
+
+/** Whether one can sign in here, and has: {name, tenant}. */
+export async function login() {
+  const told = await json("GET", "/login/session");
+  signedIn = told.tenant;
+  return told;
+}
+
+/** Ends what there is: the session at the gateway, or the key in this tab. */
+export async function signOut() {
+  if (session()) await send("POST", "/login/end");
+  forget();
+}
+
+export function forget() {
+  key.forget();
+  signedIn = null;
+}
+
+export const isKnown = () => Boolean(key.get() || signedIn);
+
 export class Refusal extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `The gateway answered ${status}.`);
@@ -20,7 +45,7 @@ export class Refusal extends Error {
 }
 
 async function send(method, path, options = {}) {
-  const headers = { Authorization: `Bearer ${key.get()}`, ...options.headers };
+  const headers = { ...(key.get() && { Authorization: `Bearer ${key.get()}` }), ...options.headers };
   let reply;
   try {
     reply = await fetch(path, { ...options, method, headers, cache: "no-store" });

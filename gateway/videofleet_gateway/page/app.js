@@ -1,4 +1,4 @@
-// The page: asks for the key, then keeps form, stage, gallery and fleets fresh while somebody looks.
+// The page: asks for the key or offers to sign in, then keeps form, stage, gallery and fleets fresh while somebody looks.
 
 import * as api from "./api.js";
 import { $, show, warn } from "./dom.js";
@@ -9,11 +9,12 @@ import * as gallery from "./gallery.js";
 import * as stage from "./stage.js";
 
 const ROUND_MS = 3000;
+const OVER = "Your session is over. Sign in again: what you typed is kept.";
 let round = null;
 let again = null;
 
 async function look() {
-  if (!api.key.get()) return;
+  if (!api.isKnown()) return;
   try {
     if (!document.hidden) {
       const models = await api.models();
@@ -29,6 +30,7 @@ async function look() {
 
 async function enter() {
   clearTimeout(again);
+  const hasKey = Boolean(api.key.get());
   try {
     const models = await api.models();
     form.offer(models);
@@ -38,11 +40,14 @@ async function enter() {
     erasing.offer(usage);
     await gallery.refresh();
   } catch (error) {
-    const isKnown = error.status !== 401 && Boolean(api.key.get()); // then only the gateway is away: no need to type the key again
+    const isKnown = error.status !== 401 && api.isKnown(); // then only the gateway is away: no need to type the key again
     if (isKnown) again = setTimeout(enter, ROUND_MS);
-    $("key-fault").textContent = isKnown ? error.message : "This key is not known here.";
+    $("key-fault").textContent = isKnown ? error.message : hasKey ? "This key is not known here." : OVER;
     return open(false);
   }
+  $("who-tenant").textContent = api.session() || "";
+  show($("who"), Boolean(api.session()));
+  form.restore();
   open(true);
   $("prompt").focus();
   clearInterval(round);
@@ -53,11 +58,14 @@ function open(inside) {
   show($("door"), !inside);
   show($("rooms"), inside);
   show($("nav"), inside);
+  if (!inside) show($("who"), false);
   if (!inside) $("key").focus();
 }
 
+/** The door; what was typed stays in the form. */
 function leave() {
-  api.key.forget();
+  $("key-fault").textContent = api.session() ? OVER : "";
+  api.forget();
   clearInterval(round);
   warn();
   stage.clear();
@@ -74,7 +82,17 @@ $("key-form").addEventListener("submit", (event) => {
   $("key").value = "";
   enter();
 });
-$("forget").addEventListener("click", leave);
+$("forget").addEventListener("click", async () => {
+  try {
+    const hadSession = api.session();
+    await api.signOut();
+    if (hadSession) form.clear(); // the next one at this screen may be somebody else
+    leave();
+  } catch (error) {
+    warn(error.message);
+  }
+});
+$("sign-in").addEventListener("click", form.keep);
 $("older").addEventListener("click", () => gallery.older(stage.current()).catch((error) => warn(error.message)));
 document.addEventListener("unauthorized", leave);
 document.addEventListener("look", look);
@@ -102,5 +120,21 @@ form.listen((video) => {
   gallery.refresh(stage.current()).catch(() => {});
 });
 
-if (api.key.get()) enter();
-else open(false);
+/** Whoever has a key does not wait for the answer. */
+async function begin() {
+  if (api.key.get()) enter();
+  try {
+    const { name, tenant } = await api.login();
+    if (name) $("sign-in").textContent = `Sign in with ${name}`;
+    show($("signing-in"), Boolean(name));
+    if (api.key.get()) return;
+    if (tenant) return enter();
+  } catch (error) {
+    if (api.key.get()) return;
+    $("key-fault").textContent = error.message;
+    again = setTimeout(begin, ROUND_MS);
+  }
+  open(false);
+}
+
+begin();

@@ -8,7 +8,7 @@ let isAdmin = false;
 export const govern = (role) => { isAdmin = role === "admin"; };
 
 export function draw(models) {
-  if (!models.length) return $("fleet-list").replaceChildren(el("p", { class: "none" }, "No fleet is open to this key yet."));
+  if (!models.length) return $("fleet-list").replaceChildren(el("p", { class: "none" }, "No fleet is open to you yet."));
   const focused = document.activeElement?.dataset.intake;
   $("fleet-list").replaceChildren(...models.map(fleet));
   if (focused) $("fleet-list").querySelector(`[data-intake="${focused}"]`)?.focus();

@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { $, el } from "./dom.js";
 
 const FIELDS = ["prompt", "model", "tier", "negative_prompt", "seed", "guidance_scale"];
+const TYPED = ["prompt", "negative_prompt", "seed", "guidance_scale"];
+const DRAFT = "videofleet.draft"; // while somebody is away to sign in again
 let models = [];
 
 /** Takes in the models; a choice that still exists stays. */
@@ -35,6 +37,25 @@ export function fill(video) {
   offerTiers(video.tier);
   $("form").querySelector("details").open = true;
   $("prompt").focus();
+}
+
+/** Signing in leaves the page: what was typed waits in this tab. */
+export function keep() {
+  if (TYPED.some((name) => $(name).value.trim())) sessionStorage.setItem(DRAFT, JSON.stringify(asked()));
+}
+
+export function restore() {
+  const draft = JSON.parse(sessionStorage.getItem(DRAFT));
+  sessionStorage.removeItem(DRAFT);
+  if (!draft) return;
+  for (const name of TYPED) $(name).value = draft[name] ?? "";
+  if (models.some((each) => each.id === draft.model)) $("model").value = draft.model;
+  offerTiers(draft.tier);
+}
+
+export function clear() {
+  $("form").reset();
+  offerTiers();
 }
 
 export function listen(created) {

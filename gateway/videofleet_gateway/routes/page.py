@@ -25,7 +25,7 @@ def _policy(stores: Sequence[str] = ()) -> str:
     )
 
 
-_SECURITY: Final = {
+SECURITY: Final = {
     "Content-Security-Policy": _policy(),
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -46,9 +46,9 @@ async def page(request: web.Request) -> web.Response:
     body = _PARTS[name]
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     if request.headers.get("If-None-Match") == etag:
-        return web.Response(status=304, headers=_SECURITY | {"ETag": etag})
+        return web.Response(status=304, headers=SECURITY | {"ETag": etag})
     content_type = _TYPES[name.rpartition(".")[2]]
-    headers = _SECURITY | {"ETag": etag}
+    headers = SECURITY | {"ETag": etag}
     if stores := await request.app[SERVICES].redirect_origins():
         headers["Content-Security-Policy"] = _policy(stores)
     return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)

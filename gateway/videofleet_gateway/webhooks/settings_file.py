@@ -7,16 +7,14 @@ the last good one stays. A tenant without a secret has no webhooks.
 
 import base64
 import binascii
-import logging
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
+from videofleet_gateway.mounted import MountedFile
 from videofleet_gateway.webhooks.targets import Reach
-
-log: Final = logging.getLogger(__name__)
 
 
 class WebhooksFileError(Exception):
@@ -51,39 +49,20 @@ class WebhookRules:
     """The rules of the moment; without a file nobody has webhooks. Raises at construction: WebhooksFileError."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._seen = _signature(path)
-        self._file = _read(path) if path else _File(secrets={})
+        self._mounted = MountedFile(path, "webhook rules", _read, WebhooksFileError) if path else None
 
     def secrets(self, tenant: str) -> tuple[str, ...]:
         """What signs the tenant's webhooks, the newest first; () when it has none."""
-        self._reload_if_changed()
         return self._file.secrets.get(tenant, ())
 
     @property
     def reach(self) -> Reach:
         """What may be reached."""
-        self._reload_if_changed()
         return Reach(self._file.allowed_networks, self._file.allowed_domains)
 
-    def _reload_if_changed(self) -> None:
-        if self._path is None or (signature := _signature(self._path)) == self._seen:
-            return
-        self._seen = signature
-        try:
-            self._file = _read(self._path)
-        except WebhooksFileError as error:
-            log.error("webhook rules not reloaded, the last good ones stay: %s", error)
-        else:
-            log.info("webhook rules reloaded", extra={"tenants": len(self._file.secrets)})
-
-
-def _signature(path: Path | None) -> tuple[int, int, int] | None:
-    try:
-        stat = path.stat() if path else None
-    except OSError:
-        return None
-    return (stat.st_mtime_ns, stat.st_ino, stat.st_size) if stat else None
+    @property
+    def _file(self) -> _File:
+        return self._mounted.current() if self._mounted else _File(secrets={})
 
 
 def _read(path: Path) -> _File:

@@ -43,6 +43,13 @@ class Revisions(SpecModel):
     target: str | None = Field(default=None, max_length=10, description="The one that spec asks for.")
 
 
+class Decoders(SpecModel):
+    """The pods of `spec.worker.decode`, of every revision."""
+
+    replicas: int = Field(ge=0, le=100_000, description="Wanted or still there.")
+    ready: int = Field(ge=0, le=100_000, description="Warm.")
+
+
 class FleetStatus(SpecModel):
     """What the operator last saw."""
 
@@ -54,6 +61,7 @@ class FleetStatus(SpecModel):
     )
     replicas: int = Field(ge=0, le=100_000, description="Workers wanted or still there, of every revision.")
     ready_replicas: int = Field(ge=0, le=100_000, description="Warm workers.")
+    decoders: Decoders | None = Field(default=None, description="Present while there are any, or shall be.")
     revisions: Revisions = Field(description="Which revision serves and which is on its way.")
     scaling: ScalingStatus | None = Field(default=None, description="How many workers scaling wants, and why.")
     fallback: FallbackStatus | None = Field(default=None, description="Which lower tier load brings, and to whom.")

@@ -2,15 +2,18 @@
 
 from typing import Any, Final
 
+from videofleet.workerspec import Decode
 from videofleet_operator.manifests.names import (
     WORKER_PORT,
+    decoder_labels,
+    decoder_name,
     fleet_labels,
     metadata,
     revision_labels,
     revision_name,
     service_account_name,
 )
-from videofleet_operator.manifests.pod import pod_template
+from videofleet_operator.manifests.pod import decoder_template, pod_template
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen
 
@@ -20,11 +23,28 @@ _FETCH_S: Final = 4 * 3600  # 126 GB at 10 MB/s
 
 def deployment(fleet: FleetSeen, revision: ResolvedRevision, replicas: int) -> dict[str, Any]:
     """The revision's Deployment. Applied once: later only replicas and the track label change."""
-    labels = revision_labels(fleet.name, revision.revision)
+    labels, name = revision_labels(fleet.name, revision.revision), revision_name(fleet.name, revision.revision)
+    return _deployment(fleet, revision, name, labels, replicas, pod_template(fleet, revision))
+
+
+def decoder_deployment(fleet: FleetSeen, revision: ResolvedRevision, decode: Decode, replicas: int) -> dict[str, Any]:
+    """The Deployment of the revision's decoders. Applied once: later only replicas change."""
+    labels, name = decoder_labels(fleet.name, revision.revision), decoder_name(fleet.name, revision.revision)
+    return _deployment(fleet, revision, name, labels, replicas, decoder_template(fleet, revision, decode))
+
+
+def _deployment(
+    fleet: FleetSeen,
+    revision: ResolvedRevision,
+    name: str,
+    labels: dict[str, str],
+    replicas: int,
+    template: dict[str, Any],
+) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(fleet, revision_name(fleet.name, revision.revision), labels),
+        "metadata": metadata(fleet, name, labels),
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 0,
@@ -32,7 +52,7 @@ def deployment(fleet: FleetSeen, revision: ResolvedRevision, replicas: int) -> d
             + (_FETCH_S if revision.fetching else 0)
             + int(revision.worker.warmup.loading_timeout_s + revision.worker.warmup.timeout_s),
             "selector": {"matchLabels": labels},
-            "template": pod_template(fleet, revision),
+            "template": template,
         },
     }
 

@@ -14,6 +14,7 @@ APP: Final = "videofleet-worker"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 FLEET_LABEL: Final = "videofleet.dev/fleet"
 REVISION_LABEL: Final = "videofleet.dev/revision"
+DECODER_LABEL: Final = "videofleet.dev/decoder"  # the revision, of what belongs to its decoders
 TRACK_LABEL: Final = "videofleet.dev/track"
 COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"  # Kubernetes' own
 DELETION_COST: Final = "-1000"  # before any pod without one
@@ -30,6 +31,16 @@ def fleet_labels(fleet: str) -> dict[str, str]:
 def revision_labels(fleet: str, revision: str) -> dict[str, str]:
     """Labels of everything that belongs to a revision."""
     return fleet_labels(fleet) | {REVISION_LABEL: revision}
+
+
+def decoder_labels(fleet: str, revision: str) -> dict[str, str]:
+    """Labels of a revision's decoders; selectors of its workers do not meet them."""
+    return fleet_labels(fleet) | {DECODER_LABEL: revision}
+
+
+def decoder_name(fleet: str, revision: str) -> str:
+    """Name of the Deployment of a revision's decoders."""
+    return f"{fleet}-{revision}-decoder"
 
 
 def revision_name(fleet: str, revision: str) -> str:

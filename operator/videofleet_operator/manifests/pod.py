@@ -6,9 +6,11 @@ are mounted files, never environment. The template of a revision is made once an
 
 from typing import Any, Final
 
+from videofleet.workerspec import Decode
 from videofleet_operator.manifests.names import (
     SPEC_KEY,
     WORKER_PORT,
+    decoder_labels,
     revision_labels,
     revision_name,
     service_account_name,
@@ -62,6 +64,16 @@ def pod_template(fleet: FleetSeen, revision: ResolvedRevision) -> dict[str, Any]
     if revision.tolerations:
         spec["tolerations"] = revision.tolerations
     return {"metadata": {"labels": revision_labels(fleet.name, revision.revision)}, "spec": spec}
+
+
+def decoder_template(fleet: FleetSeen, revision: ResolvedRevision, decode: Decode) -> dict[str, Any]:
+    """Template of the Deployment of the revision's decoders: the same program, weights, store and Secrets."""
+    worker = revision.worker.model_copy(update={"gpus": decode.gpus})
+    resources = revision.decode_resources or {}
+    template = pod_template(fleet, revision.model_copy(update={"worker": worker, "resources": resources}))
+    (container,) = template["spec"]["containers"]
+    container |= {"name": "decoder", "command": ["videofleet-worker", "decode"]}
+    return template | {"metadata": {"labels": decoder_labels(fleet.name, revision.revision)}}
 
 
 def _container(fleet: FleetSeen, revision: ResolvedRevision, mounts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from videofleet.queue import Durability
 from videofleet.weights import folder_name
 from videofleet.wire import Wire
-from videofleet.workerspec import Guidance, Parallelism, Warmup, WorkerSpec
+from videofleet.workerspec import Decode, Guidance, Parallelism, Warmup, WorkerSpec
 from videofleet_operator.crd.quantities import duration_s, quantity_bytes, ratio
 from videofleet_operator.crd.source import parse_source
 from videofleet_operator.crd.spec import REVISION_FIELDS, VideoGeneratorSpec
@@ -50,6 +50,7 @@ class ResolvedRevision(Wire):
     store_claim: str | None = None  # claim that holds the store; None: a Secret of the store's name
     redis_secret: str
     durability: str | None = None  # None: the worker's default
+    decode_resources: dict[str, dict[str, str]] | None = None  # of a decoder
     signing_secret: str | None = None  # None: no provenance is written
     fetching: Fetching | None = None  # None: the source is mounted as it is
 
@@ -67,7 +68,7 @@ def revision_hash(spec: VideoGeneratorSpec) -> str:
 
 def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRevision:
     """The revision that this spec asks for; its store must be one of the installation's."""
-    worker = spec.worker
+    worker, decode = spec.worker, spec.worker.decode
     return ResolvedRevision(
         worker=WorkerSpec(
             revision=revision_hash(spec),
@@ -82,6 +83,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
             gpus=worker.gpus,
             parallelism=Parallelism(**worker.parallelism.model_dump()),
             offload=worker.offload,
+            decode=_decode(spec),
             tiers=spec.resolved_tiers(),
             warmup=Warmup(
                 max_runs=spec.warmup.max_runs,
@@ -97,6 +99,7 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
         image=worker.image or installation.worker_image,
         gpu_resource=worker.gpu_resource,
         resources=_plain(worker.resources) if worker.resources else {},
+        decode_resources=_plain(decode.resources) if decode and decode.resources else None,
         node_selector=dict(worker.node_selector or {}),
         tolerations=[_plain(toleration) for toleration in worker.tolerations or []],
         termination_grace_s=duration_s(worker.termination_grace_period),
@@ -106,6 +109,13 @@ def resolve(spec: VideoGeneratorSpec, installation: Installation) -> ResolvedRev
         fetching=_fetching(spec, installation),
         durability=None if installation.durability is Durability.AOF else installation.durability,
     )
+
+
+def _decode(spec: VideoGeneratorSpec) -> Decode | None:
+    decode, gpus = spec.worker.decode, min(1, spec.worker.gpus)
+    if decode is None:
+        return None
+    return Decode(replicas=decode.replicas, gpus=gpus if decode.gpus is None else decode.gpus)
 
 
 def _fetching(spec: VideoGeneratorSpec, installation: Installation) -> Fetching | None:

@@ -2,8 +2,14 @@
 
 from collections.abc import Iterator
 
-from videofleet_operator.manifests.children import contains, deployment, disruption_budget, fleet_children
-from videofleet_operator.manifests.names import revision_name
+from videofleet_operator.manifests.children import (
+    contains,
+    decoder_deployment,
+    deployment,
+    disruption_budget,
+    fleet_children,
+)
+from videofleet_operator.manifests.names import decoder_name, revision_name
 from videofleet_operator.manifests.revision import ResolvedRevision, config_map, controller_revision
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.actions import Action, Apply, CostPod, Delete, MarkTrack, Scale, Stage
@@ -25,6 +31,7 @@ def plan_children(
     actions: list[Action] = [*_fleet_children(observed)]
     for revision in revisions.values():
         actions += _revision_children(observed, revision, workers[revision.revision])
+    actions += _decoders(observed, revisions, workers)
     actions += _track_labels(observed, roles)
     actions += _retirements(observed, roles)
     return sorted(actions, key=lambda action: action.stage)
@@ -57,11 +64,26 @@ def _revision_children(observed: Observed, revision: ResolvedRevision, wanted: i
         yield Apply(disruption_budget(fleet, key), f"evictions are to take one worker of revision {key} at a time")
     seen = observed.deployment(key)
     if seen is None:
-        workers = "1 worker" if wanted == 1 else f"{wanted} workers"
-        yield Apply(deployment(fleet, revision, wanted), f"revision {key} starts {workers}")
+        yield Apply(deployment(fleet, revision, wanted), f"revision {key} starts {_counted(wanted, 'worker')}")
     elif seen.wanted != wanted:
         stage = Stage.BUILD if wanted > seen.wanted else Stage.RETIRE
         yield Scale(name, wanted, f"revision {key} goes from {seen.wanted} to {wanted} workers", stage)
+
+
+def _decoders(observed: Observed, revisions: dict[str, ResolvedRevision], workers: dict[str, int]) -> Iterator[Action]:
+    """As many as the spec says, and never more than their revision has workers, the leaving ones among them."""
+    fleet = observed.fleet
+    for key in sorted({*revisions, *(seen.revision for seen in observed.decoders)}):
+        revision, seen = revisions.get(key), observed.decoder(key)
+        decode = revision.worker.decode if revision else None
+        most = decode.replicas if decode else seen.wanted if seen else 0
+        wanted = min(most, max(workers.get(key, 0), sum(pod.revision == key for pod in observed.pods)))
+        if seen is None and wanted and revision and decode:
+            why = f"revision {key} starts {_counted(wanted, 'decoder')}"
+            yield Apply(decoder_deployment(fleet, revision, decode, wanted), why)
+        elif seen is not None and seen.wanted != wanted:
+            why = f"revision {key} goes from {seen.wanted} to {_counted(wanted, 'decoder')}"
+            yield Scale(decoder_name(fleet.name, key), wanted, why)
 
 
 def _track_labels(observed: Observed, roles: Roles) -> Iterator[Action]:
@@ -85,8 +107,14 @@ def _retirements(observed: Observed, roles: Roles) -> Iterator[Action]:
         name, why = revision_name(fleet, revision), f"revision {revision} is beyond the history limit"
         if observed.deployment(revision) is not None:
             yield Delete("Deployment", name, why)
+        if observed.decoder(revision) is not None:
+            yield Delete("Deployment", decoder_name(fleet, revision), why)
         if name in observed.config_maps:
             yield Delete("ConfigMap", name, why)
         if name in observed.disruption_budgets:
             yield Delete("PodDisruptionBudget", name, why)
         yield Delete("ControllerRevision", name, why)  # last: while it exists, the rest is found again
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

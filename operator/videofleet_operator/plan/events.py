@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from videofleet_operator.manifests import names
 from videofleet_operator.plan.actions import Action, Apply, MarkTrack, Scale, Stage
 
 
@@ -20,6 +21,8 @@ def action_events(actions: list[Action]) -> list[EventNote]:
     notes = []
     for action in actions:
         match action:
+            case Apply(manifest={"kind": "Deployment", "metadata": {"labels": {names.DECODER_LABEL: _}}}):
+                notes.append(EventNote("Normal", "Scaled", _sentence(action.why)))
             case Apply(manifest={"kind": "Deployment"}):
                 notes.append(EventNote("Normal", "RevisionStarted", _sentence(action.why)))
             case MarkTrack(is_stable=True):

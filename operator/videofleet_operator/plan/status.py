@@ -12,7 +12,7 @@ from videofleet.jobs import QueueStats
 from videofleet_operator.crd.fallback_status import FallbackStatus
 from videofleet_operator.crd.rollout_status import RolloutStatus
 from videofleet_operator.crd.scaling_status import ScalingStatus
-from videofleet_operator.crd.status import MESSAGE_MAX, Condition, FleetStatus, QueueFigures, Revisions
+from videofleet_operator.crd.status import MESSAGE_MAX, Condition, Decoders, FleetStatus, QueueFigures, Revisions
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.conditions import Verdict
 from videofleet_operator.plan.revisions import Roles
@@ -37,6 +37,7 @@ def next_status(
         conditions=[_condition(verdict, observed, now) for verdict in verdicts],
         replicas=sum(max(seen.wanted, seen.existing) for seen in observed.deployments),
         ready_replicas=sum(pod.is_ready and not pod.is_terminating for pod in observed.pods),
+        decoders=_decoders(observed),
         revisions=Revisions(stable=roles.stable, target=roles.target),
         rollout=rollout,
         scaling=scaling,
@@ -91,6 +92,11 @@ def _said(status: dict[str, Any]) -> Any:
 
 def _without_time(figures: Any) -> dict[str, Any]:
     return {key: value for key, value in figures.items() if key != "updated"}
+
+
+def _decoders(observed: Observed) -> Decoders | None:
+    replicas = sum(max(seen.wanted, seen.existing) for seen in observed.decoders)
+    return Decoders(replicas=replicas, ready=sum(seen.ready for seen in observed.decoders)) if replicas else None
 
 
 def _figures(stats: QueueStats, now: datetime) -> QueueFigures:

@@ -70,7 +70,7 @@ async def test_empty_failed_and_gone_are_said_and_axe_finds_no_fault(
     own_gateway.start()
     await enter(browser, own_gateway, "idler")  # may use no fleet
     await browser.look(width, theme)
-    await browser.until("document.getElementById('fleet-list').textContent === 'No fleet is open to this key yet.'")
+    await browser.until("document.getElementById('fleet-list').textContent === 'No fleet is open to you yet.'")
     assert await browser.axe() == []
     await browser.js("document.getElementById('forget').click()")
     await enter(browser, own_gateway, "loner1")

@@ -40,9 +40,9 @@ def label(job: str, revision: str, request: VideoRequest) -> dict[str, Any]:
 
 
 def save(path: Path, job: Denoising, belongs_to: dict[str, Any]) -> None:
-    """Writes the state. Raises: OSError, SafetensorError."""
+    """Writes the state; after the last step without history, its largest part. Raises: OSError, SafetensorError."""
     tensors: dict[str, torch.Tensor] = {}
-    values = vars(job.scheduler)
+    values = vars(job.scheduler) if job.step < job.steps else {}
     state = {
         "label": belongs_to,
         "step": job.step,
@@ -57,10 +57,7 @@ def save(path: Path, job: Denoising, belongs_to: dict[str, Any]) -> None:
 
 def restore(path: Path, job: Denoising, belongs_to: dict[str, Any]) -> None:
     """Brings a job that has just begun to where the file says. Raises: Unusable; the job is as it was then."""
-    state, tensors = _read(path)
-    for name, value in belongs_to.items():
-        if state["label"].get(name) != value:
-            raise Unusable(f"it is of another {name}")
+    state, tensors = _read(path, belongs_to)
     if state["class"] != type(job.scheduler).__name__:
         raise Unusable(f"it is of a {state['class']}")
     device = job.latents.device
@@ -70,7 +67,21 @@ def restore(path: Path, job: Denoising, belongs_to: dict[str, Any]) -> None:
         setattr(job.scheduler, name, _decoded(value, tensors, device))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def latents_in(path: Path, belongs_to: dict[str, Any]) -> tuple[torch.Tensor, float]:
+    """Of a state after the last step, in host memory, with the mean seconds of a step. Raises: Unusable."""
+    state, tensors = _read(path, belongs_to)
+    return tensors[state["latents"]["tensor"]], state["seconds"] / state["step"]
+
+
+def _read(path: Path, belongs_to: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    state, tensors = _intact(path)
+    for name, value in belongs_to.items():
+        if state["label"].get(name) != value:
+            raise Unusable(f"it is of another {name}")
+    return state, tensors
+
+
+def _intact(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()

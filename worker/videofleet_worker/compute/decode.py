@@ -8,16 +8,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from diffusers import WanPipeline
+from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, unpatchify
 
 from videofleet_worker.compute.denoise import NotFinite
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch's types are not followed
-def decoded_frames(pipe: WanPipeline, latents: torch.Tensor) -> Iterator[np.ndarray]:
+def decoded_frames(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterator[np.ndarray]:
     """Yields uint8 arrays of shape (1 or 4, height, width, 3). Raises: NotFinite."""
-    vae = pipe.vae
     hidden = vae.post_quant_conv(_unscaled(vae, latents))
     memory: list[torch.Tensor | None] = [None] * sum(isinstance(m, WanCausalConv3d) for m in vae.decoder.modules())
     for index in range(hidden.shape[2]):

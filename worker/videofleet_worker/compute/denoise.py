@@ -137,7 +137,7 @@ def _pass(pipe: WanPipeline, jobs: Sequence[Denoising], expert: str, branch: str
     )
     with context:
         output: torch.Tensor = model(
-            hidden_states=latents.to(pipe.transformer.dtype),
+            hidden_states=latents.to(first.prompt_embeds.dtype),  # asking the model looks through all of its modules
             timestep=_model_timestep(pipe, latents, first.scheduler.timesteps[first.step]),
             encoder_hidden_states=_stacked(embeds),
             return_dict=False,

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusers import WanPipeline
+import torch
+from diffusers import AutoencoderKLWan, WanPipeline
 
 from videofleet.jobs import Progress
 from videofleet.tiers import Tier
@@ -52,18 +53,26 @@ def timed_step(pipe: WanPipeline, jobs: Sequence[Denoising], group: Group = SOLO
 def decode_to_file(
     pipe: WanPipeline, job: Denoising, tier: Tier, path: Path, between: Between, *, seconds_per_step: float
 ) -> Clip:
-    """Decodes the latents into `path`, which is removed when that does not end well. Raises: as `denoise`."""
+    """Decodes the latents into `path`. Raises: as `denoise`."""
     begun = time.perf_counter()
     forget(pipe)
+    progress = Progress(stage="decoding", step=job.step, steps=job.steps)
+    frames = frames_in_file(pipe.vae, job.latents, tier, path, lambda: between(progress))
+    return Clip(frames, seconds_per_step, decode_s=time.perf_counter() - begun)
+
+
+def frames_in_file(
+    vae: AutoencoderKLWan, latents: torch.Tensor, tier: Tier, path: Path, between: Callable[[], None]
+) -> FramesFile:
+    """The clip, written to `path`, which is removed when that does not end well. Raises: as `decode_to_file`."""
     count = 0
     try:
         with path.open("wb") as file:
-            for chunk in decoded_frames(pipe, job.latents):
+            for chunk in decoded_frames(vae, latents):
                 file.write(chunk.data)
                 count += len(chunk)
-                between(Progress(stage="decoding", step=job.step, steps=job.steps))
+                between()
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    frames = FramesFile(path=str(path), width=tier.width, height=tier.height, num_frames=count, fps=tier.fps)
-    return Clip(frames, seconds_per_step, decode_s=time.perf_counter() - begun)
+    return FramesFile(path=str(path), width=tier.width, height=tier.height, num_frames=count, fps=tier.fps)

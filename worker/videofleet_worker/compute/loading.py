@@ -8,10 +8,12 @@ Invariant: every tensor of the pipeline came from a file of this folder.
 import json
 import logging
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import WanPipeline, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from safetensors import SafetensorError
 from transformers import UMT5EncoderModel
 
@@ -38,7 +40,7 @@ def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
     check_model_folder(model, spec.architecture)
     if group.device.type == "cuda":
         refuse_what_cannot_fit(ModelSizes.of(model), spec, torch.cuda.mem_get_info(group.device)[0])
-    try:
+    with _faults(model):
         pipe = _read_beside_experts(model) if group.leads else _without_components(model)
         _refuse_missing_tensors(pipe)
         if spec.offload is Offload.NONE:
@@ -53,6 +55,26 @@ def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
             take_turns(pipe, group.device, spec.offload)
         if group.device.type == "cpu" and not spec.parallelism.shard_weights:
             _touch_pages(pipe)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def load_vae(model: Path, spec: WorkerSpec, device: torch.device) -> AutoencoderKLWan:
+    """The decoder alone, as `load` would have it. Raises: Fault."""
+    check_model_folder(model, spec.architecture)
+    with _faults(model):
+        vae = AutoencoderKLWan.from_pretrained(
+            model / "vae", dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        _refuse_missing("vae", vae)
+        return vae.to(device)
+
+
+@contextmanager
+def _faults(model: Path) -> Iterator[None]:
+    """What goes wrong while a folder is read, in the operator's words."""
+    try:
+        yield
     except torch.OutOfMemoryError as error:
         raise out_of_memory() from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -60,8 +82,6 @@ def load(model: Path, spec: WorkerSpec, group: Group = SOLO) -> WanPipeline:
             WorkerFault.MODEL_CORRUPT,
             f"diffusers cannot load {model}: {type(error).__name__}: {_first_line(error)}; copy the model folder again",
         ) from error
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def out_of_memory() -> Fault:

@@ -77,7 +77,7 @@ class Making:
             if self._group.leads:
                 for row in list(self._rows):
                     with self._settling(row.work):
-                        self._send(self._decoded(row))
+                        self._send(self._handed_over(row) or self._decoded(row))
         finally:
             self._clean()
 
@@ -143,6 +143,13 @@ class Making:
             with self._settling(row.work):
                 raise error
 
+    def _handed_over(self, row: Row) -> protocol.Denoised | None:
+        """None when this process is to decode: nobody else does, or there is no room for the state."""
+        if not row.work.hands_over or (path := row.saver.save_last()) is None:
+            return None
+        seconds_per_step = row.job.seconds / row.job.steps
+        return protocol.Denoised(job=row.work.job, path=str(path), seconds_per_step=seconds_per_step)
+
     def _decoded(self, row: Row) -> protocol.Generated:
         """Raises: JobStopped, NotFinite and what torch raises."""
 
@@ -170,7 +177,7 @@ class Making:
             if isinstance(error, torch.AcceleratorError) or (not _is_expected(error) and self._is_shared):
                 raise
             self._rows = [row for row in self._rows if row.work is not work]
-            self._send(_outcome(work.job, error))
+            self._send(outcome_of(work.job, error))
 
     @property
     def _is_shared(self) -> bool:
@@ -190,12 +197,13 @@ def _is_expected(error: Exception) -> bool:
     return isinstance(error, JobStopped | NotFinite | Drifted | Impossible)
 
 
-def _outcome(job: str, error: Exception) -> protocol.Outcome:
+def outcome_of(job: str, error: Exception) -> protocol.Outcome:
+    """What is said of a job that `error` ended."""
     """Neither text nor message of an unexpected exception is kept: either may quote the prompt."""
     match error:
         case JobStopped():
             return protocol.Stopped(job=job)
-        case Impossible():
+        case Impossible() | checkpoint.Unusable():
             return _failed(job, ErrorCode.GENERATION_FAILED, str(error), retry=False)
         case NotFinite():
             return _failed(job, ErrorCode.NOT_FINITE, str(error))

@@ -28,6 +28,7 @@ from videofleet.jobs import Progress
 from videofleet.tiers import Tier, tier_faults
 from videofleet_worker import protocol
 from videofleet_worker.compute.attention import used_by
+from videofleet_worker.compute.decoding import Decoding
 from videofleet_worker.compute.denoise import NotFinite
 from videofleet_worker.compute.entry import Seat
 from videofleet_worker.compute.group import Group
@@ -66,7 +67,7 @@ class Compute:
         while True:
             work = self._next_work()
             if isinstance(work, protocol.Generate):
-                self._making.make(work.works)
+                self._maker.make(work.works)
 
     def break_off(self, error: Exception) -> None:
         """Ends the process: with it goes the group. The supervisor is told why, unless another rank was first."""
@@ -92,10 +93,8 @@ class Compute:
         for tier in start.spec.tiers:
             if faults := tier_faults(tier, start.spec.architecture, self._group.ulysses):
                 raise Fault(WorkerFault.MODEL_MISMATCH, f"tier {tier.name}: {faults[0]}; correct spec.tiers")
-        self._pipe = load(Path(start.model), start.spec, self._group)
-        self._making = Making(self._pipe, start.spec, self._group, self._inbox, self._send)
         try:
-            self._warm(start)
+            attention = self._warm_decoder(start) if start.decodes else self._warm_pipeline(start)
         except NotFinite as error:
             raise Fault(
                 WorkerFault.NOT_FINITE,
@@ -105,10 +104,19 @@ class Compute:
             raise out_of_memory() from error
         gc.freeze()  # what lives now lives for ever; no need to look at it again
         peak_bytes = torch.cuda.max_memory_allocated() if self._group.device.type == "cuda" else None
-        self._send(protocol.Ready(peak_bytes=peak_bytes, attention=used_by(self._pipe)))
+        self._send(protocol.Ready(peak_bytes=peak_bytes, attention=attention))
 
-    def _warm(self, start: protocol.Start) -> None:
+    def _warm_decoder(self, start: protocol.Start) -> str:
+        decoding = Decoding(start, self._group.device, self._inbox, self._send)
+        decoding.warm()
+        self._maker: Making | Decoding = decoding
+        return "none"
+
+    def _warm_pipeline(self, start: protocol.Start) -> str:
+        """Returns: what computes attention."""
         spec, device = start.spec, self._group.device
+        pipe = load(Path(start.model), spec, self._group)
+        self._maker = Making(pipe, spec, self._group, self._inbox, self._send)
         sizes = ModelSizes.of(Path(start.model))
         for number, tier in enumerate(spec.tiers, start=1):
             detail = f"warming tier {tier.name} ({number} of {len(spec.tiers)})"
@@ -119,8 +127,9 @@ class Compute:
             def fits(jobs: int, tier: Tier = tier) -> bool:
                 return device.type == "cpu" or tier_need(sizes, spec, tier, jobs).needed_bytes <= ours_bytes(device)
 
-            if warmed := warm_tier(self._pipe, tier, spec, Path(start.scratch), between, self._group, fits):
+            if warmed := warm_tier(pipe, tier, spec, Path(start.scratch), between, self._group, fits):
                 self._send(warmed)
+        return used_by(pipe)
 
     def _say(self, state: WorkerState, detail: str) -> None:
         self._send(protocol.Starting(state=state, detail=detail))

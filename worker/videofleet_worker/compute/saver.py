@@ -35,11 +35,19 @@ class Saver:
         if step == self._saved_step:
             return None
         self._saved_step, self._saved_at = step, time.monotonic()
-        path = Path(f"{self._work.checkpoint_path}.{step}")
+        path = self._written(f"{self._work.checkpoint_path}.{step}")
+        return protocol.Checkpointed(job=self._work.job, path=str(path), step=step) if path else None
+
+    def save_last(self) -> Path | None:
+        """The state after the last step, for a decoder; None when it could not be written."""
+        return self._written(f"{self._work.checkpoint_path}.last")
+
+    def _written(self, name: str) -> Path | None:
+        path = Path(name)
         try:
             checkpoint.save(path, self._job, self._belongs_to)
         except (OSError, SafetensorError) as error:
             log.warning("checkpoint not written", extra={"job": self._work.job, "error": type(error).__name__})
             path.unlink(missing_ok=True)
             return None
-        return protocol.Checkpointed(job=self._work.job, path=str(path), step=step)
+        return path

@@ -89,13 +89,9 @@ local function change_canary(rules)
   if revision then redis.call('HSET', CANARY, 'revision', revision) end
 end
 
--- An attempt of the canary ended in a video, or by a fault.
-local function judge_canary(revision, is_fault)
+-- An attempt ended by a fault; was it one too many of the canary's?
+local function judge_canary(revision)
   if not is_on_trial(revision) then return end
-  if not is_fault then
-    redis.call('HDEL', CANARY, 'failures')
-    return
-  end
   local rule = canary_rule(policy())
   if not rule or redis.call('HINCRBY', CANARY, 'failures', 1) < rule.maxFailuresInRow then return end
   redis.call('HSET', CANARY, 'tripped', 1)

@@ -1,9 +1,9 @@
--- queued → running, for the jobs of one batch. ARGV: token, worker, revision, lease in ms, cap of give-backs, {volume: most
--- jobs of it together}, ids of the same batch that the worker has claimed before
--- → {1 when the worker is marked to claim nothing, else 0; each job as `tell` has it}. A job's own token is `<token>.<n>`.
--- The same token again is the same claim: its reply was lost.
-local token, worker, revision, lease_ms, cap, batches = unpack(ARGV)
-local beside = { unpack(ARGV, 7) }
+-- queued → running, for the jobs of one batch. ARGV: token, worker, revision, lease in ms, {volume: most jobs of it together},
+-- ids of the same batch that the worker has claimed before
+-- → {0, or 1 when the worker is marked to claim nothing, or 2 when `reap` must go first; each job as `tell` has it}. A job's
+-- own token is `<token>.<n>`. The same token again is the same claim: its reply was lost.
+local token, worker, revision, lease_ms, batches = unpack(ARGV)
+local beside = { unpack(ARGV, 6) }
 local known, reply = redis.call('GET', claim_key(token)), { 0 }
 go_on_when_full()
 if known then
@@ -13,8 +13,8 @@ if known then
   end
   if reply[2] then return reply end
 end
-sweep(tonumber(cap))
 local rules = policy()
+if is_anything_due(rules) then return { 2 } end
 if not rules then return reply end
 if rules.marks and (rules.marks[worker] or 0) > now_ms() and not has_lapsed(rules) then return { 1 } end
 local line = line_of(revision, rules)

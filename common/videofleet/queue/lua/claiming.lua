@@ -1,6 +1,18 @@
 -- What becomes of a job that a worker is about to get: its tier, and what it may share a batch with.
 local FALLBACK = P .. ':fallback' -- credit, ‰ of a job
 
+-- Whether time alone has changed something. Another script sees to it: this one is called far more often, and every
+-- function that a script has is made anew at every call.
+local function is_anything_due(rules)
+  if due(RUNNING)[1] then return true end
+  if redis.call('EXISTS', DEADLINES, DELAYED) > 0 and (due(DEADLINES)[1] or due(DELAYED)[1]) then return true end
+  if not rules or not has_lapsed(rules) then return false end
+  for _, priority in ipairs(PRIORITIES) do
+    if redis.call('EXISTS', first_key('canary', priority)) == 1 then return true end
+  end
+  return false
+end
+
 -- Which job of which claim: `claim:<token>` → ids, so that a claim whose reply was lost is told again.
 local function claim_key(token) return P .. ':claim:' .. token end
 

@@ -47,24 +47,27 @@ end
 -- revision → `<n> <id>`: jobs in a row whose attempts failed, and the last of them. A job that fails again and again is one.
 local STREAKS = P .. ':streaks'
 
-local function count_streak(job, fault)
-  if not fault then
-    redis.call('HDEL', STREAKS, job.revision)
-    return
-  end
+local function count_streak(job)
   local failing, last = string.match(redis.call('HGET', STREAKS, job.revision) or '0 ', '^(%d+) (.*)$')
   if last ~= job.id then redis.call('HSET', STREAKS, job.revision, int(failing + 1) .. ' ' .. job.id) end
 end
 
--- An attempt ended in a video, or by a fault that may be the revision's: `rejected` when the output gate found it. Drains
--- and cancellations tell nothing about a revision.
-local function count_attempt(job, fault)
+-- An attempt ended in a video. Drains and cancellations tell nothing about a revision.
+local function count_video(job)
   count(job, 'attempts')
-  if fault then count(job, 'attempt_failures') end
+  if job.golden then return end
+  redis.call('HDEL', STREAKS, job.revision)
+  if is_on_trial(job.revision) then redis.call('HDEL', CANARY, 'failures') end
+end
+
+-- An attempt ended by a fault that may be the revision's: `rejected` when the output gate found it.
+local function count_fault(job, fault)
+  count(job, 'attempts')
+  count(job, 'attempt_failures')
   if fault == 'rejected' then count(job, 'rejected') end
   if job.golden then return end
-  count_streak(job, fault)
-  judge_canary(job.revision, fault)
+  count_streak(job)
+  judge_canary(job.revision)
 end
 
 local function leave_running(job, state)
@@ -103,7 +106,7 @@ end
 -- A spent attempt ended without a video. The next may begin after `delay_ms`, or at once. After a fault the job goes to
 -- stable workers; otherwise the canary that had it has its checkpoint too.
 local function retry_or_bury(job, message, fault, delay_ms)
-  if fault then count_attempt(job, fault) end
+  if fault then count_fault(job, fault) end
   local code = stop_code(job)
   if code then return finish_cancelled(job, code) end
   if fault and job.golden then return finish(job, 'failed', 'generation_failed', message) end

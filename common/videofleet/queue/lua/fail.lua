@@ -5,7 +5,7 @@ local job = read(id)
 local answer = not_held(job, token)
 if answer then return answer end
 if again == 'retry' then return retry_or_bury(job, message, fault, first_ms * 4 ^ math.min(job.spent - 1, 3)) end
-count_attempt(job, fault)
+count_fault(job, fault)
 local stop = stop_code(job)
 if stop then return finish_cancelled(job, stop) end
 return finish(job, 'failed', code, message)

@@ -4,7 +4,7 @@ local id, token, result, step_s, refused, memory_bytes = unpack(ARGV)
 local job = read(id)
 local answer = not_held(job, token)
 if answer then return answer end
-count_attempt(job, nil)
+count_video(job)
 if tonumber(refused or '0') > 0 then count(job, 'rejected') end
 local code = stop_code(job)
 if code then return finish_cancelled(job, code) end

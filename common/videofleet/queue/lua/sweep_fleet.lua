@@ -16,9 +16,11 @@ for _, line in ipairs(LINES) do
     redis.call('DEL', clock_key(line, priority))
   end
 end
-for _, name in ipairs({ 'policy', 'outcomes', 'feedback', 'workers', 'broken', 'erasures' }) do
+for _, name in ipairs({
+  'policy', 'outcomes', 'feedback', 'workers', 'broken', 'erasures', 'totals', 'pace', 'work', 'streaks', 'canary', 'golden',
+  'looks', 'fallback', 'outbox', 'yielding', 'delayed', 'deadlines',
+}) do
   redis.call('DEL', P .. ':' .. name)
 end
-redis.call('DEL', TOTALS, PACE, WORK, STREAKS, CANARY, GOLDEN, FALLBACK)
 redis.call('SET', P .. ':closed', code, 'PX', ARGV[2])
 return { 'swept' }

@@ -89,6 +89,20 @@ class WeightCache(SpecModel):
     )
 
 
+class Decode(SpecModel):
+    """Pods that decode, check, encode and store what workers have denoised."""
+
+    replicas: int = Field(default=1, ge=1, le=64, description="Decoders of a revision; never more than it has workers.")
+    gpus: int | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="GPUs of a decoder; one where workers have GPUs. 0 decodes on the CPU, whose pictures may differ"
+        " from a GPU's in the last bits.",
+    )
+    resources: Resources | None = Field(default=None, description="CPU, memory and scratch of a decoder.")
+
+
 class Worker(SpecModel):
     """The pods that generate: an allow-list of settings."""
 
@@ -122,6 +136,11 @@ class Worker(SpecModel):
         default=None, max_length=16, description="Labels a node must have."
     )
     tolerations: list[Toleration] | None = Field(default=None, max_length=16, description="Taints a worker accepts.")
+    decode: Decode | None = Field(
+        default=None,
+        description="Decoders beside the workers, whose GPUs go on with the next job; without them a worker decodes"
+        " itself, as it does while none is ready.",
+    )
     weight_cache: WeightCache | None = Field(
         default=None,
         description="Where workers keep what they fetch; without it each pod fetches `hf://` and `s3://` anew.",
