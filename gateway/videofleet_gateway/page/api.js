@@ -39,6 +39,7 @@ export class Refusal extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `The gateway answered ${status}.`);
     this.status = status;
+    this.code = problem.error?.code;
     this.fields = problem.errors ?? [];
     this.advice = problem.advice ?? [];
   }

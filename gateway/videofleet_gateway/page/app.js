@@ -10,6 +10,7 @@ import * as stage from "./stage.js";
 
 const ROUND_MS = 3000;
 const OVER = "Your session is over. Sign in again: what you typed is kept.";
+const EXPIRED = "api_key_expired";
 let round = null;
 let again = null;
 
@@ -42,7 +43,7 @@ async function enter() {
   } catch (error) {
     const isKnown = error.status !== 401 && api.isKnown(); // then only the gateway is away: no need to type the key again
     if (isKnown) again = setTimeout(enter, ROUND_MS);
-    $("key-fault").textContent = isKnown ? error.message : hasKey ? "This key is not known here." : OVER;
+    $("key-fault").textContent = isKnown || error.code === EXPIRED ? error.message : hasKey ? "This key is not known here." : OVER;
     return open(false);
   }
   $("who-tenant").textContent = api.session() || "";

@@ -101,3 +101,15 @@ async def test_empty_failed_and_gone_are_said_and_axe_finds_no_fault(
         await browser.js("document.querySelector('#cards button').click()")
         await browser.until("document.getElementById('stage-title').textContent === 'Gone'")
         await browser.until("document.querySelectorAll('#cards button').length === 0")
+
+
+async def test_a_key_that_has_expired_is_told_from_a_wrong_one(own_gateway: Any, browser: Any) -> None:
+    own_gateway.ends["loner1"] = "2020-01-01T00:00:00Z"
+    own_gateway.write_keys()
+    own_gateway.start()
+    await browser.open(own_gateway.url + "/")
+    await browser.until("!document.getElementById('door').hidden")
+    await browser.type(own_gateway.keys["loner1"])
+    await browser.press("Enter", ENTER, "\r")
+    await browser.until("document.getElementById('key-fault').textContent.includes('expired at 2020-01-01')")
+    assert await browser.js("sessionStorage.length") == 0
