@@ -272,6 +272,13 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
     assert cluster.policy.canary.slow_above_s == {"small": 1.25}
 
 
+def test_a_bigger_model_may_take_longer_than_twice_as_long_a_step(cluster):
+    cluster.serve(50)
+    cluster.change(rollout={"steps": [{"weight": "5%"}], "analysis": {"tolerate": {"secondsPerStep": "150%"}}})
+    when_a_new_model_is_applied(cluster)
+    assert cluster.policy.canary.slow_above_s == {"small": 2.5}
+
+
 def test_one_that_the_data_plane_gave_up_is_rejected(cluster):
     new = when_a_new_model_is_applied(cluster)
     assert cluster.policy.canary.max_failures_in_row >= 3

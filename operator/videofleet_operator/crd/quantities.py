@@ -10,6 +10,7 @@ from typing import Final
 DURATION_PATTERN: Final = "^[1-9][0-9]{0,5}[smh]$"
 PERCENT_PATTERN: Final = "^([1-9][0-9]?|0)(\\.[0-9])?%$"
 POSITIVE_PERCENT_PATTERN: Final = "^([1-9][0-9]?(\\.[0-9])?|0\\.[1-9])%$"
+GROWTH_PATTERN: Final = "^([1-9][0-9]{0,2}(\\.[0-9])?|0\\.[1-9])%$"
 QUANTITY_PATTERN: Final = "^([0-9]{1,12})(\\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 _MULTIPLES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
@@ -34,6 +35,13 @@ def ratio(text: str) -> float:
         raise ValueError(
             f"{text!r} is no share; write a percentage below 100 with at most one decimal, e.g. 5% or 2.5%"
         )
+    return round(float(text[:-1]) / 100, 6)
+
+
+def growth(text: str) -> float:
+    """How much more, as a ratio: `25%` is 0.25, `150%` is 1.5. Raises: ValueError."""
+    if not re.fullmatch(GROWTH_PATTERN, text):
+        raise ValueError(f"{text!r} is no growth; write a percentage below 1000 with at most one decimal, e.g. 150%")
     return round(float(text[:-1]) / 100, 6)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from videofleet.policy import CanaryRule, FallbackRule, FleetPolicy, Track
-from videofleet_operator.crd.quantities import duration_s, ratio
+from videofleet_operator.crd.quantities import duration_s, growth, ratio
 from videofleet_operator.crd.spec import VideoGeneratorSpec
 from videofleet_operator.manifests.revision import ResolvedRevision
 from videofleet_operator.observed import FleetSeen, QueueSeen
@@ -72,7 +72,7 @@ def canary_rule(rollout: Rollout | None, spec: VideoGeneratorSpec, queue: QueueS
     known = published if published is not None and published.revision == rollout.rising else None
     analysis, outcomes, stable = spec.rollout.analysis, queue.outcomes if queue else (), rollout.stable
     in_row = failures_in_row(outcomes, stable, ratio(analysis.false_alarm_rate))
-    slower, bigger = ratio(analysis.tolerate.seconds_per_step), ratio(analysis.tolerate.gpu_memory)
+    slower, bigger = growth(analysis.tolerate.seconds_per_step), growth(analysis.tolerate.gpu_memory)
     longer_s = duration_s(analysis.tolerate.recovery_time)
     return CanaryRule(
         revision=rollout.rising,

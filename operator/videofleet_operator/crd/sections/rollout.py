@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from videofleet.policy import StickyBy
-from videofleet_operator.crd.quantities import POSITIVE_PERCENT_PATTERN, permille
+from videofleet_operator.crd.quantities import GROWTH_PATTERN, POSITIVE_PERCENT_PATTERN, permille
 from videofleet_operator.crd.rules import duration, matches
 from videofleet_operator.crd.sections.metrics import METRICS_LIMIT, MetricQuery
 from videofleet_operator.crd.values import SpecModel
@@ -17,6 +17,11 @@ _Share = Annotated[
         POSITIVE_PERCENT_PATTERN,
         "must be a share above 0% and below 100% with at most one decimal, such as 0.5% or 25%",
     ),
+]
+_Growth = Annotated[
+    str,
+    Field(max_length=6),
+    matches(GROWTH_PATTERN, "must be a growth above 0% and below 1000% with at most one decimal, such as 25% or 150%"),
 ]
 MAX_STEPS: Final = 10
 
@@ -40,10 +45,10 @@ class Tolerate(SpecModel):
 
     error_rate: _Share = Field(default="5%", description="More attempts that fail, in percentage points.")
     rejected_rate: _Share = Field(default="5%", description="More videos that the output check refuses, in points.")
-    seconds_per_step: _Share = Field(
+    seconds_per_step: _Growth = Field(
         default="25%", description="A job counts as slow that takes this much longer a step than stable's mean."
     )
-    gpu_memory: _Share = Field(
+    gpu_memory: _Growth = Field(
         default="10%", description="A job counts as too big that needs this much more GPU memory than stable's mean."
     )
     recovery_time: Annotated[str, Field(max_length=7), duration("1s", "24h")] = Field(
