@@ -70,7 +70,8 @@ async def test_two_ranks_deliver_the_video_of_one(fleet: Fleet, spec_with: SpecW
     assert len(processes) == 2
     assert not [process for process in processes if process.is_running()]
     assert (alone.state, together.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
-    assert np.array_equal(frames(fleet, alone), frames(fleet, together))
+    seen = frames(fleet, alone).astype(float) - frames(fleet, together)  # bits are test_ranks.py's to compare
+    assert np.square(seen).mean() < 1, "less than a level of 255 apart, as H.264 tells them (PSNR above 48 dB)"
 
 
 @pytest.mark.parametrize("rank", [0, 1])

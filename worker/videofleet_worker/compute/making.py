@@ -198,8 +198,7 @@ def _is_expected(error: Exception) -> bool:
 
 
 def outcome_of(job: str, error: Exception) -> protocol.Outcome:
-    """What is said of a job that `error` ended."""
-    """Neither text nor message of an unexpected exception is kept: either may quote the prompt."""
+    """What is said of a job that `error` ended; an unexpected one's text is not kept, it may quote the prompt."""
     match error:
         case JobStopped():
             return protocol.Stopped(job=job)
