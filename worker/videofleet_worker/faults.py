@@ -23,10 +23,13 @@ class Fault(Exception):
         super().__init__(f"{reason}: {self.message}")
 
 
-def write_termination_message(path: Path, fault: Fault) -> None:
-    """Leaves the fault where the kubelet reads it (at most 4096 bytes); the exit goes on without it."""
+def report(fault: Fault, termination_log: Path) -> None:
+    """Logs it, and leaves it where the kubelet reads it (at most 4096 bytes); the exit goes on without that."""
+    log.error("fault", extra={"reason": fault.reason, "fault": fault.message})
     text = json.dumps({"reason": fault.reason, "message": fault.message[:1500]})
     try:
-        path.write_text(text)
+        termination_log.write_text(text)
     except OSError as error:
-        log.warning("termination message not written", extra={"path": str(path), "error": type(error).__name__})
+        log.warning(
+            "termination message not written", extra={"path": str(termination_log), "error": type(error).__name__}
+        )

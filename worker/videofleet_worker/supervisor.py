@@ -8,8 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 from videofleet import logs
 from videofleet.beacons import WorkerState
@@ -23,7 +22,7 @@ from videofleet_worker.delivery import Delivery
 from videofleet_worker.drain import Drain
 from videofleet_worker.elsewhere import Elsewhere
 from videofleet_worker.engine import Engine
-from videofleet_worker.faults import Fault, write_termination_message
+from videofleet_worker.faults import Fault, report
 from videofleet_worker.lease import HeldJob, StopReason
 from videofleet_worker.memory_plan import ModelSizes, largest, plan_memory
 from videofleet_worker.metrics import Metrics
@@ -32,12 +31,10 @@ from videofleet_worker.publishing import Publishing
 from videofleet_worker.settings import Settings
 from videofleet_worker.starting import encode_warmup, started
 from videofleet_worker.status import Status
-from videofleet_worker.tasks import end
+from videofleet_worker.tasks import unless
 from videofleet_worker.weights.cache import in_use
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +81,8 @@ class Worker:
                 with in_use(self._settings.model):
                     await self._live()
             except Fault as fault:
-                self._record(fault)
+                self.status.fail(fault)
+                report(fault, self._settings.termination_log)
             finally:
                 await self.engine.stop()
         return 1 if self.status.fault else 0
@@ -111,13 +109,13 @@ class Worker:
         loop.call_later(self.drain.left_s, self._time_is_up)
 
     async def _live(self) -> None:
-        store = await self._unless_drained(prepared(self._settings, self._queue, self.status))
+        store = await unless(self.drain.requested, prepared(self._settings, self._queue, self.status))
         if store is None:
             return
         self._attempts = self._attempts_in(store)
         try:
             while not self.drain.requested.is_set():
-                if await self._unless_drained(self._warm()):
+                if await unless(self.drain.requested, self._warm()):
                     await self._serve(self._attempts)
         finally:
             # Endings that Redis has not taken when work is over get half of what is left.
@@ -170,16 +168,6 @@ class Worker:
             self.metrics.compute_restarts.inc()
             log.error("compute died; it is started and warmed again")
 
-    async def _unless_drained(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result, or None once a drain has cancelled it."""
-        task = asyncio.create_task(work)
-        draining = asyncio.create_task(self.drain.requested.wait())
-        try:
-            await asyncio.wait({task, draining}, return_when=asyncio.FIRST_COMPLETED)
-            return await task if task.done() else None
-        finally:
-            await end(task, draining)
-
     def _hand_over(self) -> None:
         """A step before time is up: a job that took longer than its tier does leaves a checkpoint."""
         for held in self.held:
@@ -194,11 +182,6 @@ class Worker:
 
     def _kill(self) -> None:
         self._killing = asyncio.ensure_future(self.engine.kill())
-
-    def _record(self, fault: Fault) -> None:
-        self.status.fail(fault)
-        log.error("fault", extra={"reason": fault.reason, "fault": fault.message})
-        write_termination_message(self._settings.termination_log, fault)
 
     def _is_stuck(self) -> bool:
         """Compute has a job, is silent for far too long, and killing it did not help."""

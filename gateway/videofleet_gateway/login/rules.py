@@ -18,12 +18,12 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
-    ValidationError,
 )
 from pydantic.alias_generators import to_camel
 from yarl import URL
 
 from videofleet_gateway.auth import TENANT_NAME
+from videofleet_gateway.mounted import read_json
 
 CALLBACK: Final = "/login/callback"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -168,15 +168,4 @@ def _is_text(value: object) -> bool:
 
 def read_rules(path: Path) -> Rules:
     """The file. Raises: OidcFileError."""
-    try:
-        return Rules.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise OidcFileError(f"{path}: {error.strerror}; mount the Secret with oidc.json") from error
-    except ValidationError as error:
-        faults = (f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False))
-        raise OidcFileError(f"{path}: {'; '.join(faults)}") from None
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """The field alone: below it stand names of groups."""
-    return str(location[0]) if location else "file"
+    return read_json(path, Rules, OidcFileError, "oidc.json", depth=1)  # below the fields stand names of groups

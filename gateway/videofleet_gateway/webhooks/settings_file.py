@@ -10,10 +10,10 @@ import binascii
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from videofleet_gateway.mounted import MountedFile
+from videofleet_gateway.mounted import MountedFile, read_json
 from videofleet_gateway.webhooks.targets import Reach
 
 
@@ -66,12 +66,4 @@ class WebhookRules:
 
 
 def _read(path: Path) -> _File:
-    try:
-        return _File.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise WebhooksFileError(f"{path}: {error.strerror}; mount the Secret with the webhooks' secrets") from error
-    except ValidationError as error:
-        places = (".".join(map(str, fault["loc"][:2])) or "file" for fault in error.errors(include_input=False))
-        texts = (fault["msg"] for fault in error.errors(include_input=False))
-        faults = "; ".join(f"{place}: {text}" for place, text in zip(places, texts, strict=True))
-        raise WebhooksFileError(f"{path}: {faults}") from None
+    return read_json(path, _File, WebhooksFileError, "the webhooks' secrets", depth=2)

@@ -23,7 +23,7 @@ from videofleet.beacons import WorkerState
 from videofleet.queue import JobQueue
 from videofleet.weights import folder_name
 from videofleet_worker.beacon import shining
-from videofleet_worker.faults import Fault, write_termination_message
+from videofleet_worker.faults import Fault, report
 from videofleet_worker.status import Status
 from videofleet_worker.weights.bucket import BucketSource
 from videofleet_worker.weights.cache import Entry
@@ -88,8 +88,7 @@ async def _run(settings: FetchSettings) -> int:
             ).run()
         except Fault as fault:
             status.fail(fault)
-            log.error("fault", extra={"reason": fault.reason, "fault": fault.message})
-            write_termination_message(settings.termination_log, fault)
+            report(fault, settings.termination_log)
     return 1 if status.fault else 0
 
 
