@@ -7,18 +7,35 @@ Invariant: an object appears whole or not at all.
 """
 
 import asyncio
+import atexit
+import logging
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NoReturn, Self, cast
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
 _CLIENT_OPTIONS: Final = ("allow_http",)  # of the HTTP client, not of the bucket: a MinIO inside the cluster
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends a program that has used a store, the interpreter's own end left out.
+
+    obstore's threads let go of Python's objects a moment after the answer, and one that waits for the interpreter's
+    lock while that ends aborts the process: 12 of 100 programs whose last act was an upload ended by SIGABRT.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001 - what else makes up an orderly end
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class StoreError(Exception):

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from videofleet import logs
 from videofleet.queue import JobQueue
-from videofleet.store import StoreError
+from videofleet.store import StoreError, end_process
 from videofleet_gateway.app import build_app
 from videofleet_gateway.auth import Keyring, KeysFileError
 from videofleet_gateway.directory import FleetDirectory
@@ -49,6 +49,7 @@ def main() -> None:
         log.error("cannot start: %s", error)
         sys.exit(1)
     asyncio.run(work)
+    end_process(0)
 
 
 def _serving(arguments: Sequence[str]) -> Coroutine[None, None, None]:

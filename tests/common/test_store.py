@@ -40,7 +40,7 @@ async def test_an_upload_that_is_called_off_leaves_nothing_behind(store: ObjectS
 FULL = """
 import asyncio, resource, sys
 from pathlib import Path
-from videofleet.store import ObjectNotFound, ObjectStore, StoreError
+from videofleet.store import ObjectNotFound, ObjectStore, StoreError, end_process
 
 async def main(folder):
     source = Path(folder, "video.mp4")
@@ -60,6 +60,7 @@ async def main(folder):
     print([key async for page in store.pages("out") for key, _ in page])
 
 asyncio.run(main(sys.argv[1]))
+end_process(0)
 """
 
 
@@ -71,6 +72,28 @@ def test_a_full_disk_is_told_leaves_no_half_and_ends(tmp_path: Path) -> None:
     assert told.startswith("told: store videos: writing failed")
     assert nothing == "nothing of it is there"
     assert left == "['out/a/2/video.mp4']"
+
+
+ENDING = """
+import asyncio, atexit, sys
+from videofleet.store import ObjectStore, end_process
+
+async def main():
+    await ObjectStore.from_url("videos", f"file://{sys.argv[1]}").put_file("video", sys.argv[2], "video/mp4")
+
+atexit.register(print, "let go")
+asyncio.run(main())
+end_process(3)
+"""
+
+
+def test_a_program_whose_last_act_is_an_upload_ends_as_it_says(tmp_path: Path) -> None:
+    source = tmp_path / "video.mp4"
+    source.write_bytes(bytes(4 << 20))
+    command = [sys.executable, "-c", ENDING, str(tmp_path / "store"), str(source)]
+    programs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    ends = [(program.communicate()[0], program.returncode) for program in programs]
+    assert ends == [("let go\n", 3)] * len(programs)
 
 
 async def test_a_missing_object_is_told_apart(store: ObjectStore) -> None:

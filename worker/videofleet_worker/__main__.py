@@ -24,14 +24,14 @@ def main() -> None:
         case ["decode"]:
             from videofleet_worker import decoder
 
-            raise SystemExit(decoder.run(sys.argv[2:]))
+            decoder.run(sys.argv[2:])
         case ["fetch"]:
             from videofleet_worker.weights import command
 
             command.main(sys.argv[2:])
     from videofleet_worker.supervisor import run
 
-    raise SystemExit(run())
+    run()
 
 
 if __name__ == "__main__":

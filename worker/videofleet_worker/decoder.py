@@ -9,12 +9,12 @@ import contextlib
 import logging
 import signal
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 from videofleet import logs
 from videofleet.beacons import WorkerState
 from videofleet.queue import JobQueue, QueueError, TakenOrder
-from videofleet.store import ObjectStore
+from videofleet.store import ObjectStore, end_process
 from videofleet.workerspec import Offload, Parallelism, WorkerSpec
 from videofleet_worker import health, protocol
 from videofleet_worker.engine import Engine
@@ -35,11 +35,11 @@ POLL_S: Final = 0.2
 MOST_ORDERS: Final = 2  # one being decoded, one being encoded and stored
 
 
-def run(argv: Sequence[str] | None = None) -> int:
-    """Runs a decoder until it is told to go or faults. Returns: the exit code."""
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs a decoder until it is told to go or faults, and ends the process."""
     settings = Settings.parse(argv)
     logs.configure()
-    return asyncio.run(_run(settings))
+    end_process(asyncio.run(_run(settings)))
 
 
 async def _run(settings: Settings) -> int:

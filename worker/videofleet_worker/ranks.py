@@ -46,7 +46,7 @@ class Ranks:
         self._spec = spec
         self._rendezvous = scratch / f"rendezvous-{secrets.token_hex(4)}"
         self._marks: Any = RawArray("Q", spec.parallelism.ranks)
-        self._processes: list[BaseProcess] = []
+        self._starts: list[asyncio.Task[BaseProcess]] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._listeners: list[asyncio.Task[None]] = []
         self.events: asyncio.Queue[protocol.Event | None] = asyncio.Queue()
@@ -58,8 +58,13 @@ class Ranks:
         """By rank."""
         return [process.pid for process in self._processes if process.pid is not None]
 
+    @property
+    def _processes(self) -> list[BaseProcess]:
+        """Those that have been started, by rank."""
+        return [start.result() for start in self._starts if start.done() and not start.exception()]
+
     async def launch(self) -> None:
-        """Starts every rank."""
+        """Starts every rank. One that is cancelled leaves its starts to `kill`."""
         parallelism = self._spec.parallelism
         for rank in range(parallelism.ranks):
             seat = entry.Seat(
@@ -101,6 +106,7 @@ class Ranks:
 
     async def let_go(self) -> None:
         """Closes the channels, and kills whoever does not leave by that."""
+        await self._all_started()
         for writer in self._writers:
             writer.close()
         if not await self._joined(LETTING_GO_S):
@@ -109,6 +115,7 @@ class Ranks:
 
     async def kill(self) -> None:
         """Ends every rank at once."""
+        await self._all_started()
         for process in self._processes:
             process.kill()
         await self._joined(LETTING_GO_S)
@@ -120,25 +127,26 @@ class Ranks:
         for process in self._processes:
             if process.exitcode is not None:
                 process.close()
-        self._processes, self._writers, self._listeners = [], [], []
+        self._starts, self._writers, self._listeners = [], [], []
         self._rendezvous.unlink(missing_ok=True)
         self.died.set()
         self.events.put_nowait(None)
 
     async def _start(self, seat: entry.Seat) -> None:
         ours, theirs = socket.socketpair()
+        process = self._context.Process(target=entry.run, args=(theirs, seat), name=f"rank-{seat.rank}", daemon=True)
+        # The fork server answers only when torch is imported; the event loop must not wait for that.
+        start = asyncio.create_task(asyncio.to_thread(_started, process, theirs))
+        self._starts.append(start)
         reader, writer = await asyncio.open_connection(sock=ours, limit=protocol.LINE_LIMIT_BYTES)
         self._writers.append(writer)
         self._listeners.append(asyncio.create_task(self._listen(reader)))
-        process = self._context.Process(target=entry.run, args=(theirs, seat), name=f"rank-{seat.rank}", daemon=True)
-        # The fork server answers only when torch is imported; the event loop must not wait for that.
-        starting = asyncio.create_task(asyncio.to_thread(process.start))
-        try:
-            await asyncio.shield(starting)
-        finally:  # a start cannot be called off, so a cancelled one is waited for and then ended like any other
-            await asyncio.wait({starting})
-            theirs.close()
-            self._processes.append(process)
+        await asyncio.shield(start)
+
+    async def _all_started(self) -> None:
+        """A start cannot be called off, only waited for and ended like any other, however often one is cancelled."""
+        if self._starts:
+            await asyncio.wait(self._starts)
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Reads until the rank ends, which every reader of events learns by None."""
@@ -169,6 +177,13 @@ class Ranks:
                 return False
             await asyncio.sleep(0.005)
         return True
+
+
+def _started(process: BaseProcess, channel: socket.socket) -> BaseProcess:
+    """The process, once it runs and has its end of the channel; blocks for that long."""
+    with channel:
+        process.start()
+    return process
 
 
 def _exit_words(code: int | None) -> str:

@@ -9,11 +9,12 @@ import contextlib
 import logging
 import signal
 from collections.abc import Sequence
+from typing import NoReturn
 
 from videofleet import logs
 from videofleet.beacons import WorkerState
 from videofleet.queue import JobQueue
-from videofleet.store import ObjectStore
+from videofleet.store import ObjectStore, end_process
 from videofleet_worker import health
 from videofleet_worker.attempts import Attempts
 from videofleet_worker.beacon import shining
@@ -37,11 +38,11 @@ from videofleet_worker.weights.cache import in_use
 log = logging.getLogger(__name__)
 
 
-def run(argv: Sequence[str] | None = None) -> int:
-    """Runs a worker until it drains or faults. Returns: the exit code."""
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs a worker until it drains or faults, and ends the process."""
     settings = Settings.parse(argv)
     logs.configure()
-    return asyncio.run(_run(settings))
+    end_process(asyncio.run(_run(settings)))
 
 
 async def _run(settings: Settings) -> int:

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-AGAIN_S: Final = 0.2
+AGAIN_S: Final = 1.0  # so that what is done at a task's end is seldom cut short itself
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from videofleet import logs
 from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerState
 from videofleet.queue import JobQueue
+from videofleet.store import end_process
 from videofleet.weights import folder_name
 from videofleet_worker.beacon import shining
 from videofleet_worker.faults import Fault, report
@@ -63,13 +63,11 @@ class FetchSettings:
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """Ends the process: obstore's threads may still hold connections, and a dying interpreter would abort on them."""
+    """Fetches, and ends the process."""
     settings = _parse(argv)
     logs.configure()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every address
-    code = asyncio.run(_run(settings))
-    sys.stderr.flush()
-    os._exit(code)
+    end_process(asyncio.run(_run(settings)))
 
 
 async def _run(settings: FetchSettings) -> int:
