@@ -22,9 +22,11 @@ ROLLOUT: dict[str, Any] = {
         "tolerate": {"errorRate": "40%", "rejectedRate": "40%", "secondsPerStep": "900%"},
     },
 }
+SMALL_STEPS = ["1%", "10%", "50%", "90%"]
+AHEAD = 8  # jobs
 UNPROVEN = ROLLOUT | {"analysis": ROLLOUT["analysis"] | {"goldenPrompts": 0}}
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Story:
@@ -33,6 +35,9 @@ class Story:
     def __init__(self, system: Any, eventually: Callable[..., Any]) -> None:
         self.system, self.eventually = system, eventually
         self.jobs: list[str] = []
+        self.made: dict[
+            str, tuple[int, int]
+        ] = {}  # weight → jobs made by canary and stable by then
 
     def apply(self, model: str, **fields: Any) -> None:
         manifest = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())
@@ -54,13 +59,15 @@ class Story:
     def is_in(self, *phases: str) -> bool:
         return self.rollout().get("phase") in phases
 
-    def serve_until(self, phase: str, prompt: str, within_s: float = 240) -> None:
+    def serve_until(self, phase: str, prompt: str, within_s: float = 480) -> None:
         """Submits until the rollout is there, so that no worker is ever without a next job."""
         deadline = time.monotonic() + within_s
-        while not self.is_in(phase):
-            assert time.monotonic() < deadline, json.dumps(self.rollout())
-            self.jobs += [self.system.submit(f"{prompt} {len(self.jobs) + n}", tier="preview") for n in range(4)]
-            self.eventually(lambda: sum(not self.is_done(job) for job in self.jobs[-12:]) <= 4, 120)
+        while (rollout := self.rollout()).get("phase") != phase:
+            assert time.monotonic() < deadline, json.dumps(rollout)
+            if tracks := rollout.get("comparison"):
+                self.made[rollout["weight"]] = tracks["canary"]["attempts"], tracks["stable"]["attempts"]
+            self.jobs += [self.system.submit(f"{prompt} {len(self.jobs) + n}", tier="preview") for n in range(AHEAD)]
+            self.eventually(lambda: sum(not self.is_done(job) for job in self.jobs[-2 * AHEAD :]) <= AHEAD, 120)
         self.eventually(lambda: all(self.is_done(job) for job in self.jobs), 120)
 
     def is_done(self, job: str) -> bool:
@@ -108,14 +115,16 @@ def test_a_good_revision_takes_over_by_steps(story: Story) -> None:
     story.eventually(lambda: story.is_in("Settled"), 60)
     old = story.rollout()["stableRevision"]
 
-    story.apply("next")
+    story.apply("next", rollout=ROLLOUT | {"steps": [{"weight": w} for w in SMALL_STEPS]})
     story.eventually(lambda: story.is_in("Stepping"), 120)
     new = story.rollout()["canaryRevision"]
-    assert story.rollout()["weight"] == "40%"
     done = story.system.videofleet("rollout", "status", "tiny")
-    assert f"{new}, 40% of the jobs" in done.stdout
+    assert f"{new}, 1% of the jobs" in done.stdout
 
     story.serve_until("Settled", "a fox")
+    assert [weight for weight in story.made if weight != "100%"] == SMALL_STEPS
+    canary, stable = story.made["1%"]
+    assert canary <= (canary + stable + 2 * AHEAD) / 100 + 1
     assert story.rollout()["stableRevision"] == new
     assert all(story.system.video(job)["status"] == "completed" for job in story.jobs)
     selected = ("get", "deployments", "-l", "videofleet.dev/fleet=tiny", "-o", "json")

@@ -272,6 +272,15 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
     assert cluster.policy.canary.slow_above_s == {"small": 1.25}
 
 
+def test_a_small_canary_is_compared_with_a_stable_so_busy_that_none_of_its_jobs_is_alone(cluster):
+    cluster.serve(50)
+    row = next(iter(cluster.counted.values()))
+    cluster.counted[row.revision] = row.model_copy(update={"step_s": row.step_s * 4, "alone": 0, "alone_s": 0.0})
+    when_a_new_model_is_applied(cluster)
+    rule = cluster.policy.canary
+    assert rule.slow_above_s == rule.slow_together_above_s == {"small": 5.0}
+
+
 def test_a_bigger_model_may_take_longer_than_twice_as_long_a_step(cluster):
     cluster.serve(50)
     cluster.change(rollout={"steps": [{"weight": "5%"}], "analysis": {"tolerate": {"secondsPerStep": "150%"}}})

@@ -1,6 +1,6 @@
 """A revision's counters over all tiers, as Redis keeps them, and what follows from stable's for the data plane."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil, log
 from typing import Final
 
@@ -30,9 +30,12 @@ def seen_of(outcomes: Iterable[Outcomes], revision: str) -> Seen:
 
 
 def slow_above_s(
-    outcomes: Iterable[Outcomes], stable: str, tolerated: float, known: dict[str, float]
+    outcomes: Sequence[Outcomes], stable: str, tolerated: float, known: dict[str, float]
 ) -> dict[str, float]:
     """Seconds per step above which a job that had its worker alone is slow, by tier: stable's mean and a tolerance.
+
+    Where stable is so busy that none of its jobs was alone, their mean in batches: a small canary's jobs are all alone,
+    and nobody's step gets longer by being alone.
 
     Args:
         outcomes: of all revisions.
@@ -41,7 +44,8 @@ def slow_above_s(
         known: thresholds of this trial so far; they stay, so that both tracks are measured by the same ones.
     """
     rows = [row for row in outcomes if row.revision == stable]
-    return _limits(((row.tier, row.alone_s, row.alone) for row in rows), tolerated) | known
+    alone = _limits(((row.tier, row.alone_s, row.alone) for row in rows), tolerated)
+    return slow_together_above_s(outcomes, stable, tolerated, {}) | alone | known
 
 
 def slow_together_above_s(
