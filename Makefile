@@ -78,6 +78,9 @@ bench-gateway: venv ## Submissions a second through HTTP, their latency, fairnes
 bench-operator: venv ## 1,000 VideoGenerators: time, calls, memory
 	$(BIN)/python benchmarks/bench_operator.py
 
+bench-faults: venv model ## From what is wrong to its reason in status, fault by fault
+	$(BIN)/python benchmarks/bench_faults.py
+
 bench-devcluster: venv ## The development cluster with 1,000 fleets and 10,000 fake pods
 	$(BIN)/python benchmarks/bench_devcluster.py
 
@@ -101,4 +104,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-memory bench-media bench-load bench-gateway bench-queue bench-operator bench-devcluster bench-gpu bench-control lock clean
+.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-memory bench-media bench-load bench-gateway bench-queue bench-operator bench-faults bench-devcluster bench-gpu bench-control lock clean

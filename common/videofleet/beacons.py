@@ -53,7 +53,7 @@ class WorkerBeacon(Wire):
     revision: str
     state: WorkerState
     detail: str = ""  # for people: "warming 720p, run 2 of at most 4"
-    reason: WorkerFault | None = None
+    reason: WorkerFault | None = None  # of its end, or of what it waits for and may yet pass
     message: str = ""  # what was wrong and what to do
     note: str = ""  # what people should know though it serves: another dtype than asked for
     warmed: tuple[TierTiming, ...] = ()

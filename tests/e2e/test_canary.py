@@ -35,9 +35,7 @@ class Story:
     def __init__(self, system: Any, eventually: Callable[..., Any]) -> None:
         self.system, self.eventually = system, eventually
         self.jobs: list[str] = []
-        self.made: dict[
-            str, tuple[int, int]
-        ] = {}  # weight → jobs made by canary and stable by then
+        self.made: dict[str, tuple[int, int]] = {}  # weight → jobs made by canary and stable by then
 
     def apply(self, model: str, **fields: Any) -> None:
         manifest = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())

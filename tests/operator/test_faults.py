@@ -84,6 +84,20 @@ def test_a_beacon_tells_sooner_than_the_pod(new_cluster):
     assert "bfloat16" in cluster.condition("Ready")[2]
 
 
+def test_what_a_worker_waits_for_is_told_before_it_gives_up(new_cluster):
+    cluster = new_cluster()
+    cluster.tick()
+    cluster.broken.add(cluster.target)
+    cluster.run_pods()
+    waits = {"reason": WorkerFault.STORE_UNREACHABLE, "message": "store videos: writing failed"}
+    cluster.beacons = [
+        WorkerBeacon(worker=next(iter(cluster.pods)), revision=cluster.target, state=WorkerState.LOADING, **waits)
+    ]
+    cluster.tick()
+    assert cluster.condition("Ready")[1] == "StoreUnreachable"
+    assert cluster.condition("Stalled")[0] == "False", "it may pass"
+
+
 def test_progress_of_warm_up_is_told(new_cluster):
     cluster = new_cluster()
     cluster.tick()

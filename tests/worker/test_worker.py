@@ -241,6 +241,25 @@ async def test_a_store_that_is_away_is_waited_for(fleet: Fleet) -> None:
         assert (await fleet.ended(job)).state is JobState.SUCCEEDED
 
 
+async def test_a_store_that_refuses_a_starting_worker_is_told_while_it_waits(fleet: Fleet) -> None:
+    fleet.store.write_text("in the way")
+
+    async def told() -> bool:
+        return [(each.state, each.reason) for each in await fleet.queue.beacons(fleet.uid)] == [
+            (WorkerState.LOADING, WorkerFault.STORE_UNREACHABLE)
+        ]
+
+    async def make_way() -> None:
+        await fleet.until(told, "the beacon tells")
+        fleet.store.unlink()
+
+    making = asyncio.create_task(make_way())
+    async with fleet.worker() as worker:
+        await making
+        assert worker.status.is_ready
+        assert worker.status.beacon().reason is None
+
+
 FAULTS = {"transformer": "step 1 of 4", "transformer_2": "step 3 of 4", "vae": "(vae)"}
 
 

@@ -24,7 +24,7 @@ from videofleet_worker.status import Status
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-STORE_START_S: Final = 60.0  # how long the store may refuse before the program gives up starting
+STORE_START_S: Final = 60.0  # how long the store may refuse, which the beacon tells, before the program gives up
 
 
 async def prepared(settings: Settings, queue: JobQueue, status: Status) -> ObjectStore:
@@ -84,12 +84,11 @@ async def _opened_store(settings: Settings, status: Status) -> ObjectStore:
             await _try(store, settings)
             return store
         except StoreError as error:
+            remedy = "check the url, the credentials and that the worker may write"
+            fault = Fault(WorkerFault.STORE_UNREACHABLE, f"{error}; {remedy}")
             if time.monotonic() > give_up:
-                raise Fault(
-                    WorkerFault.STORE_UNREACHABLE,
-                    f"{error}; check the url, the credentials and that the worker may write",
-                ) from error
-            status.enter(WorkerState.LOADING, str(error))
+                raise fault from error
+            status.enter(WorkerState.LOADING, str(error), fault)
         await asyncio.sleep(1.0)
 
 

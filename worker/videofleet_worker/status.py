@@ -5,7 +5,7 @@ Only the supervisor's event loop touches it, so it needs no lock.
 
 import asyncio
 
-from videofleet.beacons import TierTiming, WorkerBeacon, WorkerFault, WorkerState
+from videofleet.beacons import TierTiming, WorkerBeacon, WorkerState
 from videofleet.tiers import Tier
 from videofleet_worker.faults import Fault
 
@@ -19,6 +19,7 @@ class Status:
         self._state = WorkerState.LOADING
         self._detail = "starting"
         self._is_marked = False
+        self._hindrance: Fault | None = None
         self.fault: Fault | None = None
         self.note = ""  # for people, while it serves
         self.warmed: dict[str, TierTiming] = {}
@@ -35,13 +36,16 @@ class Status:
         """More of it, for people."""
         return "for scale-down; it serves again if the mark lapses" if self._is_spared else self._detail
 
-    def enter(self, state: WorkerState, detail: str) -> None:
-        """Another state or detail. Draining is final, but for a fault."""
+    def enter(self, state: WorkerState, detail: str, hindrance: Fault | None = None) -> None:
+        """Another state or detail. Draining is final, but for a fault.
+
+        `hindrance` is what it waits for and what a person could do; it becomes a fault unless it passes.
+        """
         if self._state in (WorkerState.DRAINING, WorkerState.FAILED) and state is not WorkerState.FAILED:
             state = self._state
-        if state is not self._state:
+        if state is not self._state or (hindrance is None) is not (self._hindrance is None):
             self.changed.set()
-        self._state, self._detail = state, detail
+        self._state, self._detail, self._hindrance = state, detail, hindrance
 
     def mark(self, *, is_marked: bool) -> None:
         """Whether the operator wants this worker, which has no job left, to go. A mark may lapse."""
@@ -70,14 +74,14 @@ class Status:
 
     def beacon(self) -> WorkerBeacon:
         """The status as it goes to Redis."""
-        reason: WorkerFault | None = self.fault.reason if self.fault else None
+        fault = self.fault or self._hindrance
         return WorkerBeacon(
             worker=self._worker,
             revision=self._revision,
             state=self.state,
             detail=self.detail,
-            reason=reason,
-            message=self.fault.message if self.fault else "",
+            reason=fault.reason if fault else None,
+            message=fault.message if fault else "",
             note=self.note,
             warmed=tuple(self.warmed.values()),
             job=self.jobs[0] if self.jobs else None,

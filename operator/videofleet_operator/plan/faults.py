@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from videofleet.beacons import WorkerFault, WorkerState
+from videofleet.beacons import WorkerFault
 from videofleet_operator.observed import Observed, PodSeen
 from videofleet_operator.reasons import FAULT_REMEDIES, MEANINGS, Reason
 
@@ -87,7 +87,7 @@ def _faults(observed: Observed, revision: str) -> Iterator[Fault]:
 def _beacon_faults(observed: Observed, pods: set[str]) -> Iterator[Fault]:
     beacons = observed.queue.beacons if observed.queue else ()
     for beacon in sorted(beacons, key=lambda beacon: beacon.worker):
-        if beacon.worker in pods and beacon.state == WorkerState.FAILED and beacon.reason:
+        if beacon.worker in pods and beacon.reason:
             yield _fault(beacon.reason, beacon.message)
 
 
