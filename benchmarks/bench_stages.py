@@ -162,7 +162,8 @@ async def measure(folder: Path, redis_url: str, model: Path, jobs: int) -> dict[
         "ready_s": ready_s,
         "memory_before_mb": before,
         "memory_mb": memory,  # after each portion of jobs
-        "drift": {part: memory[-1][part] / memory[0][part] - 1 for part in before},
+        "drift": {part: memory[-1][part] / memory[0][part] - 1 for part in before}
+        | {"both": sum(memory[-1].values()) / sum(memory[0].values()) - 1},
         "jobs": jobs - portion,
         "took_s": took_s,
         "computed_s": at_work["videofleet_worker_compute_seconds_total"],
@@ -198,7 +199,7 @@ def main() -> None:
         ("compute was at work", f"{found['computed_s'] / found['took_s']:.1%}"),
         ("delivery (gate, encode, store, commit)", f"{found['delivered_s']:.1f} s"),
         (f"memory of the supervisor after each {PORTION}", f"{' '.join(supervisor)} MiB"),
-        ("drift of supervisor and compute", " and ".join(f"{drift:+.2%}" for drift in found["drift"].values())),
+        ("drift of supervisor, compute, both", ", ".join(f"{drift:+.2%}" for drift in found["drift"].values())),
     ]
     table = Table(title=f"one worker, tiny A14B, {os.cpu_count()} cores")
     for column in ("what", "how much"):
