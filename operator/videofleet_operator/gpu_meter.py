@@ -34,7 +34,7 @@ class GpuMeter:
 def gpus_held(observed: Observed) -> int:
     """GPUs of all pods, as the spec says: workers and decoders."""
     gpus = gpus_of(observed.fleet.spec)
-    return len(observed.pods) * gpus + observed.decoder_pods * _decoder_gpus(observed.fleet.spec, gpus)
+    return len(observed.pods) * gpus + len(observed.decoder_pods) * _decoder_gpus(observed.fleet.spec, gpus)
 
 
 def _decoder_gpus(spec: Any, gpus: int) -> int:

@@ -40,9 +40,9 @@ async def observe_fleet(kube: KubeClient, caches: Caches, queue: JobQueue, key: 
         config_maps=_names(caches, fleet, "ConfigMap"),
         disruption_budgets=_names(caches, fleet, "PodDisruptionBudget"),
         fleet_children=_fleet_children(caches, fleet),
-        pods=tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"])) for pod in pods),
+        pods=tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"]), REVISION_LABEL) for pod in pods),
         decoders=tuple(_deployment_seen(found, DECODER_LABEL) for found in decoders),
-        decoder_pods=len(decoder_pods),
+        decoder_pods=tuple(pod_seen(pod, failures.get(pod["metadata"]["uid"]), DECODER_LABEL) for pod in decoder_pods),
         queue=seen_queue,
     )
 
@@ -148,7 +148,7 @@ async def _mount_failures(kube: KubeClient, namespace: str) -> dict[str, str]:
     return {event["involvedObject"].get("uid", ""): event.get("message", "") for event in events}
 
 
-def pod_seen(pod: dict[str, Any], mount_failure: str | None) -> PodSeen:
+def pod_seen(pod: dict[str, Any], mount_failure: str | None, revision_label: str) -> PodSeen:
     """A pod as the API server gives it."""
     meta, status = pod["metadata"], pod.get("status", {})
     conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
@@ -157,7 +157,7 @@ def pod_seen(pod: dict[str, Any], mount_failure: str | None) -> PodSeen:
     is_unschedulable = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return PodSeen(
         name=meta["name"],
-        revision=meta["labels"].get(REVISION_LABEL, ""),
+        revision=meta["labels"].get(revision_label, ""),
         is_ready=conditions.get("Ready", {}).get("status") == "True",
         is_terminating="deletionTimestamp" in meta,
         unschedulable=scheduled.get("message", "") if is_unschedulable else None,

@@ -112,7 +112,7 @@ class Observed:
     fleet_children: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # what it has once, by kind
     pods: tuple[PodSeen, ...] = ()
     decoders: tuple[DeploymentSeen, ...] = ()  # Deployments of decoders
-    decoder_pods: int = 0
+    decoder_pods: tuple[PodSeen, ...] = ()
     queue: QueueSeen | None = None
     measures: tuple[Measure, ...] = ()
     memory: Memory | None = None  # what the last plan remembered; None after a restart

@@ -47,6 +47,7 @@ class SimulatedCluster:
     revisions: dict[str, RevisionSeen] = field(default_factory=dict)
     deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
     decoders: dict[str, dict[str, Any]] = field(default_factory=dict)  # all of them ready
+    decoder_pods: list[PodSeen] = field(default_factory=list)  # that are not
     config_maps: set[str] = field(default_factory=set)
     disruption_budgets: set[str] = field(default_factory=set)
     fleet_children: dict[str, Any] = field(default_factory=dict)  # by kind
@@ -97,6 +98,7 @@ class SimulatedCluster:
             fleet_children=dict(self.fleet_children),
             pods=tuple(self.pods.values()),
             decoders=tuple(_all_ready(name, seen["wanted"]) for name, seen in self.decoders.items()),
+            decoder_pods=tuple(self.decoder_pods),
             queue=QueueSeen(stats, tuple(self.beacons), self.policy, tuple(self.counted.values()), tuple(self.opinions))
             if self.redis_is_up
             else None,

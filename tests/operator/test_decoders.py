@@ -46,6 +46,21 @@ def test_decoders_follow_the_workers_of_their_revision(cluster: Cluster) -> None
     assert cluster.status["readyReplicas"] == sum(pod.is_ready for pod in cluster.pods.values()), "workers alone count"
 
 
+def test_a_decoder_that_cannot_start_says_why(cluster: Cluster) -> None:
+    with_decode(cluster, workers=1, replicas=1)
+    cluster.settle()
+    said = '{"reason": "StoreUnreachable", "message": "store videos: writing failed; check the url"}'
+    waits = PodSeen("d", current(cluster), is_ready=False, waiting_reason="CrashLoopBackOff", termination_message=said)
+    cluster.decoder_pods = [waits]
+    cluster.tick()
+    words = "StoreUnreachable: store videos: writing failed; check the url. Workers decode meanwhile."
+    assert cluster.status["decoders"]["message"] == words
+    assert cluster.condition("Ready")[0] == "True", "the fleet serves"
+    cluster.decoder_pods = []
+    cluster.tick()
+    assert "message" not in cluster.status["decoders"]
+
+
 def test_those_of_a_retired_revision_stay_until_its_last_worker_has_left(cluster: Cluster) -> None:
     with_decode(cluster, workers=1, replicas=1)
     cluster.settle()
@@ -99,4 +114,11 @@ def test_a_record_gives_back_the_same_decoders_and_one_without_them_is_as_it_was
 )
 def test_gpus_of_decoders_are_counted(worker: dict[str, Any], held: int) -> None:
     fleet = FleetSeen("studio", "tiny", "uid", 1, {"worker": worker}, {})
-    assert gpus_held(Observed(fleet, pods=(PodSeen("w", "r", is_ready=True),), decoder_pods=2)) == held
+    assert (
+        gpus_held(
+            Observed(
+                fleet, pods=(PodSeen("w", "r", is_ready=True),), decoder_pods=2 * (PodSeen("d", "r", is_ready=True),)
+            )
+        )
+        == held
+    )

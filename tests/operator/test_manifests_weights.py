@@ -11,6 +11,7 @@ from videofleet_operator.crd.quantities import quantity_bytes
 from videofleet_operator.crd.spec import parse_spec
 from videofleet_operator.installation import Installation
 from videofleet_operator.manifests.children import deployment
+from videofleet_operator.manifests.names import REVISION_LABEL
 from videofleet_operator.manifests.revision import resolve
 from videofleet_operator.observe import pod_seen
 from videofleet_operator.observed import FleetSeen
@@ -112,7 +113,7 @@ def pod_with(init_state, **last):
     init = {"name": "weights", "state": init_state} | ({"lastState": last} if last else {})
     waiting = {"name": "worker", "state": {"waiting": {"reason": "PodInitializing"}}}
     status = {"initContainerStatuses": [init], "containerStatuses": [waiting]}
-    return pod_seen({"metadata": {"name": "p", "labels": {}}, "status": status}, None)
+    return pod_seen({"metadata": {"name": "p", "labels": {}}, "status": status}, None, REVISION_LABEL)
 
 
 def test_a_failing_fetcher_speaks_for_the_pod():

@@ -48,6 +48,9 @@ class Decoders(SpecModel):
 
     replicas: int = Field(ge=0, le=100_000, description="Wanted or still there.")
     ready: int = Field(ge=0, le=100_000, description="Warm.")
+    message: str | None = Field(
+        default=None, max_length=1024, description="What keeps decoders from being warm; workers decode meanwhile."
+    )
 
 
 class FleetStatus(SpecModel):

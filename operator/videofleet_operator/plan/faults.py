@@ -7,12 +7,12 @@ from outside.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from videofleet.beacons import WorkerFault
-from videofleet_operator.observed import Observed, PodSeen
+from videofleet_operator.observed import DeploymentSeen, Observed, PodSeen
 from videofleet_operator.reasons import FAULT_REMEDIES, MEANINGS, Reason
 
 _TEXT_MAX: Final = 500
@@ -63,21 +63,27 @@ class Fault:
 
 def revision_fault(observed: Observed, revision: str | None) -> Fault | None:
     """The first fault of a revision's workers; None when nothing is known to be wrong."""
+    deployment = observed.deployment(revision)
     if revision is None:
         return None
-    return next(_faults(observed, revision), None)
+    pods = (pod for pod in observed.pods if pod.revision == revision)
+    return next(_faults(observed, pods, deployment), None)
 
 
-def _faults(observed: Observed, revision: str) -> Iterator[Fault]:
-    pods = [
-        pod
-        for pod in sorted(observed.pods, key=lambda pod: pod.name)
-        if pod.revision == revision and not pod.is_ready and not pod.is_terminating
-    ]
+def decoder_fault(observed: Observed) -> Fault | None:
+    """The first fault of any revision's decoders; workers decode while it lasts."""
+    each = (
+        _faults(observed, (pod for pod in observed.decoder_pods if pod.revision == seen.revision), seen)
+        for seen in observed.decoders
+    )
+    return next((fault for faults in each for fault in faults), None)
+
+
+def _faults(observed: Observed, of: Iterable[PodSeen], deployment: DeploymentSeen | None) -> Iterator[Fault]:
+    pods = [pod for pod in sorted(of, key=lambda pod: pod.name) if not pod.is_ready and not pod.is_terminating]
     yield from _beacon_faults(observed, {pod.name for pod in pods})
     for look in _LOOKS:
         yield from (fault for pod in pods if (fault := look(pod, observed.fleet.namespace)) is not None)
-    deployment = observed.deployment(revision)
     if deployment is not None and deployment.refusal:
         yield _fault(Reason.PODS_REFUSED, deployment.refusal)
     if deployment is not None and deployment.late and deployment.ready < deployment.wanted:

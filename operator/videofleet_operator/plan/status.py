@@ -15,6 +15,7 @@ from videofleet_operator.crd.scaling_status import ScalingStatus
 from videofleet_operator.crd.status import MESSAGE_MAX, Condition, Decoders, FleetStatus, QueueFigures, Revisions
 from videofleet_operator.observed import Observed
 from videofleet_operator.plan.conditions import Verdict
+from videofleet_operator.plan.faults import decoder_fault
 from videofleet_operator.plan.revisions import Roles
 from videofleet_operator.plan.times import moment, timestamp
 
@@ -96,7 +97,11 @@ def _without_time(figures: Any) -> dict[str, Any]:
 
 def _decoders(observed: Observed) -> Decoders | None:
     replicas = sum(max(seen.wanted, seen.existing) for seen in observed.decoders)
-    return Decoders(replicas=replicas, ready=sum(seen.ready for seen in observed.decoders)) if replicas else None
+    if not replicas:
+        return None
+    fault = decoder_fault(observed)
+    message = f"{fault.reason}: {fault.message} Workers decode meanwhile." if fault else None
+    return Decoders(replicas=replicas, ready=sum(seen.ready for seen in observed.decoders), message=message)
 
 
 def _figures(stats: QueueStats, now: datetime) -> QueueFigures:

@@ -20,6 +20,10 @@ from videofleet_worker.weights.source import RemoteFile, SourceAway
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
 
+def nobody_is_told(_: Fault) -> None:
+    """What a download waits for, untold."""
+
+
 def nobody_listens(_done: int, _of: int) -> None:
     """An advance that nobody wants to hear of."""
 
@@ -106,13 +110,13 @@ async def test_parts_that_are_there_are_not_read_again(tmp_path: Path, small_par
     source = Stumbling(BucketSource.from_url(f"file://{tmp_path}/upstream", None))
     files = await source.files()
     (tmp_path / "to").mkdir()
-    await download.Download(source, files, tmp_path / "to").run(nobody_listens)
+    await download.Download(source, files, tmp_path / "to", nobody_is_told).run(nobody_listens)
     assert (tmp_path / "to" / "a").read_bytes() == data
     assert sorted(source.reads) == [("a", start) for start in range(0, len(data), small_parts)]
     journal = tmp_path / "to" / download.JOURNAL
     journal.write_text("\n".join(journal.read_text().split("\n")[:-4]) + "\n12")  # killed while it wrote a line
     source.reads.clear()
-    await download.Download(source, files, tmp_path / "to").run(nobody_listens)
+    await download.Download(source, files, tmp_path / "to", nobody_is_told).run(nobody_listens)
     assert len(source.reads) == 3
     assert (tmp_path / "to" / "a").read_bytes() == data
 
@@ -123,19 +127,25 @@ async def test_a_source_that_changed_meanwhile_starts_over(tmp_path: Path, small
     for text in ("old", "new"):
         (tmp_path / "upstream" / "a").write_text(text * small_parts)
         source = BucketSource.from_url(f"file://{tmp_path}/upstream", None)
-        await download.Download(source, await source.files(), tmp_path / "to").run(nobody_listens)
+        await download.Download(source, await source.files(), tmp_path / "to", nobody_is_told).run(nobody_listens)
         assert (tmp_path / "to" / "a").read_text() == text * small_parts
 
 
-async def test_a_source_that_stays_away_is_a_fault(tmp_path: Path) -> None:
+async def test_a_source_that_stays_away_is_told_and_then_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Away(Stumbling):
         async def read(self, name: str, start: int, end: int) -> bytes:
             raise SourceAway("the hub answers 503")
 
     (tmp_path / "to").mkdir()
     source = Away(BucketSource.from_url(f"file://{tmp_path}", None))
+    monkeypatch.setattr(download, "TELL_AFTER_S", 0.1)
+    told: list[Fault] = []
+    work = download.Download(source, [RemoteFile("a", 10)], tmp_path / "to", told.append, patience_s=1.0)
     with pytest.raises(Fault) as caught:
-        await download.Download(source, [RemoteFile("a", 10)], tmp_path / "to", patience_s=0.5).run(nobody_listens)
+        await work.run(nobody_listens)
+    assert {fault.reason for fault in told} == {WorkerFault.STORE_UNREACHABLE}
     assert caught.value.reason is WorkerFault.STORE_UNREACHABLE
     assert "503" in caught.value.message
 
@@ -149,7 +159,7 @@ async def test_progress_is_told_in_bytes_and_ends_at_all(
     (tmp_path / "to").mkdir()
     seen: list[tuple[int, int]] = []
     advance: Callable[[int, int], None] = lambda done, of: seen.append((done, of))  # noqa: E731 - a list's append, bound
-    await download.Download(source, files, tmp_path / "to").run(advance)
+    await download.Download(source, files, tmp_path / "to", nobody_is_told).run(advance)
     total = sum(file.size_bytes for file in files)
     assert seen == sorted(seen)
     assert seen[-1] == (total, total)

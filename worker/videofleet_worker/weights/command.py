@@ -104,11 +104,11 @@ class _Teller:
         self._status = status
         self._logged_at = -LOG_EVERY_S
 
-    def __call__(self, what: str) -> None:
-        self._status.enter(WorkerState.LOADING, what)
+    def __call__(self, what: str, hindrance: Fault | None = None) -> None:
+        self._status.enter(WorkerState.LOADING, what, hindrance)
         if time.monotonic() - self._logged_at >= LOG_EVERY_S:
             self._logged_at = time.monotonic()
-            log.info("fetch", extra={"detail": what})
+            log.info("fetch", extra={"detail": f"{what}: {hindrance.message}" if hindrance else what})
 
 
 def _parse(argv: Sequence[str]) -> FetchSettings:

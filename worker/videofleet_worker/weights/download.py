@@ -22,10 +22,12 @@ from videofleet_worker.weights.source import RemoteFile, Source, SourceAway
 PART_BYTES: Final = 32 << 20
 PARALLEL: Final = 8  # parts at once; each is in memory until it is written
 PATIENCE_S: Final = 600.0  # without a single part, before the source counts as unreachable
+TELL_AFTER_S: Final = 5.0  # without a single part, before people hear of it
 PAUSE_MOST_S: Final = 10.0
 JOURNAL: Final = ".parts"
 
 Advance = Callable[[int, int], None]  # bytes done, bytes in all
+Hindered = Callable[[Fault], None]  # by what may pass, and what a person could do
 Part = tuple[str, int]  # file, offset
 
 
@@ -33,11 +35,18 @@ class Download:
     """One listing on its way into one folder, which nobody else writes to."""
 
     def __init__(
-        self, source: Source, files: list[RemoteFile], folder: Path, *, patience_s: float = PATIENCE_S
+        self,
+        source: Source,
+        files: list[RemoteFile],
+        folder: Path,
+        hindered: Hindered,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._source = source
         self._files = files
         self._folder = folder
+        self._hindered = hindered
         self._patience_s = patience_s
         self._total = sum(file.size_bytes for file in files)
         self._done_bytes = 0
@@ -127,8 +136,11 @@ class Download:
             try:
                 return await self._source.read(file.name, start, _stop(file, start))
             except SourceAway as error:
-                if time.monotonic() - self._heard_at > self._patience_s:
+                silent_s = time.monotonic() - self._heard_at
+                if silent_s > self._patience_s:
                     raise unreachable(error) from error
+                if silent_s > TELL_AFTER_S:
+                    self._hindered(unreachable(error))
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MOST_S)
 

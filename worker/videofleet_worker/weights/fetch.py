@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from videofleet.architectures import Architecture
 from videofleet.beacons import WorkerFault
@@ -27,11 +27,16 @@ from videofleet_worker.weights.wanted import INDEX, index_file, wanted_files
 
 log = logging.getLogger(__name__)
 
-Say = Callable[[str], None]  # what is being done, for people
 Open = Callable[[], Source]
 
 LIST_PATIENCE_S: Final = 60.0
 MOST_TRIES: Final = 3  # of files whose digest is wrong
+
+
+class Say(Protocol):
+    """Hears what is being done, for people, and what it waits for."""
+
+    def __call__(self, what: str, hindrance: Fault | None = None) -> None: ...
 
 
 class Fetch:
@@ -102,7 +107,7 @@ class Fetch:
             except SourceAway as error:
                 if time.monotonic() > give_up:
                     raise unreachable(error) from error
-                self._say(str(error))
+                self._say(str(error), unreachable(error))
             except (ValueError, AttributeError) as error:
                 raise Fault(WorkerFault.MODEL_CORRUPT, f"{INDEX} of the source is no JSON object") from error
             await asyncio.sleep(1.0)
@@ -110,7 +115,7 @@ class Fetch:
     async def _downloaded(self, source: Source, files: list[RemoteFile]) -> dict[str, str]:
         """SHA-256 of every file, each compared with what the source tells."""
         staging = self._entry.staging
-        download = Download(source, files, staging)
+        download = Download(source, files, staging, lambda fault: self._say("fetching weights", fault))
         download.adopt(self._entry.folder, self._whole)
         for _ in range(MOST_TRIES):
             await download.run(self._percent("fetching weights"))
