@@ -52,6 +52,9 @@ def show(fleet: Object) -> None:
     queue, revisions = told.get("queue"), told.get("revisions", {})
     waiting = f"{queue['waiting']} waiting, {queue['running']} running" if queue else "unknown, Redis is not reached"
     screen.out.print(f"  workers   {told.get('readyReplicas', 0)} warm of {told.get('replicas', 0)}")
+    if decoders := told.get("decoders"):
+        words = f": {decoders['message']}" if "message" in decoders else ""
+        screen.out.print(Text(f"  decoders  {decoders['ready']} warm of {decoders['replicas']}{words}"))
     screen.out.print(f"  queue     {waiting}")
     screen.out.print(f"  revision  {_revision(revisions)}")
     screen.print_columns([_condition(condition) for condition in told.get("conditions", [])], indent=2)

@@ -16,6 +16,7 @@ FLEET = {
         "observedGeneration": 3,
         "replicas": 2,
         "readyReplicas": 1,
+        "decoders": {"replicas": 2, "ready": 0, "message": "CrashLoop: worker d exited. Workers decode meanwhile."},
         "queue": {"waiting": 7, "running": 1, "updated": "2026-01-01T00:00:00Z"},
         "revisions": {"stable": "aaaaaaaaaa", "target": "bbbbbbbbbb"},
         "conditions": [
@@ -76,6 +77,7 @@ async def test_a_fleet_in_sentences(api: ApiServer, start: Start) -> None:
     for words in (
         "studio/wan",
         "1 warm of 2",
+        "0 warm of 2: CrashLoop: worker d exited.",
         "7 waiting, 1 running",
         "aaaaaaaaaa serves, bbbbbbbbbb on its way",
         "One worker is [warm].",
