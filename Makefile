@@ -47,7 +47,7 @@ format: venv ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 test: venv model ## The whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
