@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.timeout(420)
 
 SPEC = {
-    "scaling": {"maxReplicas": 2, "targetWait": "3s", "scaleDownAfter": "5s", "scaleToZeroAfter": "8s"},
+    "scaling": {"maxReplicas": 2, "targetWait": "3s", "scaleDownAfter": "15s", "scaleToZeroAfter": "8s"},
     "fallback": {"enabled": True, "stepEvery": "1s"},
 }
 BURST = 12
@@ -67,10 +67,10 @@ def test_a_burst_lowers_the_tier_scales_out_and_passes(system: Any, eventually: 
 
     eventually(lambda: condition(system, "FallbackActive")["reason"] == "UnderLoad", 60)
     eventually(lambda: status(system)["scaling"]["desired"] == 2, 60)
+    eventually(lambda: len(system.pids("videofleet-worker")) == 2, 60)
     told = system.kubectl("videofleet", "explain-scale", "tiny")
     assert "From 1 to 2 workers" in told
     assert "default/tiny" in system.kubectl("videofleet", "top", "--once")
-    eventually(lambda: len(system.pids("videofleet-worker")) == 2, 60)
 
     eventually(lambda: all(is_completed(system, job) for job in [*jobs, protected]), 240)
     videos = [system.video(job) for job in jobs]

@@ -55,6 +55,7 @@ class PodRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
+        self._deletes = False  # the pod, at its end
         self.space = Workspace(
             pod=self.pod,
             address=address,
@@ -95,8 +96,9 @@ class PodRunner:
 
         With `delete` the pod is removed from the API at last.
         """
+        self._deletes = delete
         if self._end is None:
-            self._end = asyncio.create_task(self._finish(grace_s, delete))
+            self._end = asyncio.create_task(self._finish(grace_s))
         elif grace_s < self._grace_s:
             self._spawn(self._stop(grace_s))
         self._grace_s = min(grace_s, self._grace_s)
@@ -105,20 +107,32 @@ class PodRunner:
     async def _stop(self, grace_s: float) -> None:
         await asyncio.gather(*(runner.stop(grace_s) for runner in self.all))
 
-    async def _finish(self, grace_s: float, delete: bool) -> None:
+    async def _finish(self, grace_s: float) -> None:
         await self._stop(grace_s)
         self._nudged.set()  # in case it waits for something to mount
         if self._life is not None:
             await asyncio.wait([self._life], timeout=_END_S)
-        if delete:
+        if self._deletes:
             await self._write_status()
-            with contextlib.suppress(ApiError, aiohttp.ClientError):
-                await self._client.delete(PODS, *key_of(self.pod), uid=uid_of(self.pod), grace_s=0)
+            await self._delete()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for folder in (self.space.folder, *((self.space.logs,) if delete else ())):
+        for folder in (self.space.folder, *((self.space.logs,) if self._deletes else ())):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _delete(self) -> None:
+        """Until the API has it, or the node ends first: nobody else would let go of the pod."""
+        while self._deletes:
+            try:
+                await self._client.delete(PODS, *key_of(self.pod), uid=uid_of(self.pod), grace_s=0)
+                return
+            except ApiError as error:
+                if error.code in (404, 409):
+                    return
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(_RETRY_S)
 
     async def _live(self) -> None:
         if not await self._mounted():
