@@ -33,6 +33,7 @@ class Wrong:
 
 
 def model(folder: str) -> dict[str, Any]:
+    """The part of a spec that names a folder of the claim `models`."""
     return {"model": {"source": f"pvc://models/{folder}"}}
 
 
@@ -65,6 +66,7 @@ def damaged_models(folder: Path) -> Path:
 
 
 def fill_with_nan(file: Path) -> None:
+    """Every number of a safetensors file."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -73,6 +75,7 @@ def fill_with_nan(file: Path) -> None:
 
 
 def install(running: cluster.Running) -> None:
+    """The chart, for all of the namespaces."""
     key = {"id": "e2e", "tenant": "e2e", "sha256": hashlib.sha256(b"nobody's key").hexdigest()}
     values = {
         "namespaces": list(NAMESPACES),
@@ -118,6 +121,7 @@ def claim(namespace: str, name: str, path: str) -> list[dict[str, Any]]:
 
 
 def fleet(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The example's manifest with another name and sections of its spec changed."""
     manifest: dict[str, Any] = yaml.safe_load((ROOT / "examples/tiny.yaml").read_text())
     manifest["metadata"]["name"] = name
     for section, change in changes.items():
@@ -127,6 +131,7 @@ def fleet(name: str, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def apply(system: Any, *objects_and_namespace: Any) -> None:
+    """`kubectl apply` of objects; the namespace comes last."""
     *objects, namespace = objects_and_namespace
     file = system.folder / "applied.yaml"
     file.write_text(yaml.safe_dump_all(objects))
@@ -134,6 +139,7 @@ def apply(system: Any, *objects_and_namespace: Any) -> None:
 
 
 def condition(system: Any, name: str, type_: str, namespace: str = "default") -> dict[str, str]:
+    """Of a fleet; empty while it has none of that type."""
     status = json.loads(system.kubectl("get", "vg", name, "-n", namespace, "-o", "json")).get("status", {})
     found: dict[str, str] = next((c for c in status.get("conditions", []) if c["type"] == type_), {})
     return found

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from videofleet_devcluster.apiserver.faults import FaultAction, FaultRule, Faults
 from videofleet_devcluster.client import CLAIMS, PODS
 
 
@@ -36,6 +37,15 @@ child.wait()
         return not any(exists(each) for each in found)
 
     await world.until(gone)
+
+
+async def test_a_pod_ends_though_the_word_of_it_is_lost(world: Any, faults: Faults) -> None:
+    await world.pod("p", "python3", "-c", "import time; time.sleep(600)")
+    await world.until_pod("p", lambda pod: pod["status"]["phase"] == "Running")
+    await world.client.delete(PODS, "default", "p")
+    refused = faults.add(FaultRule(FaultAction.ERROR, verb="delete", resource="pods", count=2))  # the node's, next
+    await world.until_gone(PODS, "p")
+    assert refused.hits == 2
 
 
 async def test_two_pods_share_a_claimed_folder(world: Any) -> None:

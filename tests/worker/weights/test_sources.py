@@ -13,8 +13,11 @@ from videofleet.beacons import WorkerFault
 from videofleet.store import ObjectStore
 from videofleet_worker import manifest
 from videofleet_worker.faults import Fault
-from videofleet_worker.weights import download
+from videofleet_worker.status import Status
+from videofleet_worker.weights import command, download
 from videofleet_worker.weights.bucket import BucketSource
+from videofleet_worker.weights.cache import Entry
+from videofleet_worker.weights.fetch import Fetch
 from videofleet_worker.weights.source import RemoteFile, SourceAway
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -148,6 +151,26 @@ async def test_a_source_that_stays_away_is_told_and_then_a_fault(
     assert {fault.reason for fault in told} == {WorkerFault.STORE_UNREACHABLE}
     assert caught.value.reason is WorkerFault.STORE_UNREACHABLE
     assert "503" in caught.value.message
+
+
+async def test_what_a_fetch_waits_for_is_in_the_beacon_until_it_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: dict[Architecture, Path]
+) -> None:
+    monkeypatch.setattr(download, "TELL_AFTER_S", 0.0)
+    shutil.copytree(models[Architecture.WAN22_T2V_A14B], tmp_path / "upstream")
+    source = Stumbling(BucketSource.from_url(f"file://{tmp_path}/upstream", None))
+    status = Status("worker-0", "rev-1")
+    told: list[tuple[str, WorkerFault | None]] = []
+    tell = command._Teller(status)
+
+    def say(what: str, hindrance: Fault | None = None) -> None:
+        tell(what, hindrance)
+        told.append((what, status.beacon().reason))
+
+    await Fetch(Entry(tmp_path / "cache" / "model"), lambda: source, Architecture.WAN22_T2V_A14B, say).run()
+    assert told[0] == ("not now", WorkerFault.STORE_UNREACHABLE), "while it lists"
+    assert ("fetching weights", WorkerFault.STORE_UNREACHABLE) in told
+    assert told[-1][1] is None
 
 
 async def test_progress_is_told_in_bytes_and_ends_at_all(
