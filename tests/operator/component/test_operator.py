@@ -41,8 +41,7 @@ async def test_a_fleet_comes_and_goes(world, wait_until):
         ),
     }
     assert (status["replicas"], status["readyReplicas"], status["observedGeneration"]) == (1, 1, 1)
-    events = (await world.kube.list("Event", "studio"))["items"]
-    assert {"RevisionStarted", "RevisionStable", "WorkersReady"} <= {event["reason"] for event in events}
+    await wait_until(lambda: has_events(world, {"RevisionStarted", "RevisionStable", "WorkersReady"}))
     generator = await world.get()
     assert "finalizers" not in generator["metadata"]
     assert "annotations" not in generator["metadata"]
@@ -56,6 +55,11 @@ async def test_a_fleet_comes_and_goes(world, wait_until):
     assert (await world.queue.get(job)).error_code == "fleet_deleted"
     await wait_until(lambda: has_no_children(world))
     assert world.operator.stop() == 0
+
+
+async def has_events(world, reasons):
+    """Events are written after the status that they tell of."""
+    return reasons <= {event["reason"] for event in (await world.kube.list("Event", "studio"))["items"]}
 
 
 async def is_cancelled(world, job):
