@@ -321,7 +321,7 @@ async def test_a_dead_redis_is_unavailable_and_nothing_acknowledged_is_lost(redi
         began = time.monotonic()
         with pytest.raises(QueueUnavailable):
             await queue.submit(new_job())
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5, "at once, on a busy machine"
         redis_server.start()
         assert [(await claim(queue)).job.id for _ in accepted] == accepted
 

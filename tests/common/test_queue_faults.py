@@ -23,7 +23,7 @@ from videofleet.queue import Durability, JobQueue, LeaseLost, QueueUnavailable, 
 
 T = TypeVar("T")
 
-KILLS_S, KILL_EVERY_S = 60.0, 2.0
+KILLS, KILL_EVERY_S = 15, 2.0
 FAILOVERS = 4
 ZOMBIE = """
 import asyncio, sys
@@ -67,7 +67,7 @@ class Load:
         yield
         self.is_over = True
         await asyncio.gather(*clients)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):  # where the disk is slow, clients are faster than workers
             while await self._unfinished():  # noqa: ASYNC110 - Redis sends no event
                 await asyncio.sleep(0.05)
         for worker in workers:
@@ -109,15 +109,12 @@ async def test_redis_killed_every_two_seconds_under_load(
     monkeypatch.setattr("videofleet.queue.client.LEASE_MS", 3000)
     async with JobQueue.connect(redis_server.url, installation) as queue:
         await queue.publish_policy(policy(max_depth=1_000_000))
-        load, kills = Load(queue), 0
+        load = Load(queue)
         async with load.running():
-            began = time.monotonic()
-            while time.monotonic() - began < KILLS_S:
+            for _ in range(KILLS):
                 await asyncio.sleep(KILL_EVERY_S)
                 await asyncio.to_thread(redis_server.kill)
                 await asyncio.to_thread(redis_server.start)
-                kills += 1
-        assert kills >= 10
         await load.expect_all(at_least=500)
 
 
