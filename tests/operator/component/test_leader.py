@@ -1,5 +1,6 @@
 """Two replicas: one leads. It is killed, paused, stopped, and its Lease is made anew."""
 
+import asyncio
 import signal
 import socket
 import time
@@ -128,6 +129,7 @@ async def test_a_paused_leader_that_wakes_up_in_the_middle_of_its_work_changes_n
     first.process.send_signal(signal.SIGSTOP)  # with most of its plan ahead of it
     await wait_until(lambda: leader_is(world, "second"), 60)
     await wait_until(world.is_settled, 60)
+    await wait_until(lambda: is_quiet(world), 60)
     before, policy = versions(world), await world.queue.policy(await world.uid())
 
     first.process.send_signal(signal.SIGCONT)
@@ -142,6 +144,13 @@ async def test_a_paused_leader_that_wakes_up_in_the_middle_of_its_work_changes_n
     assert await world.queue.policy(await world.uid()) == policy
     assert await leader_is(world, "second")
     assert first.is_running
+
+
+async def is_quiet(world):
+    """The new leader, and the node, have said all they had to say."""
+    before = versions(world)
+    await asyncio.sleep(1)
+    return versions(world) == before
 
 
 async def has_stepped_down(http, operator):

@@ -84,22 +84,23 @@ async def test_a_canary_gets_its_share_and_a_person_promotes_it(story):
     code, said = await story.videofleet("promote", "tiny")
     assert (code, said.split(":")[0]) == (0, "Done")
     await story.wait_until(lambda: story.has_workers(old=0, new=1))
-    assert await story.tracks() == {story.new: "stable"}
     code, said = await story.videofleet("status", "tiny", "-w", "--json")
     assert code == 0
     assert json.loads(said)["phase"] == "Settled"
+    assert await story.tracks() == {story.new: "stable"}
     code, said = await story.videofleet("history", "tiny", "--json")
     assert [(row["revision"], row["part"]) for row in json.loads(said)] == [(story.new, "stable"), (story.old, "kept")]
     code, said = await story.videofleet("undo", "tiny")
     assert code == 0, said
     await story.wait_until(lambda: story.has_workers(old=1, new=0))
-    assert await story.is_in("Undone")
+    await story.wait_until(lambda: story.is_in("Undone"))
 
 
 async def test_an_abort_stands_until_retry_and_its_exit_codes_say_so(story):
     code, said = await story.videofleet("abort", "tiny")
     assert (code, said.split(":")[0]) == (0, "Done")
     await story.wait_until(lambda: story.has_workers(old=1, new=0))
+    await story.wait_until(lambda: story.is_in("Rejected"))
     assert await story.tracks() == {story.old: "stable"}
     code, said = await story.videofleet("status", "tiny")
     assert code == 1
