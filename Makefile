@@ -49,6 +49,9 @@ format: venv ## Format and fix what can be fixed
 test: venv model ## The whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
+test-freezes: venv model ## The suite while its processes stand still at random: what is flaky shows
+	$(BIN)/python tests/freezes.py -n 3 --dist loadfile --no-loadscope-reorder --durations=10
+
 bench: venv model ## Every benchmark there is
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
 
@@ -104,4 +107,4 @@ lock: ## Resolve pyproject.toml's extras anew into requirements/dev.txt
 clean: ## Remove everything that was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv model crds demo up down check format test bench bench-worker bench-stages bench-memory bench-media bench-load bench-gateway bench-queue bench-operator bench-faults bench-devcluster bench-gpu bench-control lock clean
+.PHONY: help venv model crds demo up down check format test test-freezes bench bench-worker bench-stages bench-memory bench-media bench-load bench-gateway bench-queue bench-operator bench-faults bench-devcluster bench-gpu bench-control lock clean
