@@ -258,9 +258,10 @@ class Outcomes(Wire):
     dead: int = 0
     cancelled: int = 0
     steps: int = 0  # jobs whose seconds per step are in the sum
-    step_s: float = 0.0  # sum of their seconds per step
+    step_s: float = 0.0  # sum of their seconds per step; jobs of one batch share them
     alone: int = 0  # of those, jobs that shared no batch
     alone_s: float = 0.0  # sum of their seconds per step
+    pass_s: float = 0.0  # sum, over the others, of the seconds per step of their whole batch
     attempts: int = 0  # that ended in a video or by a fault; drains and cancellations tell nothing about a revision
     attempt_failures: int = 0  # of those: failed, or their worker was lost
     rejected: int = 0  # of those: the output gate refused a video, whether or not a later one passed

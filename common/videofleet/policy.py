@@ -46,7 +46,7 @@ class CanaryRule(Wire):
     slow_above_s: dict[str, float] = Field(
         default_factory=dict
     )  # tier → seconds per step; jobs of both tracks above it are counted
-    slow_together_above_s: dict[str, float] = Field(default_factory=dict)  # the same for jobs that shared a batch
+    slow_together_above_s: dict[str, float] = Field(default_factory=dict)  # the same for shares of a batch's time
     memory_above_bytes: dict[str, float] = Field(default_factory=dict)  # the same for their GPU memory
     recovery_above_s: float | None = None  # the same for workers that broke, until they are warm again
 

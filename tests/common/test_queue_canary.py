@@ -212,7 +212,7 @@ async def test_jobs_that_shared_a_batch_are_paced_by_their_own_threshold(ruled: 
         await ruled.succeed(claim, seconds_per_step)
     await ruled.succeed(await ruled.claim("r1"), 0.9)
     (row,) = await ruled.queue.outcomes(ruled.uid)
-    assert (row.steps, row.alone, row.alone_s, row.paced, row.slow) == (3, 1, 0.9, 3, 1)
+    assert (row.steps, row.alone, row.alone_s, row.pass_s, row.paced, row.slow) == (3, 1, 0.9, 2 * (0.4 + 0.6), 3, 1)
 
 
 async def test_jobs_of_both_tracks_are_weighed_where_their_memory_is_known(ruled: Fleet) -> None:

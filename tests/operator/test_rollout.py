@@ -265,7 +265,6 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
     cluster.serve(50)
     when_a_new_model_is_applied(cluster)
     assert cluster.policy.canary.slow_above_s == {"small": 1.25}
-    assert cluster.policy.canary.slow_together_above_s == {}, "nothing shared a batch yet"
     row = next(iter(cluster.counted.values()))
     cluster.counted[row.revision] = row.model_copy(update={"step_s": row.step_s * 3})
     cluster.tick()
@@ -275,10 +274,18 @@ def test_jobs_above_the_tolerated_time_are_counted_by_thresholds_that_stay(clust
 def test_a_small_canary_is_compared_with_a_stable_so_busy_that_none_of_its_jobs_is_alone(cluster):
     cluster.serve(50)
     row = next(iter(cluster.counted.values()))
-    cluster.counted[row.revision] = row.model_copy(update={"step_s": row.step_s * 4, "alone": 0, "alone_s": 0.0})
+    in_threes = {"step_s": row.step_s / 2, "alone": 0, "alone_s": 0.0, "pass_s": row.step_s * 1.5}
+    cluster.counted[row.revision] = row.model_copy(update=in_threes)
     when_a_new_model_is_applied(cluster)
     rule = cluster.policy.canary
-    assert rule.slow_above_s == rule.slow_together_above_s == {"small": 5.0}
+    assert rule.slow_above_s == {"small": 1.875}, "one alone takes longer than a share, and no longer than the batch"
+    assert rule.slow_together_above_s == {"small": 0.625}
+
+
+def test_a_canary_that_makes_its_jobs_in_batches_is_compared_with_a_stable_that_never_did(cluster):
+    cluster.serve(50)
+    when_a_new_model_is_applied(cluster)
+    assert cluster.policy.canary.slow_together_above_s == {"small": 1.25}
 
 
 def test_a_bigger_model_may_take_longer_than_twice_as_long_a_step(cluster):

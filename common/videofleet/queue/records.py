@@ -37,6 +37,7 @@ _SUMS: Final = {
     "recovery_ms": ("recovery_s", 1000),
     "wait_ms": ("wait_s", 1000),
     "alone_us": ("alone_s", 1_000_000),
+    "pass_us": ("pass_s", 1_000_000),
 }
 
 

@@ -1,6 +1,6 @@
 """A revision's counters over all tiers, as Redis keeps them, and what follows from stable's for the data plane."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import ceil, log
 from typing import Final
 
@@ -30,12 +30,12 @@ def seen_of(outcomes: Iterable[Outcomes], revision: str) -> Seen:
 
 
 def slow_above_s(
-    outcomes: Sequence[Outcomes], stable: str, tolerated: float, known: dict[str, float]
+    outcomes: Iterable[Outcomes], stable: str, tolerated: float, known: dict[str, float]
 ) -> dict[str, float]:
     """Seconds per step above which a job that had its worker alone is slow, by tier: stable's mean and a tolerance.
 
-    Where stable is so busy that none of its jobs was alone, their mean in batches: a small canary's jobs are all alone,
-    and nobody's step gets longer by being alone.
+    Where stable is so busy that none of its jobs was alone, the mean of its whole batches: a small canary's jobs are
+    all alone, and one alone takes no longer than a batch.
 
     Args:
         outcomes: of all revisions.
@@ -44,16 +44,24 @@ def slow_above_s(
         known: thresholds of this trial so far; they stay, so that both tracks are measured by the same ones.
     """
     rows = [row for row in outcomes if row.revision == stable]
-    alone = _limits(((row.tier, row.alone_s, row.alone) for row in rows), tolerated)
-    return slow_together_above_s(outcomes, stable, tolerated, {}) | alone | known
+    batches = _limits(((row.tier, row.pass_s, row.steps - row.alone) for row in rows), tolerated)
+    return batches | _alone(rows, tolerated) | known
 
 
 def slow_together_above_s(
     outcomes: Iterable[Outcomes], stable: str, tolerated: float, known: dict[str, float]
 ) -> dict[str, float]:
-    """The same for jobs that shared a batch, and with it the time."""
+    """The same for a job's share of its batch's time.
+
+    Where no job of stable's shared a batch, the mean of those alone: nobody's share is longer than that.
+    """
     rows = [row for row in outcomes if row.revision == stable]
-    return _limits(((row.tier, row.step_s - row.alone_s, row.steps - row.alone) for row in rows), tolerated) | known
+    shares = _limits(((row.tier, row.step_s - row.alone_s, row.steps - row.alone) for row in rows), tolerated)
+    return _alone(rows, tolerated) | shares | known
+
+
+def _alone(rows: Iterable[Outcomes], tolerated: float) -> dict[str, float]:
+    return _limits(((row.tier, row.alone_s, row.alone) for row in rows), tolerated)
 
 
 def _limits(sums: Iterable[tuple[str, float, int]], tolerated: float) -> dict[str, float]:

@@ -27,12 +27,15 @@ end
 
 -- Jobs of one batch share its time, so they have a limit of their own: a canary with few jobs seldom has batches.
 local function count_pace(job, step_s)
-  local step_us, is_alone = math.floor(step_s * 1e6 + 0.5), tonumber(job.batch or 1) <= 1
+  local step_us, jobs = math.floor(step_s * 1e6 + 0.5), tonumber(job.batch or 1)
+  local is_alone = jobs <= 1
   count(job, 'steps')
   count(job, 'step_us', step_us)
   if is_alone then
     count(job, 'alone')
     count(job, 'alone_us', step_us)
+  else
+    count(job, 'pass_us', step_us * jobs)
   end
   compare(job, tonumber(step_s), is_alone and 'slowAboveS' or 'slowTogetherAboveS', 'paced', 'slow')
 end
